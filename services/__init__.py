@@ -1,0 +1,1 @@
+"""Six deployables; each talks to the others over the bus only."""

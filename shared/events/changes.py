@@ -1,0 +1,347 @@
+"""Change control: nothing changes by itself; every change is proposed, judged, attested or vetoed."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from shared.errors import Problem
+from shared.events.message import Command, Fact, Query, Value
+from shared.events.values import (
+    Attestation,
+    Budget,
+    Case,
+    Domain,
+    GraderSpec,
+    Identifier,
+    PipelineName,
+    Score,
+    Split,
+)
+
+ChangeKind = Literal["revision", "promotion", "template"]
+ChangeStatus = Literal["proposed", "measuring", "queued", "approved", "vetoed", "expired"]
+GateVerdict = Literal["certified", "canary", "rejected"]
+
+
+class RegisterDataset(Command):
+    """Hands labelled cases to their custodian, the guardrail, which splits by hash where a case names no split.
+
+    The sealed labels never leave it. The same id with the same cases is a no-op; with other cases it is refused."""
+
+    subject: ClassVar[str] = "cmd.guardrail.register_dataset"
+    owner: ClassVar[str] = "guardrail"
+
+    dataset_id: Identifier
+    domain: Domain
+    cases: tuple[Case, ...] = Field(min_length=3, max_length=5000)
+    grader: GraderSpec
+    source: str = Field(default="", max_length=2000)
+    license: str = Field(default="", max_length=200)
+    author: Identifier = "anonymous"
+
+
+class DatasetRegistered(Fact):
+    subject: ClassVar[str] = "evt.dataset.registered"
+    owner: ClassVar[str] = "guardrail"
+
+    dataset_id: str
+    digest: str
+    domain: str
+    train: int
+    dev: int
+    sealed: int
+    grader_hash: str
+
+
+class DatasetRefused(Fact):
+    subject: ClassVar[str] = "evt.dataset.refused"
+    owner: ClassVar[str] = "guardrail"
+
+    dataset_id: str
+    problems: tuple[Problem, ...]
+
+
+class GetDataset(Query):
+    """Answer: `{dataset_id, domain, grader, counts: {split: n}, cases: [Case, ...]}`; sealed cases are never in it."""
+
+    subject: ClassVar[str] = "api.guardrail.get_dataset"
+    owner: ClassVar[str] = "guardrail"
+
+    dataset_id: Identifier
+    splits: tuple[Split, ...] = ("train", "dev")
+    limit: int = Field(default=1000, ge=1, le=5000)
+
+
+class Evidence(Value):
+    """What a proposal is based on. Believed by nobody: the guardrail measures again where it matters."""
+
+    kind: Literal["trial", "search", "mining", "statement"]
+    text: str = Field(max_length=4000)
+    score: Score | None = None
+    baseline: Score | None = None
+    calls: int = 0
+    seconds: float = 0.0
+
+
+class ProposeChange(Command):
+    """Proposes a pipeline revision, the promotion of a candidate over the stable one, or a learned template.
+
+    `revision` creates or replaces `pipeline`; `promotion` demands the sealed gate against the stable revision."""
+
+    subject: ClassVar[str] = "cmd.guardrail.propose"
+    owner: ClassVar[str] = "guardrail"
+
+    change_id: Identifier
+    kind: ChangeKind
+    pipeline: PipelineName
+    """Name of the pipeline or of the template."""
+    document: dict[str, Any]
+    domain: Domain
+    author: Identifier
+    """Service or person; an author never approves."""
+    reason: str = Field(default="", max_length=4000)
+    evidence: tuple[Evidence, ...] = Field(default=(), max_length=20)
+    dataset_id: Identifier | None = None
+    parent_digest: str | None = None
+    """Revision that it was made from; its descendants are quarantined with it on a rollback."""
+    deploy: bool = True
+    """Make it stable when approved; False only records the attested revision."""
+    group_id: Identifier | None = None
+    """Request or evolution behind it."""
+
+
+class ChangeQueued(Fact):
+    """Waits for people: `evoline review list`."""
+
+    subject: ClassVar[str] = "evt.change.queued"
+    owner: ClassVar[str] = "guardrail"
+
+    change_id: str
+    kind: ChangeKind
+    pipeline: str
+    digest: str
+    author: str
+    risk: float
+    risk_reasons: tuple[str, ...] = ()
+    reasons: tuple[str, ...]
+    group_id: str | None = None
+    expires_at: str = ""
+
+
+class ChangeApproved(Fact):
+    subject: ClassVar[str] = "evt.change.approved"
+    owner: ClassVar[str] = "guardrail"
+
+    change_id: str
+    kind: ChangeKind
+    pipeline: str
+    digest: str
+    document: dict[str, Any]
+    domain: str
+    author: str
+    approved_by: str
+    """`policy:<rule id>` or the reviewer."""
+    risk: float
+    risk_reasons: tuple[str, ...] = ()
+    reasons: tuple[str, ...]
+    policy_revision: str
+    attestation: Attestation
+    group_id: str | None = None
+
+
+class ChangeVetoed(Fact):
+    subject: ClassVar[str] = "evt.change.vetoed"
+    owner: ClassVar[str] = "guardrail"
+
+    change_id: str
+    kind: ChangeKind
+    pipeline: str
+    digest: str
+    author: str
+    vetoed_by: str
+    risk: float = 0.0
+    reasons: tuple[str, ...]
+    problems: tuple[Problem, ...] = ()
+    group_id: str | None = None
+
+
+class GateFinished(Fact):
+    """One look at the sealed cases. `certified`: better by an exact paired test; `canary`: undecided; `rejected`: shown worse or failing."""
+
+    subject: ClassVar[str] = "evt.gate.finished"
+    owner: ClassVar[str] = "guardrail"
+
+    change_id: str
+    pipeline: str
+    candidate_digest: str
+    incumbent_digest: str
+    verdict: GateVerdict
+    candidate: Score
+    incumbent: Score
+    p_value: float
+    """One-sided exact McNemar (0/1 grades) or paired sign-flip permutation."""
+    alpha: float
+    gain: float
+    gain_low: float
+    gain_high: float
+    more_cases_needed: int = 0
+    """Sealed cases that a decision would take, at the seen discordance and gain; 0 where decided or hopeless."""
+    reasons: tuple[str, ...] = ()
+    group_id: str | None = None
+
+
+class DecideReview(Command):
+    subject: ClassVar[str] = "cmd.guardrail.decide"
+    owner: ClassVar[str] = "guardrail"
+
+    change_id: Identifier
+    decision: Literal["approve", "deny"]
+    reviewer: Identifier
+    comment: str = Field(default="", max_length=4000)
+
+
+class ReviewRefused(Fact):
+    """A decision that does not count: unknown or closed change, or the author approving."""
+
+    subject: ClassVar[str] = "evt.review.refused"
+    owner: ClassVar[str] = "guardrail"
+
+    change_id: str
+    reviewer: str
+    reason: str
+
+
+class PipelineDeployed(Fact):
+    subject: ClassVar[str] = "evt.pipeline.deployed"
+    owner: ClassVar[str] = "guardrail"
+
+    pipeline: str
+    digest: str
+    previous_digest: str = ""
+    change_id: str
+    generation: int
+    """Counts the deployment document's compare-and-sets."""
+
+
+class RollbackPipeline(Command):
+    """Makes the previous stable revision (or `to_digest`, a former one) stable again and quarantines the present one."""
+
+    subject: ClassVar[str] = "cmd.guardrail.rollback"
+    owner: ClassVar[str] = "guardrail"
+
+    rollback_id: Identifier
+    pipeline: PipelineName
+    to_digest: str | None = Field(default=None, pattern=r"^[0-9a-f]{8,64}$")
+    reason: str = Field(min_length=1, max_length=2000)
+    author: Identifier
+
+
+class PipelineRolledBack(Fact):
+    subject: ClassVar[str] = "evt.pipeline.rolled_back"
+    owner: ClassVar[str] = "guardrail"
+
+    rollback_id: str
+    pipeline: str
+    from_digest: str
+    to_digest: str
+    quarantined: tuple[str, ...]
+    """Digests that no run may start on any more: the bad revision and its descendants."""
+    reason: str
+    author: str
+    generation: int
+
+
+class RollbackRefused(Fact):
+    subject: ClassVar[str] = "evt.rollback.refused"
+    owner: ClassVar[str] = "guardrail"
+
+    rollback_id: str
+    pipeline: str
+    reason: str
+
+
+class MeasurePipelines(Command):
+    """Scores documents or deployed pipelines on the sealed cases of a dataset: a metered look, no verdict."""
+
+    subject: ClassVar[str] = "cmd.guardrail.measure"
+    owner: ClassVar[str] = "guardrail"
+
+    measure_id: Identifier
+    dataset_id: Identifier
+    pipelines: dict[str, dict[str, Any] | str] = Field(min_length=1, max_length=4)
+    """Label -> document, or reference to a deployed revision."""
+    cases: int = Field(default=60, ge=1, le=2000)
+    author: Identifier = "anonymous"
+
+
+class PipelinesMeasured(Fact):
+    subject: ClassVar[str] = "evt.pipelines.measured"
+    owner: ClassVar[str] = "guardrail"
+
+    measure_id: str
+    dataset_id: str
+    scores: dict[str, Score]
+    digests: dict[str, str]
+    differences: dict[str, tuple[float, float, float]] = Field(default_factory=dict)
+    """Label -> (gain over the first label, low, high), paired on the same cases."""
+    usage: dict[str, dict[str, float]] = Field(default_factory=dict)
+    """Label -> {calls, tokens, seconds_p50, seconds_p95, cost_usd}."""
+    seconds: float = 0.0
+    problems: tuple[Problem, ...] = ()
+    """Not empty where nothing could be measured."""
+
+
+class GrantScope(Query):
+    """Asks for a signed trial scope. Answer: `GrantedScope`; a refusal is an error with reasons. The same `scope_id` gets the same scope."""
+
+    subject: ClassVar[str] = "api.guardrail.grant_scope"
+    owner: ClassVar[str] = "guardrail"
+
+    scope_id: Identifier
+    purpose: Literal["generation", "evolution", "meta"]
+    holder: Identifier
+    domain: Domain
+    step_types: tuple[str, ...] = ()
+    """Wanted step types, providers, functions; empty means all that policy allows the purpose."""
+    providers: tuple[str, ...] = ()
+    functions: tuple[str, ...] = ()
+    budget: Budget
+    seconds: float = Field(default=900, gt=0, le=86_400)
+
+
+class ListReviews(Query):
+    """Answer: `{reviews: [{change_id, kind, pipeline, digest, author, risk, risk_reasons, reasons, diff, created_at, expires_at}]}`."""
+
+    subject: ClassVar[str] = "api.guardrail.list_reviews"
+    owner: ClassVar[str] = "guardrail"
+
+    limit: int = Field(default=50, ge=1, le=500)
+
+
+class GetChange(Query):
+    """Answer: the change's record with document, risk, reasons, gate, decisions, attestation."""
+
+    subject: ClassVar[str] = "api.guardrail.get_change"
+    owner: ClassVar[str] = "guardrail"
+
+    change_id: Identifier
+
+
+class GetPipeline(Query):
+    """Answer: `{name, stable, canary, previous: [...], generation, revisions: [{digest, status, change_id, ...}], document}`."""
+
+    subject: ClassVar[str] = "api.guardrail.get_pipeline"
+    owner: ClassVar[str] = "guardrail"
+
+    pipeline: str = Field(pattern=r"^[a-z][a-z0-9_]{0,62}(@(stable|canary|[0-9a-f]{8,64}))?$")
+
+
+class ListPipelines(Query):
+    """Answer: `{pipelines: [{name, domain, stable, generation, updated_at}]}`."""
+
+    subject: ClassVar[str] = "api.guardrail.list_pipelines"
+    owner: ClassVar[str] = "guardrail"
+
+    limit: int = Field(default=100, ge=1, le=1000)

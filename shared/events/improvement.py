@@ -1,0 +1,191 @@
+"""Measuring, learning, evolving."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from shared.errors import Problem
+from shared.events.message import Command, Fact, Part, Query
+from shared.events.values import Domain, Identifier, PipelineName, Score
+
+
+class PipelineScored(Fact):
+    """A graded measurement of one revision outside the sealed data: trial runs (generator) or search (evolution)."""
+
+    subject: ClassVar[str] = "evt.pipeline.scored"
+    owner: ClassVar[str] = "generator"
+
+    pipeline: str
+    digest: str
+    domain: str
+    purpose: str
+    score: Score
+    document: dict[str, Any]
+    """The revision itself: what learning mines."""
+    group_id: str | None = None
+
+
+class PipelineMeasured(Fact):
+    """Aggregates of one revision so far, at most once a second a pipeline."""
+
+    subject: ClassVar[str] = "evt.pipeline.measured"
+    owner: ClassVar[str] = "analytics"
+
+    pipeline: str
+    digest: str
+    purpose: str
+    runs: int
+    success_rate: float
+    error_rate: float
+    degraded_rate: float
+    latency_p50_seconds: float
+    latency_p95_seconds: float
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float
+    quality: Score | None = None
+
+
+class GetReport(Query):
+    """Answer: `{pipelines: [{pipeline, digest, purpose, runs, success_rate, ..., steps: [...], bottleneck, quality}], totals}`."""
+
+    subject: ClassVar[str] = "api.analytics.report"
+    owner: ClassVar[str] = "analytics"
+
+    pipeline: PipelineName | None = None
+    purpose: str | None = None
+    limit: int = Field(default=50, ge=1, le=500)
+
+
+class LearnFromRuns(Command):
+    """Mines what was recorded so far. Also done by itself after every few scored revisions."""
+
+    subject: ClassVar[str] = "cmd.learner.learn"
+    owner: ClassVar[str] = "learner"
+
+    learning_id: Identifier
+    domain: Domain | None = None
+    author: Identifier = "anonymous"
+
+
+class Pattern(Part):
+    """A counted regularity. `lift` is the mean score with it minus the mean without it, over revisions of the same task."""
+
+    pattern_id: str
+    kind: Literal["step_sequence", "prompt_feature", "provider", "parameter"]
+    text: str
+    support: int
+    success_rate: float
+    low: float
+    high: float
+    lift: float
+    domains: tuple[str, ...]
+    provenance: tuple[str, ...] = ()
+    """Digests that it was counted on."""
+
+
+class PatternsMined(Fact):
+    subject: ClassVar[str] = "evt.patterns.mined"
+    owner: ClassVar[str] = "learner"
+
+    learning_id: str
+    revisions: int
+    runs: int
+    patterns: tuple[Pattern, ...]
+    template_change_id: str = ""
+    """Change that proposes a template made from the best revision; empty where nothing was worth one."""
+    reasons: tuple[str, ...] = ()
+
+
+class TemplateLearned(Fact):
+    """A template that the guardrail approved and the generator may use from now on."""
+
+    subject: ClassVar[str] = "evt.template.learned"
+    owner: ClassVar[str] = "learner"
+
+    template: str
+    digest: str
+    domain: str
+    document: dict[str, Any]
+    support: int
+    score: Score | None = None
+
+
+class GetKnowledge(Query):
+    """Answer: `{patterns: [...], templates: [...]}`."""
+
+    subject: ClassVar[str] = "api.learner.knowledge"
+    owner: ClassVar[str] = "learner"
+
+    domain: Domain | None = None
+    limit: int = Field(default=50, ge=1, le=500)
+
+
+class StartEvolution(Command):
+    """Searches for a better revision of a deployed pipeline within `evaluations` and proposes the best through the sealed gate."""
+
+    subject: ClassVar[str] = "cmd.evolution.start"
+    owner: ClassVar[str] = "evolution"
+
+    evolution_id: Identifier
+    pipeline: PipelineName
+    dataset_id: Identifier
+    evaluations: int = Field(default=300, ge=1, le=100_000)
+    """Runs of a candidate on one case that the search may spend; the gate's come from the guardrail's own budget."""
+    strategy: Literal["climb", "genetic"] = "climb"
+    generations: int = Field(default=5, ge=1, le=1000)
+    population: int = Field(default=50, ge=2, le=1000)
+    seconds: float = Field(default=600, gt=0, le=86_400)
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    author: Identifier = "anonymous"
+
+
+class EvolutionProgressed(Fact):
+    subject: ClassVar[str] = "evt.evolution.progressed"
+    owner: ClassVar[str] = "evolution"
+
+    evolution_id: str
+    stage: Literal["scope", "seed", "search", "finalists", "gate"]
+    text: str
+    evaluations: int
+    evaluations_budget: int
+    best: Score | None = None
+    candidates: int = 0
+
+
+class EvolutionFinished(Fact):
+    """`verdict` is the sealed gate's, or `no_candidate` where the search found nothing to propose, or `refused`."""
+
+    subject: ClassVar[str] = "evt.evolution.finished"
+    owner: ClassVar[str] = "evolution"
+
+    evolution_id: str
+    pipeline: str
+    verdict: Literal["certified", "canary", "rejected", "queued", "no_candidate", "refused"]
+    seed_digest: str = ""
+    best_digest: str = ""
+    change_id: str = ""
+    search_seed: Score | None = None
+    search_best: Score | None = None
+    gain: float | None = None
+    gain_low: float | None = None
+    gain_high: float | None = None
+    evaluations: int = 0
+    candidates: int = 0
+    lineage: tuple[dict[str, Any], ...] = ()
+    """`{digest, parent, operator, text, score}` of the accepted candidates, oldest first."""
+    deployed: bool = False
+    reasons: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    seconds: float = 0.0
+
+
+class GetEvolution(Query):
+    """Answer: the evolution's record with candidates and lineage."""
+
+    subject: ClassVar[str] = "api.evolution.get"
+    owner: ClassVar[str] = "evolution"
+
+    evolution_id: Identifier

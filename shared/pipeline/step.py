@@ -1,0 +1,187 @@
+"""The contract between a step type and whoever runs it.
+
+A step type is one class in one file under `shared/pipeline/steps/`: its options, its static facts and its `run`. It does no I/O of
+its own: everything outside goes through `StepContext`, so the same class runs in the executor, in tests and in library mode.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.clock import Clock
+from shared.events.values import Usage
+from shared.pipeline.completion import ChatMessage, Completion, CompletionRequest, ToolSpec
+
+StepStatus = Literal["ok", "degraded", "skipped", "failed"]
+
+
+class StepResult(BaseModel):
+    """The envelope of LANGUAGE: what later steps see as `steps.<name>`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    value: Any = None
+    """Also readable as `result`, and as `results` where it is a list or a map of answers."""
+    text: str = ""
+    status: StepStatus = "ok"
+    usage: Usage = Usage()
+    latency_seconds: float = 0.0
+    attempts: int = 1
+    provider: str = ""
+    model: str = ""
+    cache_hit: bool = False
+    warnings: tuple[str, ...] = ()
+    error: str = ""
+    error_code: str = ""
+
+
+class RunInfo(BaseModel):
+    """What a step may know about its run; visible to templates as `run`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    run_id: str
+    pipeline: str
+    digest: str
+    domain: str
+    purpose: str
+    tenant: str = "default"
+    seed: int = 0
+    depth: int = 0
+    position: str = ""
+
+
+class ChildRun(BaseModel):
+    """How a nested run ended: the fields of `RunFinished` that a parent needs."""
+
+    model_config = ConfigDict(frozen=True)
+
+    run_id: str
+    digest: str
+    status: Literal["succeeded", "degraded", "failed", "refused", "cancelled"]
+    outputs: Any = None
+    error: str = ""
+    error_code: str = ""
+    usage: Usage = Usage()
+    latency_seconds: float = 0.0
+
+
+class ChildSpec(BaseModel):
+    """A nested run to start. Exactly one of `reference` and `document`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    key: str
+    """Stable within the step: makes the child's run id deterministic."""
+    reference: str | None = None
+    document: dict[str, Any] | None = None
+    inputs: dict[str, Any] = Field(default_factory=dict)
+
+
+class Session(BaseModel):
+    """A conversation's stored transcript; `version` guards it against two writers."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    summary: str = ""
+    messages: tuple[ChatMessage, ...] = ()
+    version: int = 0
+
+
+class StepContext(Protocol):
+    """What the executor offers to a running step. Every call holds the run's limits and may raise `LimitReachedError`."""
+
+    @property
+    def run(self) -> RunInfo: ...
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def random(self) -> random.Random:
+        """Seeded by run seed and position: the same on a resume."""
+        ...
+
+    @property
+    def names(self) -> Mapping[str, Any]:
+        """Names that templates see here: inputs, `steps`, `loop`, `vars`, `run`, `pipeline`."""
+        ...
+
+    @property
+    def workspace(self) -> Path:
+        """The run's own folder for `file_ops`; created on first use."""
+        ...
+
+    def render(self, template: Any) -> Any:
+        """Evaluates a template, or every template inside a map or list. One whole expression keeps its native type."""
+        ...
+
+    def render_prompt(self, template: str) -> str:
+        """Renders a prompt: structured values as JSON, inserted data delimited from instructions."""
+        ...
+
+    def set_variable(self, name: str, value: Any) -> None:
+        """Makes `vars.<name>` visible to later steps; journaled with the step."""
+        ...
+
+    async def complete(self, request: CompletionRequest) -> Completion:
+        """One attempt at a model, counted and bounded by the run's limits and the step's deadline."""
+        ...
+
+    async def cached_answer(self, request: CompletionRequest) -> Completion | None:
+        """A former complete answer to the same canonical request, from any run, or None."""
+        ...
+
+    async def call_function(self, name: str, arguments: Mapping[str, Any]) -> Any:
+        """One entry of the function catalogue, with validated arguments."""
+        ...
+
+    def function_spec(self, name: str) -> ToolSpec: ...
+
+    async def run_children(self, children: Sequence[ChildSpec], max_parallel: int) -> Sequence[ChildRun]:
+        """Nested runs over the bus, in the order of `children`; the same child again returns the finished run."""
+        ...
+
+    async def run_steps(self, steps: Sequence[Any], scope: str, names: Mapping[str, Any]) -> Mapping[str, StepResult]:
+        """Runs inner steps of a loop or switch at position `<scope>.<name>`, journaled like any other, with extra names."""
+        ...
+
+    async def load_session(self, name: str) -> Session: ...
+    async def save_session(self, session: Session) -> Session:
+        """Raises `FencedError` if another writer was faster (`version` differs from the stored one)."""
+        ...
+
+    async def propose_change(self, change: Mapping[str, Any], wait_seconds: float) -> Mapping[str, Any]:
+        """Proposes to the guardrail; returns `{change_id, decision, rollout_id}`, decision `pending` after `wait_seconds`."""
+        ...
+
+
+class StepType(Protocol):
+    """A class in the registry. `options` are the type's own keys; common keys live on `shared.pipeline.document.Step`."""
+
+    type_names: ClassVar[tuple[str, ...]]
+    options: ClassVar[type[BaseModel]]
+    families: ClassVar[tuple[str, ...]]
+    """Providers that it may call: part of what scopes and policies allow."""
+
+    def templates(self, options: Any) -> tuple[tuple[str, Any], ...]:
+        """(path, template) of every template in the options, for checks and dataflow edges."""
+        ...
+
+    def inner_steps(self, options: Any) -> tuple[Any, ...]:
+        """Steps nested in the options (loops, switches)."""
+        ...
+
+    def functions(self, options: Any) -> tuple[str, ...]:
+        """Names of catalogue functions that it may call."""
+        ...
+
+    def max_calls(self, options: Any) -> int:
+        """Upper bound of provider calls of one execution, retries not counted."""
+        ...
+
+    async def run(self, step: Any, options: Any, context: StepContext) -> StepResult: ...

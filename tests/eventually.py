@@ -1,0 +1,28 @@
+"""Waiting without sleeping blindly: ask until it holds, or say what did not."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar, cast
+
+T = TypeVar("T")
+
+
+async def eventually(check: Callable[[], Awaitable[T] | T], timeout_seconds: float = 10.0) -> T:
+    """Returns the first truthy answer of `check`; an AssertionError inside counts as "not yet" and is raised at the end."""
+    deadline = time.monotonic() + timeout_seconds
+    last: AssertionError | None = None
+    while time.monotonic() < deadline:
+        try:
+            answer = check()
+            value = await answer if inspect.isawaitable(answer) else answer
+            if value:
+                return cast("T", value)
+            last = AssertionError(f"still {value!r} after {timeout_seconds} s")
+        except AssertionError as error:
+            last = error
+        await asyncio.sleep(0.02)
+    raise last or AssertionError("never checked")
