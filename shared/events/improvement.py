@@ -25,6 +25,8 @@ class PipelineScored(Fact):
     document: dict[str, Any]
     """The revision itself: what learning mines."""
     group_id: str | None = None
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    """Blanks that the revision was filled with (`instruction`, `item`, `labels`, ...): lets a template be made of it again."""
 
 
 class PipelineMeasured(Fact):

@@ -1,0 +1,111 @@
+"""A pipeline document read as a genome: which steps call a model, which labels they choose from, who refers to whom.
+
+Documents are plain maps here (the canonical form of `shared.pipeline.document.Document`); nothing is changed in place."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+PROMPTED_TYPES = ("claude", "gemini", "claude_smart", "claude_extract", "claude_robust", "claude_session")
+"""Step types with one prompt and one answer."""
+
+Genome = dict[str, Any]
+
+
+def copied(document: Mapping[str, Any]) -> Genome:
+    return copy.deepcopy(dict(document))
+
+
+def steps_of(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    steps: list[dict[str, Any]] = document.get("steps", [])
+    return steps
+
+
+def prompted_steps(document: Mapping[str, Any]) -> list[int]:
+    """Positions of top-level steps that ask a model with a prompt of their own."""
+    return [
+        index
+        for index, step in enumerate(steps_of(document))
+        if step.get("type") in PROMPTED_TYPES and isinstance(step.get("prompt"), str)
+    ]
+
+
+def answering_step(document: Mapping[str, Any]) -> int | None:
+    """The last prompted step that the outputs read, else the last prompted step."""
+    positions = prompted_steps(document)
+    text = json.dumps(document.get("outputs", {}))
+    read = [index for index in positions if refers_to(text, steps_of(document)[index]["name"])]
+    return (read or positions or [None])[-1]
+
+
+def labels_of(step: Mapping[str, Any]) -> list[str]:
+    """The first enumeration of texts in a step's answer schema; empty where it has none."""
+    for node in _nodes(step.get("schema")):
+        values = node.get("enum")
+        if isinstance(values, list) and len(values) > 1 and all(isinstance(value, str) for value in values):
+            return list(values)
+    return []
+
+
+def with_labels(step: Mapping[str, Any], labels: Sequence[str]) -> dict[str, Any]:
+    """The step with its enumeration of texts in another order."""
+    changed = copied(step)
+    for node in _nodes(changed.get("schema")):
+        if isinstance(node.get("enum"), list) and sorted(map(str, node["enum"])) == sorted(labels):
+            node["enum"] = list(labels)
+    return changed
+
+
+def refers_to(text: str, step_name: str) -> bool:
+    return re.search(rf"\bsteps\.{re.escape(step_name)}\b", text) is not None
+
+
+def redirected(value: Any, old: str, new: str) -> Any:
+    """A template, or maps and lists of them, with references to step `old` now to step `new`."""
+    return _mapped(value, lambda text: re.sub(rf"\bsteps\.{re.escape(old)}\b", f"steps.{new}", text))
+
+
+def replaced_text(value: Any, old: str, new: str) -> Any:
+    return _mapped(value, lambda text: text.replace(old, new))
+
+
+def free_name(document: Mapping[str, Any], wanted: str) -> str:
+    taken = {step["name"] for step in steps_of(document)}
+    return next(name for name in (wanted, *(f"{wanted}_{number}" for number in range(2, 999))) if name not in taken)
+
+
+def answer_expression(document: Mapping[str, Any]) -> str | None:
+    """The expression inside `outputs.answer` where it is one whole expression, as `steps.classify.result.label`."""
+    match = re.fullmatch(r"\s*\{\{\s*(.*?)\s*\}\}\s*", str(document.get("outputs", {}).get("answer", "")))
+    return match[1] if match and "}}" not in match[1] else None
+
+
+def widened_limits(document: Mapping[str, Any], *, calls: int, tokens: int, seconds: float = 0.0) -> Genome:
+    """Limits raised by what added steps need, where the document states limits at all."""
+    changed = copied(document)
+    limits = changed.get("limits")
+    if isinstance(limits, dict):
+        for name, more in (("calls", calls), ("steps", max(1, calls)), ("tokens", tokens), ("seconds", seconds)):
+            if name in limits:
+                limits[name] = limits[name] + more
+    return changed
+
+
+def _nodes(schema: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(schema, dict):
+        yield schema
+    children = schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ()
+    for child in children:
+        yield from _nodes(child)
+
+
+def _mapped(value: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {key: _mapped(member, change) for key, member in value.items()}
+    return [_mapped(member, change) for member in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,1 @@
+"""What a request means, which candidates answer it, and which of them is worth proposing. Pure."""

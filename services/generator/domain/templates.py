@@ -1,0 +1,115 @@
+"""Filling a template's blanks for one task. `[[ blank ]]` is ours; `{{ name }}` is left for the run."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from services.generator.domain.task import Task, balanced
+from shared.errors import InvalidInputError, Problem
+from shared.events.values import Case
+
+BLANK = re.compile(r"\[\[\s*([a-z][a-z0-9_]*)\s*\]\]")
+POOL_SIZE = 120
+LONGEST_EXAMPLE = 400
+
+
+@dataclass(frozen=True)
+class Template:
+    """A pipeline document with blanks. `origin` says where it is from: `library:<name>` or `learned:<digest>`."""
+
+    name: str
+    origin: str
+    document: Mapping[str, Any]
+
+    def serves(self, kind: str) -> bool:
+        return self.name.startswith((f"{kind}_", "plain_"))
+
+
+def blanks_of(task: Task) -> dict[str, Any]:
+    """Values of every blank for this task; text that comes from people is escaped, so that it is never read as a template."""
+    blanks: dict[str, Any] = {
+        "instruction": escape(task.requirements),
+        "item": item_expression(task.input_names),
+        "answer_schema": dict(task.answer_schema),
+        "examples_4": examples_text(task, 4),
+        "examples_8": examples_text(task, 8),
+        "pool": [{"text": _item_text(case), "label": _answer_text(case.expected)} for case in balanced(task.shown)[:POOL_SIZE]],
+    }
+    if task.kind == "classify":
+        blanks["labels"] = list(task.labels)
+        blanks["labels_text"] = escape(", ".join(task.labels))
+    return blanks
+
+
+def instantiate(template: Template, blanks: Mapping[str, Any], *, name: str, description: str, domain: str) -> dict[str, Any]:
+    """The template's document with all blanks filled, under the new name. Raises `InvalidInputError` on a blank without a value."""
+    document = fill(dict(template.document), blanks)
+    document.update(name=name, description=description, domain=domain)
+    return dict(document)
+
+
+def fill(value: Any, blanks: Mapping[str, Any]) -> Any:
+    if isinstance(value, str):
+        return _fill_text(value, blanks)
+    if isinstance(value, Mapping):
+        if list(value) == ["title"] and BLANK.fullmatch(str(value["title"]).strip()):
+            return _fill_text(value["title"], blanks)
+        return {key: fill(member, blanks) for key, member in value.items()}
+    if isinstance(value, Sequence):
+        return [filled for member in value for filled in _fill_member(member, blanks)]
+    return value
+
+
+def _fill_member(member: Any, blanks: Mapping[str, Any]) -> list[Any]:
+    filled = fill(member, blanks)
+    whole = isinstance(member, str) and BLANK.fullmatch(member.strip())
+    return filled if whole and isinstance(filled, list) else [filled]
+
+
+def _fill_text(text: str, blanks: Mapping[str, Any]) -> Any:
+    whole = BLANK.fullmatch(text.strip())
+    if whole:
+        return _blank(whole[1], blanks)
+    return BLANK.sub(lambda match: str(_blank(match[1], blanks)), text)
+
+
+def _blank(name: str, blanks: Mapping[str, Any]) -> Any:
+    if name not in blanks:
+        raise InvalidInputError(Problem(path=f"[[ {name} ]]", reason="this task has no value for the blank"))
+    return blanks[name]
+
+
+def escape(text: str) -> str:
+    """Text as a template that renders to exactly that text."""
+    return re.sub(r"\{(?=[{%#])|(?<=[}%#])\}", lambda match: "{{ '" + match[0] + "' }}", text)
+
+
+def item_expression(names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return f"{{{{ {names[0]} }}}}"
+    return "\n".join(f"{name}: {{{{ {name} }}}}" for name in names)
+
+
+def examples_text(task: Task, count: int) -> str:
+    """`count` shown cases, classes in turn, one blank line apart; long ones are passed over."""
+    fitting = [case for case in balanced(task.shown) if len(_item_text(case)) <= LONGEST_EXAMPLE]
+    key = "Label" if task.kind == "classify" else "Answer"
+    return escape("\n\n".join(f"{_item_text(case)}\n{key}: {_answer_text(case.expected)}" for case in fitting[:count]))
+
+
+def _item_text(case: Case) -> str:
+    if len(case.input) == 1:
+        return _plain(next(iter(case.input.values())))
+    return "\n".join(f"{name}: {_plain(value)}" for name, value in case.input.items())
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _answer_text(expected: Any) -> str:
+    return expected if isinstance(expected, str) else json.dumps(expected, ensure_ascii=False)

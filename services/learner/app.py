@@ -1,0 +1,21 @@
+"""The learner's composition root."""
+
+from __future__ import annotations
+
+from services.learner import subscribers
+from services.learner.adapters.mongo import MongoKnowledgeStore
+from services.learner.adapters.seeds import FileSeedTemplates
+from services.learner.use_cases import Learner
+from shared.service import Application, Host
+from shared.settings import SharedSettings
+
+
+def create_app(settings: SharedSettings | None = None) -> Application:
+    shared_settings = settings or SharedSettings()
+
+    async def register(host: Host) -> None:
+        store = MongoKnowledgeStore(host.mongo.database("evoline_learner"))
+        seeds = FileSeedTemplates(shared_settings.pipelines_dir / "library")
+        subscribers.register(host.consumer, Learner(store, seeds, host.clock))
+
+    return Application("learner", shared_settings, register)

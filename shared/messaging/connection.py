@@ -1,0 +1,95 @@
+"""Opening a client of the broker: bounded at the start, endless afterwards, loud when it closes for good."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import nats
+import structlog
+from nats.aio.client import Client
+
+from shared.errors import ConfigurationError
+from shared.settings import SharedSettings
+
+CONNECT_SECONDS = 5.0
+PUBLISH_SECONDS = 5.0
+"""How long one try of a publish or an API call waits for the broker."""
+
+OnClosed = Callable[[], Awaitable[None]]
+
+
+def inbox_prefix(settings: SharedSettings) -> str:
+    """Private to the user, so that nobody else may listen to the answers."""
+    return f"_INBOX.{settings.nats_user}" if settings.nats_user else "_INBOX"
+
+
+def redacted(url: str) -> str:
+    scheme, _, rest = url.rpartition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}" if scheme else rest.rpartition("@")[2]
+
+
+async def open_client(settings: SharedSettings, *, name: str, on_closed: OnClosed | None = None) -> Client:
+    """Raises ConfigurationError where no server answers or it refuses the credentials within 5 s."""
+    faults = ConnectionLog(name)
+    options: dict[str, Any] = client_options(settings, name, faults, on_closed)
+    connecting = asyncio.ensure_future(nats.connect(**options))
+    try:
+        return await asyncio.wait_for(connecting, CONNECT_SECONDS)
+    except (TimeoutError, OSError, nats.errors.Error) as error:
+        raise ConfigurationError(
+            f"no NATS server at {redacted(settings.nats_url)}: {faults.last or error or 'no answer'}; "
+            "start one with `evoline up`, or set EVOLINE_NATS_URL (and EVOLINE_NATS_USER, EVOLINE_NATS_PASSWORD)"
+        ) from error
+
+
+def client_options(settings: SharedSettings, name: str, faults: ConnectionLog, on_closed: OnClosed | None) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "servers": [settings.nats_url],
+        "name": f"evoline-{name}",
+        "inbox_prefix": inbox_prefix(settings).encode(),
+        "max_reconnect_attempts": -1,
+        "reconnect_time_wait": 0.25,
+        "connect_timeout": 2,
+        "ping_interval": 10,
+        "max_outstanding_pings": 2,
+        "drain_timeout": 3,
+        "error_cb": faults.on_error,
+        "disconnected_cb": faults.on_disconnected,
+        "reconnected_cb": faults.on_reconnected,
+    }
+    if on_closed:
+        options["closed_cb"] = on_closed
+    if settings.nats_user:
+        options |= {"user": settings.nats_user, "password": settings.nats_password.get_secret_value()}
+    return options
+
+
+class ConnectionLog:
+    """Keeps the last fault of a connection and logs its ups and downs; permission denials are seen nowhere else."""
+
+    def __init__(self, name: str) -> None:
+        self.last = ""
+        self._log = structlog.get_logger("shared.messaging").bind(connection=name)
+
+    async def on_error(self, error: Exception) -> None:
+        self.last = str(error) or type(error).__name__
+        self._log.warning("bus connection fault", error=self.last)
+
+    async def on_disconnected(self) -> None:
+        self._log.warning("bus disconnected, reconnecting")
+
+    async def on_reconnected(self) -> None:
+        self._log.info("bus reconnected")
+
+
+async def close_client(client: Client, timeout_seconds: float = 3.0) -> None:
+    """Flushes what was said and closes; gives up politeness where the server is gone."""
+    if client.is_closed:
+        return
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            await client.drain()
+    except (TimeoutError, OSError, nats.errors.Error):
+        await client.close()

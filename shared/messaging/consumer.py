@@ -1,0 +1,237 @@
+"""The one way to subscribe: durable consumers and query answers, on FastStream, with the safe settings spelled out.
+
+Why each setting: explicit acknowledgement by `DeliveryDesk` only (the framework's default terminates a message at the first
+exception); one pull subscription a slot with batches of one (prefetching runs long messages twice); `JStream(declare=False)` (an
+existing durable ignores what code declares); endless reconnects with a callback that ends the process when the connection is
+closed for good (the pull loop would spin for ever).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import nats.errors
+import nats.js.errors
+import structlog
+from faststream.middlewares import AckPolicy
+from faststream.nats import JStream, NatsBroker, PullSub
+from faststream.nats.message import NatsMessage
+from faststream.security import SASLPlaintext
+from opentelemetry.trace import SpanKind
+from pydantic import BaseModel
+
+from shared.errors import ConfigurationError, EvolineError, LimitReachedError, UnavailableError
+from shared.events import Message, Query
+from shared.messaging import codec, envelope, headers
+from shared.messaging.bus import Bus
+from shared.messaging.connection import CONNECT_SECONDS, ConnectionLog, OnClosed, client_options, inbox_prefix
+from shared.messaging.handling import Delivery, DeliveryDesk, Effects, Subscription
+from shared.messaging.retry import RetryPolicy
+from shared.messaging.topology import Durable, durables
+from shared.settings import SharedSettings
+
+M = TypeVar("M", bound=Message)
+Q = TypeVar("Q", bound=Query)
+Answer = BaseModel | Mapping[str, Any]
+PULL_SECONDS = 5.0
+"""How long one pull request waits at the server; also how late a consumer notices that the server was restarted."""
+ANSWER_SECONDS = 30.0
+ANSWERS_AT_ONCE = 16
+
+
+class Consumer:
+    """Subscriptions of one service, over a connection of its own. Register all, then `start`."""
+
+    def __init__(self, bus: Bus, settings: SharedSettings, *, on_closed: OnClosed | None = None) -> None:
+        self._bus = bus
+        self._settings = settings
+        self._faults = ConnectionLog(f"{bus.service}-consumer")
+        self._broker = self._new_broker(on_closed)
+        self._desks: list[DeliveryDesk] = []
+        self._queries: set[str] = set()
+        self._answering: set[asyncio.Task[Any]] = set()
+        self._table = {durable.name: durable for durable in durables()}
+        self._log = structlog.get_logger("shared.messaging")
+
+    def on(  # noqa: PLR0913  one subscription has these properties; every one but the first three has a default
+        self,
+        message_class: type[M],
+        handler: Callable[[M, Delivery], Awaitable[Effects]],
+        *,
+        durable: str,
+        concurrency: int = 1,
+        deadline_seconds: float = 60.0,
+        max_attempts: int = 5,
+        ack_wait_seconds: float = 6.0,
+        retry: RetryPolicy | None = None,
+    ) -> None:
+        """Handles every message of `message_class` through a durable of the topology, at most `concurrency` at once.
+
+        The handler's effects, pairs of effect name and message, are published under ids derived from the delivery's message
+        id; the message is acknowledged after that. Raises ConfigurationError for a durable that is not in the topology."""
+        row = self._row(message_class, durable)
+        policy = replace(retry or RetryPolicy(), max_attempts=max_attempts)
+        if max(policy.max_attempts, policy.transient_attempts) >= row.max_deliver:
+            raise ConfigurationError(
+                f"durable {durable} is delivered {row.max_deliver} times at most; allow fewer attempts than that"
+            )
+        desk = DeliveryDesk(
+            self._bus,
+            Subscription(
+                message_class=message_class,
+                handler=handler,
+                durable=durable,
+                stream=row.stream,
+                deadline_seconds=deadline_seconds,
+                heartbeat_seconds=min(ack_wait_seconds, row.ack_wait_seconds) / 3,
+                retry=policy,
+            ),
+        )
+        self._desks.append(desk)
+        for _ in range(concurrency):
+            self._subscribe(row, desk)
+
+    def answers(self, query_class: type[Q], handler: Callable[[Q], Awaitable[Answer]]) -> None:
+        """Answers a query, shared among all processes of the service; errors travel in the envelope of `shared.messaging.envelope`."""
+        if query_class.owner != self._bus.service:
+            raise ConfigurationError(f"{query_class.__name__} is answered by {query_class.owner}, not by {self._bus.service}")
+        if query_class.subject in self._queries:
+            raise ConfigurationError(f"{query_class.__name__} has an answer already")
+        self._queries.add(query_class.subject)
+
+        async def on_query(message: NatsMessage) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            self._answering.add(task)
+            try:
+                await self._answer(query_class, handler, message)
+            except asyncio.CancelledError:
+                task.uncancel()
+            finally:
+                self._answering.discard(task)
+
+        self._broker.subscriber(
+            query_class.subject,
+            queue=query_class.owner,
+            max_workers=ANSWERS_AT_ONCE,
+            no_reply=True,
+            decoder=_undecoded,
+        )(on_query)
+
+    async def start(self) -> None:
+        """Raises ConfigurationError where a stream or durable is missing: nothing is created here."""
+        if missing := await self._missing():
+            raise ConfigurationError(f"the bus has no durable {', '.join(missing)}: run `evoline bus apply`")
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS + len(self._broker.subscribers)):
+                await self._broker.start()
+        except (TimeoutError, OSError, nats.errors.Error) as error:
+            raise ConfigurationError(f"cannot consume from the bus: {self._faults.last or error}") from error
+
+    async def check(self) -> None:
+        """Raises UnavailableError naming what is not there: the connection, or a durable that was deleted under us."""
+        if not await self._broker.ping(timeout=2.0):
+            raise UnavailableError("the consumer's connection to the broker is down")
+        if missing := await self._missing():
+            raise UnavailableError(f"the bus has no durable {', '.join(missing)}: run `evoline bus apply`")
+
+    async def stop(self, grace_seconds: float = 2.0) -> None:
+        """Takes nothing new, gives what is in flight `grace_seconds` to end, then hands it back for redelivery."""
+        stopping = asyncio.ensure_future(self._broker.stop())
+        await asyncio.wait({stopping}, timeout=grace_seconds)
+        for task in [*self._answering, *(task for desk in self._desks for task in desk.in_flight)]:
+            task.cancel()
+        done, _ = await asyncio.wait({stopping}, timeout=2.0)
+        if not done:
+            stopping.cancel()
+        failure = next(iter(await asyncio.gather(stopping, return_exceptions=True)))
+        if isinstance(failure, Exception):
+            self._log.warning("consumer did not stop cleanly", error=str(failure))
+
+    def _new_broker(self, on_closed: OnClosed | None) -> NatsBroker:
+        settings = self._settings
+        options = client_options(settings, f"{self._bus.service}-consumer", self._faults, on_closed)
+        credentials = {key: options.pop(key) for key in ("user", "password") if key in options}
+        security = SASLPlaintext(username=credentials["user"], password=credentials["password"]) if credentials else None
+        return NatsBroker(
+            **options,
+            security=security,
+            graceful_timeout=5.0,
+            apply_types=False,
+            ack_policy=AckPolicy.MANUAL,
+            logger=logging.getLogger("faststream"),
+            log_level=logging.DEBUG,
+        )
+
+    def _row(self, message_class: type[Message], durable: str) -> Durable:
+        row = self._table.get(durable)
+        place = "add a row to shared/messaging/topology.py, then run `evoline bus apply`"
+        if row is None:
+            raise ConfigurationError(f"durable {durable} is not in the topology: {place}")
+        if row.service != self._bus.service or row.filter_subject != message_class.subject:
+            raise ConfigurationError(
+                f"durable {durable} carries {row.filter_subject} to {row.service}, not {message_class.subject} to {self._bus.service}: {place}"
+            )
+        if any(desk.subscription.durable == durable for desk in self._desks):
+            raise ConfigurationError(f"durable {durable} has a handler already; raise its concurrency instead")
+        return row
+
+    def _subscribe(self, row: Durable, desk: DeliveryDesk) -> None:
+        async def on_delivery(message: NatsMessage) -> None:
+            await desk.receive(message.raw_message)
+
+        self._broker.subscriber(
+            row.filter_subject,
+            durable=row.name,
+            stream=JStream(row.stream, declare=False),
+            pull_sub=PullSub(batch_size=1, timeout=PULL_SECONDS),
+            inbox_prefix=f"{inbox_prefix(self._settings)}.".encode(),
+            ack_policy=AckPolicy.MANUAL,
+            no_reply=True,
+            decoder=_undecoded,
+        )(on_delivery)
+
+    async def _missing(self) -> list[str]:
+        wanted = [self._table[desk.subscription.durable] for desk in self._desks]
+        found = await asyncio.gather(*(self._exists(row) for row in wanted))
+        return [f"{row.stream}/{row.name}" for row, exists in zip(wanted, found, strict=True) if not exists]
+
+    async def _exists(self, row: Durable) -> bool:
+        try:
+            await self._bus.jetstream.consumer_info(row.stream, row.name, timeout=2.0)
+        except nats.js.errors.NotFoundError:
+            return False
+        except (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError) as error:
+            raise UnavailableError(f"the broker does not tell about {row.stream}/{row.name}: {error}") from error
+        return True
+
+    async def _answer(self, query_class: type[Q], handler: Callable[[Q], Awaitable[Answer]], message: NatsMessage) -> None:
+        parts, subject = self._bus.parts, query_class.subject
+        started, code = parts.clock.monotonic(), "ok"
+        context = headers.extract_trace(message.headers)
+        with parts.tracer.start_as_current_span(f"answer {subject}", context=context, kind=SpanKind.SERVER):
+            try:
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    reply = envelope.success(await handler(codec.decode(query_class, message.raw_message.data)))
+            except EvolineError as error:
+                reply, code = envelope.failure(error), error.code
+            except TimeoutError:
+                reply, code = (
+                    envelope.failure(LimitReachedError("seconds", f"no answer within {ANSWER_SECONDS:g} s")),
+                    "limit_reached",
+                )
+            except Exception as error:
+                self._log.exception("query failed", subject=subject)
+                reply, code = envelope.failure(error), envelope.INTERNAL
+        if message.reply_to:
+            await self._bus.client.publish(message.reply_to, reply)
+        parts.observer.answered(subject, code, parts.clock.monotonic() - started)
+
+
+async def _undecoded(message: NatsMessage) -> NatsMessage:
+    """Leaves decoding to us, so that a body that cannot be read is handled like any other fault of a message."""
+    return message

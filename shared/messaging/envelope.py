@@ -1,0 +1,106 @@
+"""Answers to queries: `{"ok": true, "data": ...}` or `{"ok": false, "error": {code, message, problems, ...}}`, and typed errors back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
+
+from shared.errors import (
+    ConfigurationError,
+    EvolineError,
+    FencedError,
+    InvalidInputError,
+    LimitReachedError,
+    NotAttestedError,
+    NotFoundError,
+    OutOfScopeError,
+    PermanentError,
+    Problem,
+    ProviderError,
+    ProviderRefusedError,
+    TransientError,
+    UnavailableError,
+)
+from shared.messaging.topology import MAX_BODY_BYTES
+
+INTERNAL = "internal"
+"""Code of an error that nobody raised on purpose."""
+_PLAIN: tuple[type[EvolineError], ...] = (
+    NotFoundError,
+    NotAttestedError,
+    OutOfScopeError,
+    ProviderRefusedError,
+    ConfigurationError,
+    PermanentError,
+    UnavailableError,
+    TransientError,
+    FencedError,
+)
+
+
+def success(data: BaseModel | Mapping[str, Any]) -> bytes:
+    """Raises LimitReachedError where the answer does not fit into a message."""
+    value = data.model_dump(mode="json") if isinstance(data, BaseModel) else to_jsonable_python(data, inf_nan_mode="constants")
+    body = json.dumps({"ok": True, "data": value}, separators=(",", ":"), allow_nan=False).encode()
+    if len(body) > MAX_BODY_BYTES:
+        raise LimitReachedError("message_bytes", f"the answer is {len(body):,} bytes, at most {MAX_BODY_BYTES:,} fit; ask for less")
+    return body
+
+
+def failure(error: BaseException) -> bytes:
+    return json.dumps({"ok": False, "error": describe(error)}, separators=(",", ":")).encode()
+
+
+def describe(error: BaseException) -> dict[str, Any]:
+    """JSON form of an error; texts of unexpected ones name the class only, since they may hold anything."""
+    if not isinstance(error, EvolineError):
+        return {"code": INTERNAL, "message": f"unexpected {type(error).__name__}", "problems": []}
+    value: dict[str, Any] = {"code": error.code, "message": str(error)[:4000], "problems": []}
+    if isinstance(error, InvalidInputError):
+        value["problems"] = [problem.model_dump() for problem in error.problems[:100]]
+    if isinstance(error, LimitReachedError):
+        value["limit"] = error.limit
+    if isinstance(error, ProviderError):
+        value["kind"] = error.kind
+    if isinstance(error, TransientError):
+        value["retry_after_seconds"] = error.retry_after_seconds
+    return value
+
+
+def problems_in(error: BaseException) -> tuple[Problem, ...]:
+    """Problems of any error: its own, or one made from its text."""
+    if isinstance(error, InvalidInputError):
+        return error.problems
+    return (Problem(reason=str(error)[:4000] or type(error).__name__),)
+
+
+def open_answer(body: bytes) -> dict[str, Any]:
+    """The data of a success; raises the error that a failure describes."""
+    try:
+        envelope = json.loads(body)
+        answered = envelope["ok"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise UnavailableError("the answer is not an envelope of this bus") from error
+    if not answered:
+        raise _error_from(envelope.get("error") or {})
+    data = envelope.get("data")
+    return data if isinstance(data, dict) else {"value": data}
+
+
+def _error_from(described: Mapping[str, Any]) -> EvolineError:
+    code, message = str(described.get("code", "")), str(described.get("message", "no reason given"))
+    if code == InvalidInputError.code:
+        problems = [Problem.model_validate(problem) for problem in described.get("problems") or ()]
+        return InvalidInputError(problems or message)
+    if code == LimitReachedError.code:
+        return LimitReachedError(str(described.get("limit", "")), message)
+    if code == ProviderError.code:
+        return ProviderError(str(described.get("kind", "server")), message, described.get("retry_after_seconds"))
+    for error in _PLAIN:
+        if error.code == code:
+            return error(message)
+    return TransientError(f"{message} (code {code or 'missing'})")

@@ -1,0 +1,132 @@
+"""Runs many pipelines at once over the bus: bounded in flight and in time, complete although facts may be lost or were sent before."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from shared.errors import EvolineError, InvalidInputError
+from shared.events.runs import ExecuteRun, FinishedRuns, RunFinished
+from shared.messaging.bus import Bus
+
+POLL_SECONDS = 2.0
+IDS_A_QUERY = 50
+"""Finished runs carry their step facts; this many fit into one answer."""
+
+OnFinished = Callable[[RunFinished], None]
+
+
+@dataclass
+class _Board:
+    """Which runs wait, which are out, which are back."""
+
+    waiting: deque[ExecuteRun]
+    max_in_flight: int
+    on_finished: OnFinished | None
+    out: set[str] = field(default_factory=set)
+    back: dict[str, RunFinished] = field(default_factory=dict)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def take(self) -> list[ExecuteRun]:
+        """As many as there is room for."""
+        taken = []
+        while self.waiting and len(self.out) < self.max_in_flight:
+            command = self.waiting.popleft()
+            if command.run_id not in self.back:
+                self.out.add(command.run_id)
+                taken.append(command)
+        return taken
+
+    def accept(self, run: RunFinished, wanted: frozenset[str]) -> None:
+        """Counts a run once, whichever way its end was heard of."""
+        if run.run_id not in wanted or run.run_id in self.back:
+            return
+        self.back[run.run_id] = run
+        self.out.discard(run.run_id)
+        self.changed.set()
+        if self.on_finished:
+            self.on_finished(run)
+
+
+class Fleet:
+    """A client of the executors."""
+
+    def __init__(self, bus: Bus, *, poll_seconds: float = POLL_SECONDS) -> None:
+        self._bus = bus
+        self._poll_seconds = poll_seconds
+        self._log = structlog.get_logger("shared.messaging")
+
+    async def run_all(
+        self,
+        commands: Sequence[ExecuteRun],
+        *,
+        max_in_flight: int,
+        deadline_seconds: float,
+        on_finished: OnFinished | None = None,
+    ) -> dict[str, RunFinished]:
+        """Run id -> its end, for those that ended by the deadline; the same run id twice is one run.
+
+        Runs that ended before, as after a restart of the caller, are not published again. Raises InvalidInputError for a
+        command that is too large, UnavailableError where the bus takes no command."""
+        if max_in_flight < 1 or deadline_seconds <= 0:
+            raise InvalidInputError("a fleet needs max_in_flight of at least 1 and a positive deadline")
+        unique = {command.run_id: command for command in commands}
+        board = _Board(deque(unique.values()), max_in_flight, on_finished)
+        if not unique:
+            return {}
+        try:
+            async with asyncio.timeout(deadline_seconds) as deadline:
+                await self._drive(board, frozenset(unique))
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+        return dict(board.back)
+
+    async def _drive(self, board: _Board, wanted: frozenset[str]) -> None:
+        async with self._bus.follow(RunFinished) as facts:
+            await self._poll(board, wanted, wanted)
+
+            async def listen() -> None:
+                async for fact, _ in facts:
+                    if isinstance(fact, RunFinished):
+                        board.accept(fact, wanted)
+
+            async def poll() -> None:
+                while True:
+                    await asyncio.sleep(self._poll_seconds)
+                    await self._poll(board, frozenset(board.out), wanted)
+
+            watchers = [asyncio.create_task(listen()), asyncio.create_task(poll())]
+            publishing = asyncio.create_task(self._publish(board))
+            try:
+                done, _ = await asyncio.wait([publishing, *watchers], return_when=asyncio.FIRST_COMPLETED)
+                await next(iter(done))
+            finally:
+                for task in (publishing, *watchers):
+                    task.cancel()
+                await asyncio.gather(publishing, *watchers, return_exceptions=True)
+
+    async def _publish(self, board: _Board) -> None:
+        while True:
+            board.changed.clear()
+            await asyncio.gather(*(self._bus.publish(command, cause=command.run_id) for command in board.take()))
+            if not board.waiting and not board.out:
+                return
+            await board.changed.wait()
+
+    async def _poll(self, board: _Board, asked: Iterable[str], wanted: frozenset[str]) -> None:
+        """Asks for ends that were not heard: lost facts, and runs that ended before we listened."""
+        ids = sorted(asked)
+        for start in range(0, len(ids), IDS_A_QUERY):
+            try:
+                answer = await self._bus.ask(FinishedRuns(run_ids=tuple(ids[start : start + IDS_A_QUERY])))
+            except EvolineError as error:
+                # Without an executor that answers, the facts still tell; commands wait in the queue meanwhile.
+                self._log.info("finished runs not told", error=str(error))
+                return
+            for run in answer.get("runs", ()):
+                board.accept(RunFinished.model_validate(run), wanted)

@@ -1,0 +1,229 @@
+"""The story of one delivery: decode, handle under heartbeat and deadline, publish effects, then acknowledge; or retry, or bury."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import nats.errors
+import structlog
+from nats.aio.msg import Msg
+from opentelemetry.trace import Span, SpanKind, StatusCode, format_trace_id
+
+from shared.errors import EvolineError, FencedError, LimitReachedError, PermanentError, TransientError
+from shared.events import Command, Message
+from shared.events.operations import CommandRefused
+from shared.messaging import codec, dead_letters, headers
+from shared.messaging.bus import Bus, message_id_of
+from shared.messaging.envelope import INTERNAL, problems_in
+from shared.messaging.observer import Outcome
+from shared.messaging.retry import RetryPolicy
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One delivery of one message. `message_id` is the same however often it is delivered or redriven."""
+
+    message_id: str
+    sequence: int
+    """Stream sequence."""
+    attempt: int
+    """1-based; counts deliveries to whichever process."""
+    subject: str
+    headers: Mapping[str, str]
+
+
+Effects = Iterable[tuple[str, Message]] | None
+Handler = Callable[[Any, Delivery], Awaitable[Effects]]
+
+
+@dataclass(frozen=True)
+class Subscription:
+    """One `Consumer.on`."""
+
+    message_class: type[Message]
+    handler: Handler
+    durable: str
+    stream: str
+    deadline_seconds: float
+    heartbeat_seconds: float
+    retry: RetryPolicy
+
+
+class HandlerDeadlineError(LimitReachedError):
+    """A handler that did not end in time; retried like an error of unknown kind."""
+
+
+@dataclass
+class DeliveryDesk:
+    """Handles the deliveries of one subscription; any number at once."""
+
+    bus: Bus
+    subscription: Subscription
+    rng: random.Random = field(default_factory=random.Random)
+    in_flight: set[asyncio.Task[Any]] = field(default_factory=set)
+
+    async def receive(self, message: Msg) -> None:
+        """Never raises for a message's own faults; a cancellation gives the message back at once."""
+        task = asyncio.current_task()
+        assert task is not None
+        self.in_flight.add(task)
+        parts, subject = self.bus.parts, message.subject
+        started = parts.clock.monotonic()
+        try:
+            outcome = await self._traced(message)
+        except asyncio.CancelledError:
+            await self._give_back(message)
+            outcome = "abandoned"
+            task.uncancel()
+        finally:
+            self.in_flight.discard(task)
+        parts.observer.handled(subject, outcome, parts.clock.monotonic() - started)
+
+    async def _traced(self, message: Msg) -> Outcome:
+        delivery = delivery_of(message)
+        if delivery.attempt > 1:
+            self.bus.parts.observer.redelivered(delivery.subject)
+        context = headers.extract_trace(delivery.headers)
+        name = f"process {delivery.subject}"
+        with self.bus.parts.tracer.start_as_current_span(name, context=context, kind=SpanKind.CONSUMER) as span:
+            span.set_attributes(
+                {
+                    "messaging.system": "nats",
+                    "messaging.destination.name": delivery.subject,
+                    "messaging.message.id": delivery.message_id,
+                    "evoline.attempt": delivery.attempt,
+                }
+            )
+            with structlog.contextvars.bound_contextvars(message_id=delivery.message_id, subject=delivery.subject):
+                return await self._settled(message, delivery, span)
+
+    async def _settled(self, message: Msg, delivery: Delivery, span: Span) -> Outcome:
+        try:
+            await self._handle(message, delivery)
+        except FencedError:
+            # Another owner handles this message now; acknowledging here would take it away from that owner.
+            return "abandoned"
+        except Exception as error:
+            span.set_status(StatusCode.ERROR, type(error).__name__)
+            return await self._failed(message, delivery, error)
+        await message.ack()
+        return "done"
+
+    async def _handle(self, message: Msg, delivery: Delivery) -> None:
+        subscription = self.subscription
+        if delivery.attempt > max(subscription.retry.max_attempts, subscription.retry.transient_attempts):
+            raise LimitReachedError("attempts", f"delivered {delivery.attempt - 1} times, and no process survived handling it")
+        body = codec.decode(subscription.message_class, message.data)
+        async with beating(message, subscription.heartbeat_seconds):
+            try:
+                async with asyncio.timeout(subscription.deadline_seconds) as deadline:
+                    effects = await subscription.handler(body, delivery)
+            except TimeoutError as error:
+                if not deadline.expired():
+                    raise
+                raise HandlerDeadlineError("seconds", f"not handled within {subscription.deadline_seconds:g} s") from error
+            for effect, fact in effects or ():
+                await self.bus.publish(fact, cause=delivery.message_id, effect=effect)
+
+    async def _failed(self, message: Msg, delivery: Delivery, error: Exception) -> Outcome:
+        retry, log = self.subscription.retry, structlog.get_logger("shared.messaging")
+        transient = isinstance(error, TransientError)
+        permanent = isinstance(error, PermanentError) and not isinstance(error, HandlerDeadlineError)
+        if permanent or retry.is_last(delivery.attempt, transient=transient):
+            log.error("message dead-lettered", error=str(error), attempt=delivery.attempt, exc_info=_trace_of(error))
+            return await self._bury(message, delivery, error)
+        delay = retry.delay_seconds(
+            delivery.attempt, self.rng, error.retry_after_seconds if isinstance(error, TransientError) else None
+        )
+        log.warning("message retried", error=str(error), attempt=delivery.attempt, delay_seconds=delay, exc_info=_trace_of(error))
+        await message.nak(delay=delay)
+        return "retried"
+
+    async def _bury(self, message: Msg, delivery: Delivery, error: Exception) -> Outcome:
+        """The letter is stored and the refusal published before the message is terminated: a crash between repeats both harmlessly."""
+        code = error.code if isinstance(error, EvolineError) else INTERNAL
+        failure = dead_letters.Failure(
+            code=code,
+            error=str(error) if isinstance(error, EvolineError) else f"{type(error).__name__}: {error}",
+            attempts=delivery.attempt,
+            trace_id=current_trace_id(),
+            message_id=delivery.message_id,
+            durable=self.subscription.durable,
+        )
+        try:
+            await dead_letters.bury(self.bus, message, failure)
+            if issubclass(self.subscription.message_class, Command):
+                await self.bus.publish(self._refusal(message, delivery, code, error), cause=delivery.message_id, effect="refused")
+        except (EvolineError, nats.errors.Error) as fault:
+            structlog.get_logger("shared.messaging").error("dead letter not stored, message kept", error=str(fault))
+            await message.nak(delay=self.subscription.retry.max_seconds)
+            return "retried"
+        await message.term()
+        return "dead_lettered"
+
+    def _refusal(self, message: Msg, delivery: Delivery, code: str, error: Exception) -> CommandRefused:
+        return CommandRefused(
+            command=delivery.subject,
+            message_id=delivery.message_id,
+            correlation_id=codec.correlation_id(self.subscription.message_class, message.data),
+            service=self.bus.service,
+            code=code,
+            problems=problems_in(error)[:100],
+            attempts=delivery.attempt,
+        )
+
+    async def _give_back(self, message: Msg) -> None:
+        """Delivered again at once, to whoever still consumes; without the broker, after its `ack_wait`."""
+        with contextlib.suppress(nats.errors.Error, OSError):
+            if not message.is_acked:
+                await message.nak()
+
+
+@contextlib.asynccontextmanager
+async def beating(message: Msg, interval_seconds: float) -> AsyncIterator[None]:
+    """Tells the broker every `interval_seconds` that the message is still being worked on."""
+
+    async def beat() -> None:
+        while True:
+            await asyncio.sleep(interval_seconds)
+            # A missed beat is what `ack_wait` is for; a connection that is closed for good ends the process elsewhere.
+            with contextlib.suppress(nats.errors.Error, OSError):
+                await message.in_progress()
+
+    task = asyncio.create_task(beat())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+def delivery_of(message: Msg) -> Delivery:
+    metadata = message.metadata
+    return Delivery(
+        message_id=message_id_of(message),
+        sequence=metadata.sequence.stream,
+        attempt=metadata.num_delivered,
+        subject=message.subject,
+        headers=MappingProxyType(dict(message.headers or {})),
+    )
+
+
+def current_trace_id() -> str:
+    """32 hex digits, or empty outside of any trace."""
+    from opentelemetry.trace import get_current_span
+
+    context = get_current_span().get_span_context()
+    return format_trace_id(context.trace_id) if context.is_valid else ""
+
+
+def _trace_of(error: Exception) -> Exception | None:
+    """A stack trace is worth logging only for what nobody raised on purpose."""
+    return None if isinstance(error, EvolineError) else error

@@ -1,0 +1,171 @@
+"""The schema shorthand of the language, turned into full JSON Schema (draft 2020-12).
+
+[a, b]                 array of objects with the fields a and b, of any type
+[{a: string}]          array of that object
+{a: number, b: {...}}  object with these fields, all required
+string                 that type: string number integer boolean array object any
+full JSON Schema       accepted wherever the shorthand is
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError
+
+TYPE_NAMES = ("string", "number", "integer", "boolean", "array", "object", "any")
+_JSON_TYPES = frozenset((*TYPE_NAMES[:-1], "null"))
+_SCHEMA_MARKS = frozenset(("$ref", "anyOf", "oneOf", "allOf", "enum", "const", "not", "$schema"))
+_SCHEMA_WORDS = frozenset(
+    (
+        "additionalProperties",
+        "default",
+        "dependentRequired",
+        "description",
+        "deprecated",
+        "examples",
+        "exclusiveMaximum",
+        "exclusiveMinimum",
+        "format",
+        "items",
+        "maxItems",
+        "maxLength",
+        "maxProperties",
+        "maximum",
+        "minItems",
+        "minLength",
+        "minProperties",
+        "minimum",
+        "multipleOf",
+        "nullable",
+        "pattern",
+        "patternProperties",
+        "prefixItems",
+        "properties",
+        "propertyNames",
+        "required",
+        "title",
+        "type",
+        "uniqueItems",
+        "$defs",
+        "$id",
+    )
+)
+
+Location = tuple[str | int, ...]
+
+
+class SchemaShorthandError(ValueError):
+    """`location` is where inside the schema; `suggestion` what to write instead."""
+
+    def __init__(self, location: Location, reason: str, suggestion: str = "") -> None:
+        self.location = location
+        self.reason = reason
+        self.suggestion = suggestion
+        super().__init__(reason)
+
+
+def to_json_schema(value: Any) -> dict[str, Any]:
+    """Full JSON Schema of a shorthand or of a JSON Schema; the result maps to itself. Raises `SchemaShorthandError`."""
+    schema = _convert(value, ())
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        raise SchemaShorthandError(tuple(error.absolute_path), f"not a JSON Schema: {error.message}") from error
+    _refuse_remote_references(schema, ())
+    return schema
+
+
+def parameters_schema(value: Any) -> dict[str, Any]:
+    """JSON Schema of a function's arguments object: like the shorthand, but a list of values is an enum and absent means none.
+
+    An enum of several values may be asked for as one value or as a list of them."""
+    if not value:
+        return {"type": "object", "properties": {}}
+    if not isinstance(value, Mapping):
+        raise SchemaShorthandError((), "parameters must be a map from name to type or list of values")
+    if looks_like_json_schema(value):
+        return to_json_schema(value)
+    properties = {
+        name: _enumeration(field) if _is_enumeration(field) else _convert(field, (name,)) for name, field in value.items()
+    }
+    return {"type": "object", "properties": properties, "required": [*properties], "additionalProperties": False}
+
+
+def looks_like_json_schema(value: Mapping[str, Any]) -> bool:
+    """Whether a map is JSON Schema and not a shorthand object that happens to have a field called `type`."""
+    if not value or not _SCHEMA_MARKS.isdisjoint(value):
+        return True
+    kind = value.get("type")
+    kinds = kind if isinstance(kind, list) else [kind]
+    if not all(isinstance(each, str) and each in _JSON_TYPES for each in kinds):
+        return "properties" in value and isinstance(value["properties"], Mapping)
+    return _SCHEMA_WORDS.issuperset(value)
+
+
+def _convert(value: Any, at: Location) -> dict[str, Any]:
+    if isinstance(value, str):
+        return _named(value, at)
+    if isinstance(value, Mapping):
+        return _map(value, at)
+    if isinstance(value, Sequence):
+        return _list(value, at)
+    raise SchemaShorthandError(at, f"a schema cannot be {value!r}", f"one of {', '.join(TYPE_NAMES)}, a map or a list")
+
+
+def _named(name: str, at: Location) -> dict[str, Any]:
+    if name == "any":
+        return {}
+    if name in TYPE_NAMES:
+        return {"type": name}
+    close = get_close_matches(name, TYPE_NAMES, 1)
+    raise SchemaShorthandError(
+        at, f"unknown type `{name}`", f"did you mean `{close[0]}`?" if close else f"one of {', '.join(TYPE_NAMES)}"
+    )
+
+
+def _map(value: Mapping[str, Any], at: Location) -> dict[str, Any]:
+    if looks_like_json_schema(value):
+        return dict(value)
+    return _object({name: _convert(field, (*at, name)) for name, field in value.items()})
+
+
+def _list(value: Sequence[Any], at: Location) -> dict[str, Any]:
+    if len(value) == 1 and isinstance(value[0], Mapping):
+        return {"type": "array", "items": _map(value[0], (*at, 0))}
+    if len(value) == 1 and value[0] in TYPE_NAMES:
+        return {"type": "array", "items": _named(value[0], (*at, 0))}
+    if not value:
+        raise SchemaShorthandError(at, "an empty list is no schema", "name the fields of the listed objects, or write `array`")
+    names = [name for name in value if isinstance(name, str)]
+    if len(names) != len(value) or len(set(names)) != len(names):
+        raise SchemaShorthandError(at, "a list must hold field names without repetition, or exactly one map")
+    return {"type": "array", "items": _object({name: {} for name in names})}
+
+
+def _object(properties: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": [*properties], "additionalProperties": False}
+
+
+def _is_enumeration(field: Any) -> bool:
+    return isinstance(field, list) and bool(field) and all(isinstance(each, str | int | float | bool) for each in field)
+
+
+def _enumeration(values: list[Any]) -> dict[str, Any]:
+    one = {"enum": [*values]}
+    return {"anyOf": [one, {"type": "array", "items": one, "minItems": 1, "maxItems": len(values), "uniqueItems": True}]}
+
+
+def _refuse_remote_references(schema: Any, at: Location) -> None:
+    if isinstance(schema, Mapping):
+        reference = schema.get("$ref")
+        if isinstance(reference, str) and not reference.startswith("#"):
+            raise SchemaShorthandError((*at, "$ref"), "a schema may only refer to itself", "write the referenced schema out")
+        for key, field in schema.items():
+            _refuse_remote_references(field, (*at, key))
+    elif isinstance(schema, list):
+        for index, field in enumerate(schema):
+            _refuse_remote_references(field, (*at, index))

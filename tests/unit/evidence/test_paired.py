@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from shared.errors import InvalidInputError
+from shared.evidence.paired import binomial_tail, newcombe_interval, paired_test, required_cases
+
+
+def pairs(wins: int, losses: int, both: int, neither: int) -> tuple[list[float | None], list[float | None]]:
+    candidate = [1.0] * wins + [0.0] * losses + [1.0] * both + [0.0] * neither
+    incumbent = [0.0] * wins + [1.0] * losses + [1.0] * both + [0.0] * neither
+    return list(candidate), list(incumbent)
+
+
+@pytest.mark.parametrize(("wins", "losses"), [(0, 0), (5, 0), (8, 3), (3, 8), (30, 18)])
+def test_exact_test_equals_the_binomial_test_of_scipy(wins: int, losses: int) -> None:
+    found = paired_test(*pairs(wins, losses, 10, 10), alpha=0.05)
+    better = stats.binomtest(wins, wins + losses, alternative="greater").pvalue if wins + losses else 1.0
+    worse = stats.binomtest(losses, wins + losses, alternative="greater").pvalue if wins + losses else 1.0
+    assert (found.p_value_better, found.p_value_worse) == pytest.approx((better, worse), abs=1e-12)
+    assert (found.method, found.discordant, found.cases) == ("mcnemar", wins + losses, wins + losses + 20)
+    assert found.gain_low <= found.gain <= found.gain_high
+
+
+def test_binomial_tail_equals_the_survival_function_of_scipy() -> None:
+    for trials, successes in product((1, 7, 40, 400), (0, 1, 3, 30)):
+        assert binomial_tail(successes, trials) == pytest.approx(stats.binom.sf(successes - 1, trials, 0.5), abs=1e-12)
+
+
+@pytest.mark.parametrize("size", [4, 9, 12])
+def test_sign_flips_equal_the_permutation_test_of_scipy(size: int) -> None:
+    generator = np.random.default_rng(size)
+    ours, theirs = generator.random(size), generator.random(size)
+    found = paired_test(list(ours), list(theirs), alpha=0.05)
+    oracle = stats.permutation_test(
+        (ours, theirs), lambda a, b: float(np.mean(a - b)), permutation_type="samples", alternative="greater", n_resamples=np.inf
+    )
+    assert found.method == "sign_flip_exact"
+    assert found.p_value_better == pytest.approx(oracle.pvalue, abs=1e-9)
+
+
+def test_sampled_sign_flips_are_repeatable_and_close_to_the_exact_answer() -> None:
+    generator = np.random.default_rng(3)
+    ours, theirs = np.clip(generator.random(15) + 0.1, 0, 1), generator.random(15)
+    found = paired_test(list(ours), list(theirs), alpha=0.05)
+    oracle = stats.permutation_test(
+        (ours, theirs), lambda a, b: float(np.mean(a - b)), permutation_type="samples", alternative="greater", n_resamples=np.inf
+    )
+    assert found.method == "sign_flip_sampled"
+    assert found.p_value_better == pytest.approx(oracle.pvalue, abs=0.015)
+    assert found == paired_test(list(ours), list(theirs), alpha=0.05)
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.1])
+def test_false_alarms_of_the_exact_test_stay_below_alpha(alpha: float) -> None:
+    generator = np.random.default_rng(11)
+    alarms = 0
+    rounds = 2000
+    for _ in range(rounds):
+        answers = generator.random((2, 60)) < 0.6
+        found = paired_test(list(answers[0].astype(float)), list(answers[1].astype(float)), alpha)
+        alarms += found.p_value_better <= alpha
+    assert alarms / rounds <= alpha + 0.01
+
+
+def test_false_alarms_of_the_sign_flip_test_stay_near_alpha() -> None:
+    generator = np.random.default_rng(12)
+    rounds = 300
+    alarms = sum(
+        paired_test(list(generator.random(30)), list(generator.random(30)), 0.05).p_value_better <= 0.05 for _ in range(rounds)
+    )
+    assert alarms / rounds <= 0.085
+
+
+def test_interval_of_the_gain_covers_the_truth_about_as_often_as_it_says() -> None:
+    generator = np.random.default_rng(13)
+    rounds = 1000
+    covered = 0
+    for _ in range(rounds):
+        both, wins, losses, neither = generator.multinomial(80, [0.5, 0.2, 0.1, 0.2])
+        low, high = newcombe_interval(int(both), int(wins), int(losses), int(neither), 0.025)
+        covered += low <= 0.1 <= high
+    assert 0.93 <= covered / rounds <= 0.97
+
+
+def test_lower_end_of_the_interval_agrees_with_the_verdict_of_the_test() -> None:
+    clear = paired_test(*pairs(20, 4, 40, 20), alpha=0.05)
+    unclear = paired_test(*pairs(8, 6, 40, 20), alpha=0.05)
+    assert clear.p_value_better <= 0.05 and clear.gain_low > 0
+    assert unclear.p_value_better > 0.05 and unclear.gain_low < 0
+
+
+def test_failed_cases_count_as_zero() -> None:
+    assert paired_test([None, 1.0], [1.0, 1.0], 0.05) == paired_test([0.0, 1.0], [1.0, 1.0], 0.05)
+
+
+def test_identical_grades_show_nothing_and_claim_nothing() -> None:
+    found = paired_test([0.5, 0.7, 1.0], [0.5, 0.7, 1.0], 0.05)
+    assert (found.p_value_better, found.p_value_worse, found.gain, found.discordant) == (1.0, 1.0, 0.0, 0)
+    assert found.gain_low < 0 < found.gain_high
+
+
+def test_no_cases_decide_nothing() -> None:
+    found = paired_test([], [], 0.05)
+    assert (found.p_value_better, found.gain_low, found.gain_high, found.method) == (1.0, -1.0, 1.0, "none")
+
+
+def test_unpaired_grades_and_impossible_levels_are_refused() -> None:
+    with pytest.raises(InvalidInputError, match="not paired"):
+        paired_test([1.0], [1.0, 0.0], 0.05)
+    with pytest.raises(InvalidInputError, match="alpha"):
+        paired_test([1.0], [1.0], 0.5)
+    with pytest.raises(InvalidInputError, match="grade"):
+        paired_test([float("nan")], [1.0], 0.05)
+
+
+@pytest.mark.parametrize(("gain", "cases"), [(0.10, 180), (0.05, 740), (0.03, 2060)])
+def test_planner_gives_the_documented_numbers(gain: float, cases: int) -> None:
+    assert required_cases(gain, 0.3, 0.05, 0.8) == pytest.approx(cases, rel=0.03)
+
+
+def test_planned_number_of_cases_reaches_the_power_in_simulation() -> None:
+    cases = required_cases(0.15, 0.3, 0.05, 0.8)
+    generator = np.random.default_rng(5)
+    counts = generator.multinomial(cases, [0.225, 0.075, 0.7], size=1000)
+    power = np.mean([binomial_tail(int(wins), int(wins + losses)) <= 0.05 for wins, losses, _ in counts])
+    assert 0.7 <= power <= 0.87
+
+
+def test_no_gain_needs_no_number_of_cases_and_nonsense_is_refused() -> None:
+    assert required_cases(0.0, 0.3, 0.05, 0.8) == 0
+    assert required_cases(0.5, 0.1, 0.05, 0.8) == required_cases(0.5, 0.5, 0.05, 0.8)
+    with pytest.raises(InvalidInputError):
+        required_cases(0.1, 0.3, 0.0, 0.8)
