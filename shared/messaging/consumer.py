@@ -21,6 +21,7 @@ from faststream.middlewares import AckPolicy
 from faststream.nats import JStream, NatsBroker, PullSub
 from faststream.nats.message import NatsMessage
 from faststream.security import SASLPlaintext
+from nats.aio.client import Client
 from opentelemetry.trace import SpanKind
 from pydantic import BaseModel
 
@@ -54,6 +55,7 @@ class Consumer:
         self._desks: list[DeliveryDesk] = []
         self._queries: set[str] = set()
         self._answering: set[asyncio.Task[Any]] = set()
+        self._client: Client | None = None
         self._table = {durable.name: durable for durable in durables()}
         self._log = structlog.get_logger("shared.messaging")
 
@@ -96,7 +98,7 @@ class Consumer:
             self._subscribe(row, desk)
 
     def answers(self, query_class: type[Q], handler: Callable[[Q], Awaitable[Answer]]) -> None:
-        """Answers a query, shared among all processes of the service; errors travel in the envelope of `shared.messaging.envelope`."""
+        """Answers a query, shared among all processes of the service; errors travel in an envelope (`envelope.py`)."""
         if query_class.owner != self._bus.service:
             raise ConfigurationError(f"{query_class.__name__} is answered by {query_class.owner}, not by {self._bus.service}")
         if query_class.subject in self._queries:
@@ -128,6 +130,7 @@ class Consumer:
             raise ConfigurationError(f"the bus has no durable {', '.join(missing)}: run `evoline bus apply`")
         try:
             async with asyncio.timeout(CONNECT_SECONDS + len(self._broker.subscribers)):
+                self._client = await self._broker.connect()
                 await self._broker.start()
         except (TimeoutError, OSError, nats.errors.Error) as error:
             raise ConfigurationError(f"cannot consume from the bus: {self._faults.last or error}") from error
@@ -151,6 +154,8 @@ class Consumer:
         failure = next(iter(await asyncio.gather(stopping, return_exceptions=True)))
         if isinstance(failure, Exception):
             self._log.warning("consumer did not stop cleanly", error=str(failure))
+        if self._client and not self._client.is_closed:
+            await self._client.close()
 
     def _new_broker(self, on_closed: OnClosed | None) -> NatsBroker:
         settings = self._settings
@@ -174,7 +179,8 @@ class Consumer:
             raise ConfigurationError(f"durable {durable} is not in the topology: {place}")
         if row.service != self._bus.service or row.filter_subject != message_class.subject:
             raise ConfigurationError(
-                f"durable {durable} carries {row.filter_subject} to {row.service}, not {message_class.subject} to {self._bus.service}: {place}"
+                f"durable {durable} carries {row.filter_subject} to {row.service}, "
+                f"not {message_class.subject} to {self._bus.service}: {place}"
             )
         if any(desk.subscription.durable == durable for desk in self._desks):
             raise ConfigurationError(f"durable {durable} has a handler already; raise its concurrency instead")
@@ -220,10 +226,8 @@ class Consumer:
             except EvolineError as error:
                 reply, code = envelope.failure(error), error.code
             except TimeoutError:
-                reply, code = (
-                    envelope.failure(LimitReachedError("seconds", f"no answer within {ANSWER_SECONDS:g} s")),
-                    "limit_reached",
-                )
+                late = LimitReachedError("seconds", f"no answer within {ANSWER_SECONDS:g} s")
+                reply, code = envelope.failure(late), late.code
             except Exception as error:
                 self._log.exception("query failed", subject=subject)
                 reply, code = envelope.failure(error), envelope.INTERNAL

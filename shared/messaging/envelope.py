@@ -1,4 +1,4 @@
-"""Answers to queries: `{"ok": true, "data": ...}` or `{"ok": false, "error": {code, message, problems, ...}}`, and typed errors back."""
+"""Answers to queries: `{"ok": true, "data": ...}` or `{"ok": false, "error": {code, message, problems}}`; typed errors back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs many pipelines at once over the bus: bounded in flight and in time, complete although facts may be lost or were sent before."""
+"""Runs many pipelines at once over the bus: bounded in flight and time, complete even where facts are lost or came before."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from typing import Any
 import nats.errors
 import structlog
 from nats.aio.msg import Msg
-from opentelemetry.trace import Span, SpanKind, StatusCode, format_trace_id
+from opentelemetry.trace import Span, SpanKind, StatusCode, format_trace_id, get_current_span
 
 from shared.errors import EvolineError, FencedError, LimitReachedError, PermanentError, TransientError
 from shared.events import Command, Message
@@ -138,15 +138,14 @@ class DeliveryDesk:
         if permanent or retry.is_last(delivery.attempt, transient=transient):
             log.error("message dead-lettered", error=str(error), attempt=delivery.attempt, exc_info=_trace_of(error))
             return await self._bury(message, delivery, error)
-        delay = retry.delay_seconds(
-            delivery.attempt, self.rng, error.retry_after_seconds if isinstance(error, TransientError) else None
-        )
+        wished = error.retry_after_seconds if isinstance(error, TransientError) else None
+        delay = retry.delay_seconds(delivery.attempt, self.rng, wished)
         log.warning("message retried", error=str(error), attempt=delivery.attempt, delay_seconds=delay, exc_info=_trace_of(error))
         await message.nak(delay=delay)
         return "retried"
 
     async def _bury(self, message: Msg, delivery: Delivery, error: Exception) -> Outcome:
-        """The letter is stored and the refusal published before the message is terminated: a crash between repeats both harmlessly."""
+        """Stores the letter, publishes the refusal, then terminates: a crash in between repeats the first two harmlessly."""
         code = error.code if isinstance(error, EvolineError) else INTERNAL
         failure = dead_letters.Failure(
             code=code,
@@ -218,8 +217,6 @@ def delivery_of(message: Msg) -> Delivery:
 
 def current_trace_id() -> str:
     """32 hex digits, or empty outside of any trace."""
-    from opentelemetry.trace import get_current_span
-
     context = get_current_span().get_span_context()
     return format_trace_id(context.trace_id) if context.is_valid else ""
 

@@ -1,4 +1,4 @@
-"""Reads a stream in order through an ephemeral consumer, without gaps: a lost connection, server or message restarts it where it was."""
+"""Reads a stream in order and without gaps: a lost connection, server or message restarts the ephemeral consumer where it was."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class StreamReader:
             config.opt_start_seq = max(1, self._next_sequence)
         elif isinstance(self._start, datetime):
             config.deliver_policy = api.DeliverPolicy.BY_START_TIME
-            config.opt_start_time = self._start  # type: ignore[assignment]
+            config.opt_start_time = self._start
         return config
 
     async def _reopen(self) -> None:

@@ -1,4 +1,4 @@
-"""Streams and durable consumers as data: who consumes what, through which durable. Permissions, docs and `provision` derive from it.
+"""Streams and durable consumers as data: who consumes what, and how. `provision`, docs and permissions derive from it.
 
 A durable consumer exists because it is listed here, never because a process asked for it: `Consumer.on` refuses any other.
 """

@@ -69,7 +69,7 @@ async def test_what_is_stored_cannot_be_changed_through_a_returned_document(item
 
 async def test_values_come_back_as_they_went_in(items: Collection) -> None:
     moment = datetime(2026, 11, 22, 12, 30, 1, 5000, tzinfo=UTC)
-    document = {
+    document: dict[str, Any] = {
         "_id": "ä/1",
         "text": "Grüße ☃",
         "none": None,

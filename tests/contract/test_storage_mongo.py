@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -33,12 +34,10 @@ async def test_a_document_above_the_stores_bound_is_a_permanent_error(mongo_url:
     store.close()
 
 
-async def test_documents_survive_a_restart_of_the_store(tmp_path: object) -> None:
-    from pathlib import Path
-
-    home, port = Path(str(tmp_path)), free_port()
+async def test_documents_survive_a_restart_of_the_store(tmp_path: Path) -> None:
+    port = free_port()
     for expected in (True, False):
-        with mongo_server(home, port) as url:
+        with mongo_server(tmp_path, port) as url:
             store = connect(SecretStr(url))
             await store.ping()
             assert await store.database("test_restart").collection("items").insert_once({"_id": "kept"}) is expected

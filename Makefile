@@ -1,0 +1,65 @@
+# The only entry: `make` lists the targets. CI runs `make test` and nothing else.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+MAKEFLAGS += --no-print-directory
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+MODEL ?=
+PYTEST_ARGS ?=
+export VENV
+
+.PHONY: help install install-runtime demo test check unit contract integration e2e model up down bench lock clean
+
+help:  ## this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+install:  ## prepare .venv with everything for development, and the `evoline` command
+	@sh requirements/install.sh dev
+
+install-runtime:
+	@sh requirements/install.sh runtime
+
+demo: install-runtime  ## the main job end to end on this machine (KEEP=1 leaves the stack running)
+	@$(BIN)/evoline demo
+
+model: install  ## download the local model's weights, once
+	@$(BIN)/evoline model pull $(MODEL)
+
+test: install model check  ## everything: check, unit, contract, integration, end to end
+	@$(BIN)/python -m pytest tests $(PYTEST_ARGS)
+
+check: install  ## format, lint, types, import contracts
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+unit: install  ## fast tests, no servers
+	@$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
+
+contract: install  ## fakes against the real thing, message schemas
+	@$(BIN)/python -m pytest tests/contract $(PYTEST_ARGS)
+
+integration: install model  ## tests on real servers
+	@$(BIN)/python -m pytest tests/integration $(PYTEST_ARGS)
+
+e2e: install model  ## the whole stack
+	@$(BIN)/python -m pytest tests/e2e $(PYTEST_ARGS)
+
+up: install-runtime  ## start the local stack in the background
+	@$(BIN)/evoline up
+
+down: install-runtime  ## stop it; the data stay
+	@$(BIN)/evoline down
+
+bench: install model  ## measure latency, throughput, memory; writes bench/results
+	@$(BIN)/python -m bench
+
+LOCK = UV_NO_CONFIG=1 $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
+lock: install  ## regenerate the lock files from pyproject.toml
+	@$(LOCK) pyproject.toml --extra local -o requirements/runtime.lock
+	@$(LOCK) pyproject.toml --extra local --extra dev -c requirements/runtime.lock -o requirements/dev.lock
+
+clean:  ## remove the environment and caches (not .evoline, which holds data)
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

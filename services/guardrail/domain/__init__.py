@@ -1,0 +1,1 @@
+"""Facts and rules of change control: pure functions and frozen records."""

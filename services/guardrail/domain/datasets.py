@@ -1,0 +1,141 @@
+"""Rules that a dataset must keep before anything may be claimed on it. All problems are reported at once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from services.guardrail.domain.records import SplitCases
+from shared.errors import InvalidInputError, Problem
+from shared.events.changes import RegisterDataset
+from shared.events.values import Case, Split
+from shared.evidence.graders import grade, grader_hash, normalized_text
+from shared.evidence.splits import assign_split
+
+SPLITS: tuple[Split, ...] = ("train", "dev", "sealed")
+MINIMUM: Mapping[Split, int] = {"train": 1, "dev": 1, "sealed": 3}
+"""Least cases a split. Three sealed cases can certify nothing; they can be counted."""
+MAX_PROBLEMS = 50
+
+
+def split_cases(dataset_id: str, cases: Sequence[Case]) -> SplitCases:
+    """Every case in its split, in the order of their ids: by its own word, else by hash."""
+    by_split: dict[str, list[Case]] = {split: [] for split in SPLITS}
+    for case in sorted(cases, key=lambda each: each.id):
+        split = case.split or assign_split(dataset_id, case.id)
+        by_split[split].append(case.model_copy(update={"split": split}))
+    return SplitCases.model_validate({split: tuple(found) for split, found in by_split.items()})
+
+
+def dataset_digest(command: RegisterDataset, cases: SplitCases) -> str:
+    """SHA-256 of domain, grader and every case with its split; the order of the cases does not count."""
+    content = {
+        "domain": command.domain,
+        "grader": grader_hash(command.grader),
+        "cases": [case.model_dump(mode="json") for split in SPLITS for case in cases.of(split)],
+    }
+    return hashlib.sha256(_canonical(content).encode()).hexdigest()
+
+
+def dataset_problems(command: RegisterDataset, cases: SplitCases) -> tuple[Problem, ...]:
+    """Everything that is wrong with the dataset; empty where it may be registered."""
+    found = [
+        *_duplicate_ids(command.cases),
+        *_crossing_inputs(cases),
+        *_grader_problems(command),
+        *_small_splits(cases),
+    ]
+    labels = list(_unlabelled(command.cases))
+    found += labels or [*_one_class(command, cases), *_ungradable(command)]
+    return tuple(found[:MAX_PROBLEMS])
+
+
+def input_digest(case: Case) -> str:
+    """Same for inputs that differ only in case and white space: such twins leak labels from one split to another."""
+    text = " ".join(_canonical(case.input).casefold().split())
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _duplicate_ids(cases: Sequence[Case]) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for case in cases:
+        if case.id in seen:
+            yield Problem(path=f"cases[{case.id}]", reason="the id occurs more than once", suggestion="give every case its own id")
+        seen.add(case.id)
+
+
+def _crossing_inputs(cases: SplitCases) -> Iterator[Problem]:
+    places: dict[str, list[Case]] = defaultdict(list)
+    for split in SPLITS:
+        for case in cases.of(split):
+            places[input_digest(case)].append(case)
+    for twins in places.values():
+        if len({twin.split for twin in twins}) > 1:
+            names = ", ".join(f"{twin.id} ({twin.split})" for twin in twins[:5])
+            yield Problem(
+                path=f"cases[{twins[0].id}].input",
+                reason=f"the same input stands in several splits: {names}",
+                suggestion="keep one of them, or put all into one split",
+            )
+
+
+def _unlabelled(cases: Sequence[Case]) -> Iterator[Problem]:
+    for case in cases:
+        if case.expected is None or case.expected == "":
+            yield Problem(path=f"cases[{case.id}].expected", reason="no label", suggestion="null is a label only inside an object")
+
+
+def _grader_problems(command: RegisterDataset) -> Iterator[Problem]:
+    try:
+        grader_hash(command.grader)
+    except InvalidInputError as error:
+        yield from error.problems
+
+
+def _one_class(command: RegisterDataset, cases: SplitCases) -> Iterator[Problem]:
+    if len({_class(case.expected) for case in command.cases}) == 1:
+        yield Problem(
+            path="cases",
+            reason=f"every case has the same label {command.cases[0].expected!r}: a constant answer would score 1",
+            suggestion="add cases with other labels",
+        )
+    elif command.grader.kind == "label" and cases.sealed and len({_class(case.expected) for case in cases.sealed}) == 1:
+        yield Problem(
+            path="cases",
+            reason=f"all {len(cases.sealed)} sealed cases have the same label {cases.sealed[0].expected!r}",
+            suggestion="add cases, or name the splits so that the sealed one holds every label",
+        )
+
+
+def _ungradable(command: RegisterDataset) -> Iterator[Problem]:
+    """The registered grader must find the label itself right, else it measures something else than the labels."""
+    if command.grader.kind == "regex" or any(_grader_problems(command)):
+        return
+    for case in command.cases:
+        if grade(command.grader, case.expected, {"answer": case.expected}) < 1.0:
+            yield Problem(
+                path=f"cases[{case.id}].expected",
+                reason=f"the grader `{command.grader.kind}` does not find the label {case.expected!r} itself right",
+                suggestion="correct the label or choose another grader",
+            )
+
+
+def _small_splits(cases: SplitCases) -> Iterator[Problem]:
+    for split in SPLITS:
+        if len(cases.of(split)) < MINIMUM[split]:
+            yield Problem(
+                path="cases",
+                reason=f"{len(cases.of(split))} cases in {split}, at least {MINIMUM[split]} are needed",
+                suggestion="add cases or name their splits",
+            )
+
+
+def _class(expected: Any) -> str:
+    return normalized_text(expected) or _canonical(expected)
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

@@ -1,0 +1,181 @@
+"""What the guardrail keeps: changes, revisions, deployments, datasets. Frozen; a change of state is a new record."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.errors import Problem
+from shared.events.changes import ChangeKind, ChangeStatus, Evidence, GateFinished, ProposeChange
+from shared.events.values import Attestation, Case, GraderSpec, Split
+
+SHIPPED_AUTHOR = "evoline"
+SHIPPED_APPROVER = "policy:shipped"
+
+
+class Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class ReviewDecision(Record):
+    """What one person said. `decision_id` is the message's id, so that a redelivery is told from a second decision."""
+
+    decision_id: str
+    reviewer: str
+    decision: Literal["approve", "deny"]
+    comment: str = ""
+    at: str
+
+
+class ChangeRecord(Record):
+    """A proposed change from the first look to its end. `version` counts the writes: the store refuses one on an older state."""
+
+    change_id: str
+    kind: ChangeKind
+    pipeline: str
+    domain: str
+    author: str
+    reason: str = ""
+    document: dict[str, Any]
+    """As proposed until it is judged; then canonical."""
+    evidence: tuple[Evidence, ...] = ()
+    dataset_id: str | None = None
+    parent_digest: str | None = None
+    deploy: bool = True
+    group_id: str | None = None
+    status: ChangeStatus = "proposed"
+    version: int = 0
+    created_at: str
+    digest: str = ""
+    """Empty where the document never became valid."""
+    incumbent_digest: str = ""
+    """The stable revision that the change was judged against; empty where there was none."""
+    policy_revision: str = ""
+    risk: float = 0.0
+    risk_reasons: tuple[str, ...] = ()
+    diff: tuple[str, ...] = ()
+    gate: GateFinished | None = None
+    decided_by: str = ""
+    """`policy:<rule>`, `check`, `gate`, `review:<person>` or `expiry`."""
+    reasons: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    bars_digest: bool = False
+    """A veto that holds for this digest under any change id: a person's, or one by the sealed gate."""
+    decisions: tuple[ReviewDecision, ...] = ()
+    expires_at: str = ""
+    decided_at: str = ""
+    attestation: Attestation | None = None
+    applied: bool = False
+    """Revision written and, where wanted, deployed: what follows is only telling."""
+    generation: int = 0
+    previous_digest: str = ""
+
+    @classmethod
+    def opened(cls, command: ProposeChange, now: str) -> ChangeRecord:
+        fields = command.model_dump(exclude={"deploy"})
+        return cls.model_validate({**fields, "deploy": command.deploy and command.kind != "template", "created_at": now})
+
+    @property
+    def is_open(self) -> bool:
+        return self.status in ("proposed", "measuring")
+
+    @property
+    def attested_kind(self) -> Literal["revision", "template"]:
+        return "template" if self.kind == "template" else "revision"
+
+
+class RevisionRecord(Record):
+    """An approved document. Executors read this shape."""
+
+    digest: str
+    kind: Literal["revision", "template"] = "revision"
+    pipeline: str
+    domain: str
+    document: dict[str, Any]
+    attestation: Attestation
+    status: Literal["approved", "quarantined"] = "approved"
+    parent_digest: str | None = None
+    change_id: str
+    author: str
+    approved_by: str
+    dataset_id: str | None = None
+    created_at: str
+
+
+class Deployment(Record):
+    """What serves a pipeline's name. Every change of it is one compare-and-set on `generation`. Executors read this shape."""
+
+    pipeline: str
+    domain: str
+    author: str
+    stable: str
+    canary: str | None = None
+    previous: tuple[str, ...] = ()
+    """Former stable revisions, newest last."""
+    generation: int = 1
+    updated_at: str
+    causes: dict[str, int] = Field(default_factory=dict)
+    """Change or rollback id -> generation that it made; the latest `REMEMBERED_CAUSES`, so that a repeat is recognised."""
+
+
+REMEMBERED_CAUSES = 50
+KEPT_PREVIOUS = 50
+
+
+def redeployed(now_serving: Deployment, digest: str, cause: str, at: str) -> Deployment:
+    """The deployment after `digest` becomes stable because of `cause`."""
+    generation = now_serving.generation + 1
+    kept = dict(list(now_serving.causes.items())[-(REMEMBERED_CAUSES - 1) :])
+    previous = (*(each for each in now_serving.previous if each != digest), now_serving.stable)
+    return now_serving.model_copy(
+        update={
+            "stable": digest,
+            "previous": previous[-KEPT_PREVIOUS:],
+            "generation": generation,
+            "updated_at": at,
+            "causes": {**kept, cause: generation},
+        }
+    )
+
+
+class RollbackRecord(Record):
+    """The intent is written before the deployment changes, the outcome after it."""
+
+    rollback_id: str
+    pipeline: str
+    author: str
+    reason: str
+    from_digest: str = ""
+    to_digest: str = ""
+    quarantined: tuple[str, ...] = ()
+    generation: int = 0
+    refused: str = ""
+    done: bool = False
+    at: str
+
+
+class Dataset(Record):
+    """Open part of a dataset; its sealed cases are in another database."""
+
+    dataset_id: str
+    digest: str
+    domain: str
+    grader: GraderSpec
+    grader_hash: str
+    counts: dict[Split, int]
+    source: str = ""
+    license: str = ""
+    author: str
+    created_at: str
+
+
+class SplitCases(Record):
+    """Cases by split, every case with its split filled in."""
+
+    train: tuple[Case, ...]
+    dev: tuple[Case, ...]
+    sealed: tuple[Case, ...]
+
+    def of(self, split: Split) -> tuple[Case, ...]:
+        return {"train": self.train, "dev": self.dev, "sealed": self.sealed}[split]

@@ -1,0 +1,89 @@
+"""Walking a document: every step, inner ones included, and every template with its place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import shared.pipeline.steps as step_types
+from shared.pipeline.document import Fallback, Step
+from shared.pipeline.step import StepType
+from shared.pipeline.template_names import NamePath, condition_facts, template_facts, template_strings
+
+Path = tuple[str | int, ...]
+
+ANSWER_TYPES = frozenset(("claude", "gemini", "claude_smart", "claude_extract", "claude_robust", "claude_session"))
+"""Step types that answer one prompt and whose value follows `schema`."""
+PROMPT_TYPES = ANSWER_TYPES | {"gemini_instructor"}
+"""Step types that cannot work without a `prompt`."""
+LOOP_TYPES = frozenset(("for_loop", "while_loop"))
+"""Step types that offer `loop` to their inner steps."""
+_PROMPT_ROOTS = ("prompt", "prompts", "tasks")
+
+
+@dataclass(frozen=True)
+class TemplateSite:
+    """One template text. `path` is relative to the step."""
+
+    path: Path
+    text: str
+    is_prompt: bool = False
+    """Rendered with `render_prompt`: may be given the automatic context."""
+    is_condition: bool = False
+
+    @property
+    def names(self) -> frozenset[NamePath]:
+        return (condition_facts if self.is_condition else template_facts)(self.text).names
+
+
+def kind_of(step: Step) -> StepType:
+    return step_types.step_type(step.type)
+
+
+def inner_steps(step: Step) -> tuple[Step, ...]:
+    """Steps nested directly in this one: of loops and switches, and its fallback."""
+    inner: tuple[Step, ...] = tuple(kind_of(step).inner_steps(step.options))
+    return (*inner, step.on_error.fallback) if isinstance(step.on_error, Fallback) else inner
+
+
+def walk(steps: tuple[Step, ...]) -> Iterator[Step]:
+    """All steps in written order, inner ones after the step that holds them."""
+    for step in steps:
+        yield step
+        yield from walk(inner_steps(step))
+
+
+def template_sites(step: Step) -> Iterator[TemplateSite]:
+    """Every template of the step itself, without those of its inner steps."""
+    if step.prompt is not None:
+        yield TemplateSite(("prompt",), step.prompt, is_prompt=True)
+    if step.system is not None:
+        yield TemplateSite(("system",), step.system)
+    if step.when is not None:
+        yield TemplateSite(("when",), step.when, is_condition=True)
+    for written, template in kind_of(step).templates(step.options):
+        path = parsed_path(written)
+        for text in template_strings(template):
+            yield TemplateSite(path, text, is_prompt=_is_prompt(path), is_condition=path[-1:] == ("condition",))
+
+
+def references(step: Step) -> frozenset[NamePath]:
+    """Names in all templates of the step and of its inner steps."""
+    own = frozenset[NamePath]().union(*(site.names for site in template_sites(step)))
+    return own.union(*(references(inner) for inner in inner_steps(step)))
+
+
+def output_names(outputs: Any) -> frozenset[NamePath]:
+    return frozenset[NamePath]().union(*(template_facts(text).names for text in template_strings(outputs)))
+
+
+def parsed_path(written: str) -> Path:
+    """`tasks[0].prompt` -> ("tasks", 0, "prompt")."""
+    parts = re.findall(r"\[(\d+)\]|([^.\[\]]+)", written)
+    return tuple(int(index) if index else name for index, name in parts)
+
+
+def _is_prompt(path: Path) -> bool:
+    return bool(path) and (path[0] in _PROMPT_ROOTS or path[-1] == "prompt")
