@@ -6,12 +6,16 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar, cast
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
 
-async def eventually(check: Callable[[], Awaitable[T] | T], timeout_seconds: float = 10.0) -> T:
+@overload
+async def eventually(check: Callable[[], Awaitable[T]], timeout_seconds: float = 10.0) -> T: ...
+@overload
+async def eventually(check: Callable[[], T], timeout_seconds: float = 10.0) -> T: ...
+async def eventually(check: Callable[[], Any], timeout_seconds: float = 10.0) -> Any:
     """Returns the first truthy answer of `check`; an AssertionError inside counts as "not yet" and is raised at the end."""
     deadline = time.monotonic() + timeout_seconds
     last: AssertionError | None = None
@@ -20,7 +24,7 @@ async def eventually(check: Callable[[], Awaitable[T] | T], timeout_seconds: flo
             answer = check()
             value = await answer if inspect.isawaitable(answer) else answer
             if value:
-                return cast("T", value)
+                return value
             last = AssertionError(f"still {value!r} after {timeout_seconds} s")
         except AssertionError as error:
             last = error

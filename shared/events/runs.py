@@ -38,6 +38,8 @@ class ExecuteRun(Command):
     """Makes answers that are cached or sampled repeatable; part of the answer cache's key."""
     deadline_at: str | None = None
     """RFC 3339; a run that did not start by then is refused."""
+    limits: dict[str, float] = Field(default_factory=dict)
+    """Bounds tighter than the document's own, by the limit's name; the parent of a nested run sets what is left to it."""
 
 
 class StepFact(Part):

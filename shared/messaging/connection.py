@@ -36,7 +36,8 @@ async def open_client(settings: SharedSettings, *, name: str, on_closed: OnClose
     options: dict[str, Any] = client_options(settings, name, faults, on_closed)
     connecting = asyncio.ensure_future(nats.connect(**options))
     try:
-        return await asyncio.wait_for(connecting, CONNECT_SECONDS)
+        faults.client = await asyncio.wait_for(connecting, CONNECT_SECONDS)
+        return faults.client
     except (TimeoutError, OSError, nats.errors.Error) as error:
         raise ConfigurationError(
             f"no NATS server at {redacted(settings.nats_url)}: {faults.last or error or 'no answer'}; "
@@ -71,6 +72,8 @@ class ConnectionLog:
 
     def __init__(self, name: str) -> None:
         self.last = ""
+        self.client: Client | None = None
+        """Set once connected; tells an orderly end from a fault."""
         self._log = structlog.get_logger("shared.messaging").bind(connection=name)
 
     async def on_error(self, error: Exception) -> None:
@@ -78,7 +81,8 @@ class ConnectionLog:
         self._log.warning("bus connection fault", error=self.last)
 
     async def on_disconnected(self) -> None:
-        self._log.warning("bus disconnected, reconnecting")
+        if self.client is None or not (self.client.is_draining or self.client.is_closed):
+            self._log.warning("bus disconnected, reconnecting")
 
     async def on_reconnected(self) -> None:
         self._log.info("bus reconnected")

@@ -9,8 +9,9 @@ closed for good (the pull loop would spin for ever).
 from __future__ import annotations
 
 import asyncio
+import difflib
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -20,8 +21,10 @@ import structlog
 from faststream.middlewares import AckPolicy
 from faststream.nats import JStream, NatsBroker, PullSub
 from faststream.nats.message import NatsMessage
+from faststream.nats.subscriber.usecases import PullStreamSubscriber
 from faststream.security import SASLPlaintext
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from opentelemetry.trace import SpanKind
 from pydantic import BaseModel
 
@@ -34,6 +37,8 @@ from shared.messaging.handling import Delivery, DeliveryDesk, Effects, Subscript
 from shared.messaging.retry import RetryPolicy
 from shared.messaging.topology import Durable, durables
 from shared.settings import SharedSettings
+
+__all__ = ["Answer", "Consumer", "Delivery", "Effects"]
 
 M = TypeVar("M", bound=Message)
 Q = TypeVar("Q", bound=Query)
@@ -130,8 +135,9 @@ class Consumer:
             raise ConfigurationError(f"the bus has no durable {', '.join(missing)}: run `evoline bus apply`")
         try:
             async with asyncio.timeout(CONNECT_SECONDS + len(self._broker.subscribers)):
-                self._client = await self._broker.connect()
+                self._faults.client = self._client = await self._broker.connect()
                 await self._broker.start()
+            self._calm_pull_loops()
         except (TimeoutError, OSError, nats.errors.Error) as error:
             raise ConfigurationError(f"cannot consume from the bus: {self._faults.last or error}") from error
 
@@ -176,7 +182,9 @@ class Consumer:
         row = self._table.get(durable)
         place = "add a row to shared/messaging/topology.py, then run `evoline bus apply`"
         if row is None:
-            raise ConfigurationError(f"durable {durable} is not in the topology: {place}")
+            own = [name for name, known in self._table.items() if known.service == self._bus.service]
+            near = "".join(f" (is it {name}?)" for name in difflib.get_close_matches(durable, own, n=1))
+            raise ConfigurationError(f"durable {durable} is not in the topology{near}: {place}")
         if row.service != self._bus.service or row.filter_subject != message_class.subject:
             raise ConfigurationError(
                 f"durable {durable} carries {row.filter_subject} to {row.service}, "
@@ -200,6 +208,12 @@ class Consumer:
             no_reply=True,
             decoder=_undecoded,
         )(on_delivery)
+
+    def _calm_pull_loops(self) -> None:
+        """The framework's pull loop repeats at once where the durable or the connection is gone; this makes it wait a second."""
+        for subscriber in self._broker.subscribers:
+            if isinstance(subscriber, PullStreamSubscriber) and subscriber.subscription:
+                subscriber.subscription.fetch = _patient(subscriber.subscription.fetch)  # type: ignore[method-assign]
 
     async def _missing(self) -> list[str]:
         wanted = [self._table[desk.subscription.durable] for desk in self._desks]
@@ -234,6 +248,17 @@ class Consumer:
         if message.reply_to:
             await self._bus.client.publish(message.reply_to, reply)
         parts.observer.answered(subject, code, parts.clock.monotonic() - started)
+
+
+def _patient(fetch: Callable[..., Awaitable[list[Msg]]]) -> Callable[..., Coroutine[Any, Any, list[Msg]]]:
+    async def fetch_or_wait(*args: Any, **options: Any) -> list[Msg]:
+        try:
+            return await fetch(*args, **options)
+        except (nats.errors.ConnectionClosedError, nats.js.errors.Error):
+            await asyncio.sleep(1.0)
+            raise
+
+    return fetch_or_wait
 
 
 async def _undecoded(message: NatsMessage) -> NatsMessage:

@@ -18,7 +18,7 @@ from nats.js import api
 from shared.errors import UnavailableError
 from shared.messaging.connection import PUBLISH_SECONDS
 
-HEARTBEAT_SECONDS = 2.0
+HEARTBEAT_SECONDS = 1.0
 MISSED_HEARTBEATS = 3
 _FAULTS = (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError)
 

@@ -99,8 +99,8 @@ SENDS: dict[str, tuple[str, ...]] = {
 
 
 def durable_name(service: str, subject: str) -> str:
-    """`<service>-<verb>` of a command, `<service>-<noun>-<verb>` of a fact."""
-    parts = subject.split(".")[1:]
+    """`<service>-<verb>` of a command, `<service>-<noun>-<verb>` of a fact; words are joined by hyphens."""
+    parts = subject.replace("_", "-").split(".")[1:]
     return "-".join(parts) if subject.startswith("cmd.") else "-".join((service, *parts))
 
 

@@ -1,0 +1,1 @@
+"""The pipeline language: documents, templates, checks, step types."""

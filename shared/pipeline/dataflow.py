@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from shared.pipeline.document import Document, Step
+from shared.pipeline.document import Document, Fallback, Step
 from shared.pipeline.names import as_names
 from shared.pipeline.template_names import template_facts
 from shared.pipeline.template_text import with_context
@@ -45,13 +45,17 @@ def unreferenced_inputs(document: Document) -> tuple[str, ...]:
     return tuple(name for name in document.inputs if name not in used)
 
 
+def context_section(document: Document, step: Step, names: Mapping[str, Any]) -> str:
+    """Text of the automatic context: named data blocks, inputs first; empty where the step has none or all of it was skipped."""
+    return with_context("", _sections(auto_context(document, step), names))
+
+
 def render_step_prompt(document: Document, step: Step, template: str, names: Mapping[str, Any]) -> str:
     """A step's prompt as the model reads it: rendered, data delimited, automatic context appended where it applies."""
     prompt = render_prompt(template, names)
     if step.context == "none" or not refers_to_nothing(template):
         return prompt
-    context = auto_context(document, step)
-    return with_context(prompt, _sections(context, names)) if context else prompt
+    return with_context(prompt, _sections(auto_context(document, step), names))
 
 
 def dependencies(document: Document) -> dict[str, set[str]]:
@@ -102,20 +106,17 @@ def _previous(steps: Sequence[Step], name: str) -> str | None:
             return before
         inner = inner_steps(step)
         if any(member.name == name for member in walk(inner)):
-            is_fallback = inner[-1].name == name and inner[-1] not in _plain_inner(step)
+            is_fallback = isinstance(step.on_error, Fallback) and step.on_error.fallback.name == name
             return before if is_fallback else _previous(inner, name)
         before = step.name
     return None
-
-
-def _plain_inner(step: Step) -> tuple[Step, ...]:
-    return inner_steps(step.model_copy(update={"on_error": "fail"}))
 
 
 def _sections(context: AutoContext, names: Mapping[str, Any]) -> dict[str, Any]:
     prepared = as_names(names)
     sections = {name: prepared[name] for name in context.inputs if name in prepared}
     steps = prepared.get("steps", {})
-    if context.previous_step in steps and steps[context.previous_step]["status"] != "skipped":
-        sections[context.previous_step] = steps[context.previous_step]
+    before = context.previous_step
+    if before is not None and before in steps and steps[before]["status"] != "skipped":
+        sections[before] = steps[before]
     return sections

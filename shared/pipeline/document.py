@@ -35,6 +35,8 @@ StepName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 RetryKind = Literal["rate_limit", "overload", "server", "timeout", "connection", "invalid_answer"]
 RESERVED_NAMES = frozenset(("steps", "loop", "vars", "run", "pipeline"))
 """Roots of template names that are not inputs."""
+STEP_MARK = "x-step"
+"""Marks a nested step in JSON Schema; `json_schema` puts the step's definition there."""
 
 
 def _schema(value: Any) -> dict[str, Any]:
@@ -184,7 +186,7 @@ class Step(_Frozen):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {"$ref": "#/$defs/step"}
+        return {"type": "object", STEP_MARK: True}
 
 
 class Fallback(_Frozen):
@@ -268,7 +270,11 @@ def _parse_options(type_name: Any, own: dict[str, Any], errors: list[InitErrorDe
         model = steps.step_type(type_name).options
     except KeyError:
         suggestion = did_you_mean(type_name, steps.type_names())
-        errors.append(InitErrorDetails(type=_custom("step_type", f"unknown step type `{type_name}`", suggestion), loc=("type",), input=type_name))
+        errors.append(
+            InitErrorDetails(
+                type=_custom("step_type", f"unknown step type `{type_name}`", suggestion), loc=("type",), input=type_name
+            )
+        )
         return NoOptions()
     try:
         return model.model_validate(own)

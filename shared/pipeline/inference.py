@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from shared.pipeline.document import RESERVED_NAMES, Document, Fallback, Step
+from shared.pipeline.document import RESERVED_NAMES, Document, Step
 from shared.pipeline.names import ENVELOPE_FIELDS
 from shared.pipeline.template_names import NamePath
-from shared.pipeline.walk import ANSWER_TYPES, output_names, references, walk
+from shared.pipeline.walk import answers_schema, output_names, references, walk
 
 VALUE_NAMES = frozenset(("value", "result", "results"))
 
@@ -58,7 +58,7 @@ def inferred_schema(fields: tuple[str, ...]) -> dict[str, Any]:
 
 def _with_schema(step: Step, fields: Mapping[str, tuple[str, ...]]) -> Step:
     step = _with_inner_schemas(step, fields)
-    if step.output_schema is not None or step.type not in ANSWER_TYPES or step.name not in fields:
+    if step.output_schema is not None or not answers_schema(step) or step.name not in fields:
         return step
     return step.model_copy(update={"output_schema": inferred_schema(fields[step.name])})
 
@@ -66,7 +66,7 @@ def _with_schema(step: Step, fields: Mapping[str, tuple[str, ...]]) -> Step:
 def _with_inner_schemas(step: Step, fields: Mapping[str, tuple[str, ...]]) -> Step:
     """Rebuilds a step from its flat form where a step inside it needs a schema: only its type knows where inner steps stand."""
     inner = [member for member in walk((step,)) if member is not step]
-    needing = {m.name for m in inner if m.name in fields and m.output_schema is None and m.type in ANSWER_TYPES}
+    needing = {m.name for m in inner if m.name in fields and m.output_schema is None and answers_schema(m)}
     if not needing:
         return step
     return Step.model_validate(_schemas_added(step.flat(), needing, fields))
@@ -81,7 +81,3 @@ def _schemas_added(value: Any, needing: set[str], fields: Mapping[str, tuple[str
     if value.get("name") in needing and "type" in value and "schema" not in value:
         changed["schema"] = inferred_schema(fields[value["name"]])
     return changed
-
-
-def fallbacks(step: Step) -> tuple[Step, ...]:
-    return (step.on_error.fallback,) if isinstance(step.on_error, Fallback) else ()

@@ -9,8 +9,10 @@ full JSON Schema       accepted wherever the shorthand is
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -71,10 +73,9 @@ class SchemaShorthandError(ValueError):
 def to_json_schema(value: Any) -> dict[str, Any]:
     """Full JSON Schema of a shorthand or of a JSON Schema; the result maps to itself. Raises `SchemaShorthandError`."""
     schema = _convert(value, ())
-    try:
-        Draft202012Validator.check_schema(schema)
-    except SchemaError as error:
-        raise SchemaShorthandError(tuple(error.absolute_path), f"not a JSON Schema: {error.message}") from error
+    wrong = _schema_fault(json.dumps(schema, default=str))
+    if wrong:
+        raise SchemaShorthandError(*wrong)
     _refuse_remote_references(schema, ())
     return schema
 
@@ -92,7 +93,7 @@ def parameters_schema(value: Any) -> dict[str, Any]:
     properties = {
         name: _enumeration(field) if _is_enumeration(field) else _convert(field, (name,)) for name, field in value.items()
     }
-    return {"type": "object", "properties": properties, "required": [*properties], "additionalProperties": False}
+    return _object(properties)
 
 
 def looks_like_json_schema(value: Mapping[str, Any]) -> bool:
@@ -101,9 +102,25 @@ def looks_like_json_schema(value: Mapping[str, Any]) -> bool:
         return True
     kind = value.get("type")
     kinds = kind if isinstance(kind, list) else [kind]
-    if not all(isinstance(each, str) and each in _JSON_TYPES for each in kinds):
-        return "properties" in value and isinstance(value["properties"], Mapping)
-    return _SCHEMA_WORDS.issuperset(value)
+    if all(isinstance(each, str) and each in _JSON_TYPES for each in kinds):
+        return _SCHEMA_WORDS.issuperset(value)
+    if isinstance(value.get("properties"), Mapping):
+        return True
+    return _SCHEMA_WORDS.issuperset(value) and ("default" in value or not all(_is_shorthand(field) for field in value.values()))
+
+
+@lru_cache(maxsize=1024)
+def _schema_fault(schema: str) -> tuple[Location, str] | None:
+    """Where and why a text is no JSON Schema. Remembered: a search loads the same few schemas in hundreds of documents."""
+    try:
+        Draft202012Validator.check_schema(json.loads(schema))
+    except SchemaError as error:
+        return tuple(error.absolute_path), f"not a JSON Schema: {error.message}"
+    return None
+
+
+def _is_shorthand(field: Any) -> bool:
+    return field in TYPE_NAMES if isinstance(field, str) else isinstance(field, Mapping | list)
 
 
 def _convert(value: Any, at: Location) -> dict[str, Any]:
@@ -147,7 +164,8 @@ def _list(value: Sequence[Any], at: Location) -> dict[str, Any]:
 
 
 def _object(properties: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": [*properties], "additionalProperties": False}
+    # Sorted, so that the order of keys does not change a digest.
+    return {"type": "object", "properties": properties, "required": sorted(properties), "additionalProperties": False}
 
 
 def _is_enumeration(field: Any) -> bool:

@@ -14,8 +14,10 @@ from typing import Any, ClassVar, Literal, Protocol
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.clock import Clock
-from shared.events.values import Usage
-from shared.pipeline.completion import ChatMessage, Completion, CompletionRequest, ToolSpec
+from shared.errors import Problem
+from shared.events.values import Case, GraderSpec, Score, Usage
+from shared.pipeline.breaker import CircuitBreaker
+from shared.pipeline.completion import ChatMessage, Completion, CompletionRequest, Family, ToolSpec
 
 StepStatus = Literal["ok", "degraded", "skipped", "failed"]
 
@@ -38,6 +40,8 @@ class StepResult(BaseModel):
     warnings: tuple[str, ...] = ()
     error: str = ""
     error_code: str = ""
+    selection: dict[str, Any] = Field(default_factory=dict)
+    """How `claude_smart` chose: `{preset, family, model, max_tokens, temperature, reason}`."""
 
 
 class RunInfo(BaseModel):
@@ -54,6 +58,24 @@ class RunInfo(BaseModel):
     seed: int = 0
     depth: int = 0
     position: str = ""
+    """Absolute position of the step that runs, as `loop[3].classify`."""
+    preset: str = "production"
+    """Preset of `claude_smart` steps that name none: `development`, `production`, `analysis`, `chat` or `test`."""
+
+
+class ModelRecord(BaseModel):
+    """How one model has done so far in one domain."""
+
+    model_config = ConfigDict(frozen=True)
+
+    family: Family
+    model: str
+    calls: int = Field(ge=0)
+    successes: int = Field(ge=0)
+    latency_seconds: float = Field(default=0.0, ge=0)
+    """Median of one call."""
+    cost_usd: float = Field(default=0.0, ge=0)
+    """Mean of one call."""
 
 
 class ChildRun(BaseModel):
@@ -92,6 +114,8 @@ class Session(BaseModel):
     summary: str = ""
     messages: tuple[ChatMessage, ...] = ()
     version: int = 0
+    last_exchange: str = ""
+    """Run and position that wrote the last two messages: a resumed step finds its own answer instead of asking again."""
 
 
 class StepContext(Protocol):
@@ -108,7 +132,8 @@ class StepContext(Protocol):
 
     @property
     def names(self) -> Mapping[str, Any]:
-        """Names that templates see here: inputs, `steps`, `loop`, `vars`, `run`, `pipeline`."""
+        """Names that templates see here: inputs, `steps`, `loop`, `run`, `pipeline`, and `vars` as they are at this moment, those
+        that inner steps have set included."""
         ...
 
     @property
@@ -126,6 +151,19 @@ class StepContext(Protocol):
 
     def set_variable(self, name: str, value: Any) -> None:
         """Makes `vars.<name>` visible to later steps; journaled with the step."""
+        ...
+
+    def context_section(self, template: str) -> str:
+        """The delimited section of `context: auto` for one prompt of this step: the previous value and the inputs that
+        nothing else refers to, where that prompt refers to nothing; empty otherwise (see `shared.pipeline.dataflow`)."""
+        ...
+
+    def breaker(self, key: str) -> CircuitBreaker:
+        """The circuit breaker of `<family>:<model>`, shared by all runs of this process."""
+        ...
+
+    async def model_records(self) -> Sequence[ModelRecord]:
+        """Measured records of models in the run's domain; empty where nothing was measured."""
         ...
 
     async def complete(self, request: CompletionRequest) -> Completion:
@@ -146,8 +184,15 @@ class StepContext(Protocol):
         """Nested runs over the bus, in the order of `children`; the same child again returns the finished run."""
         ...
 
+    def score(self, grader: GraderSpec | None, cases: Sequence[Case], runs: Sequence[ChildRun]) -> Score:
+        """Grades `runs[i]` against `cases[i]`; a run that did not succeed is a failure. None infers the grader from the cases."""
+        ...
+
     async def run_steps(self, steps: Sequence[Any], scope: str, names: Mapping[str, Any]) -> Mapping[str, StepResult]:
-        """Runs inner steps of a loop or switch at position `<scope>.<name>`, journaled like any other, with extra names."""
+        """Runs inner steps of a loop or switch at the absolute position `<scope>.<name>`, journaled as any other, with more names.
+
+        Members of `steps` in `names` are added to the steps that are visible anyway. Ends with the first step that failed for good, whose result is the last one; it does not raise for it. Raises
+        `LimitReachedError`, `FencedError` and cancellation."""
         ...
 
     async def load_session(self, name: str) -> Session: ...
@@ -167,6 +212,14 @@ class StepType(Protocol):
     options: ClassVar[type[BaseModel]]
     families: ClassVar[tuple[str, ...]]
     """Providers that it may call: part of what scopes and policies allow."""
+    requires_prompt: ClassVar[bool]
+    requires_schema: ClassVar[bool]
+    answers_schema: ClassVar[bool]
+    """Its value is the object of the step's `schema`, so a schema may be inferred for it."""
+    value_fields: ClassVar[tuple[str, ...]]
+    """Fields that its value always has, where it is a map of the type's own."""
+    owns_retry: ClassVar[bool]
+    """It applies the step's `retry` itself; nobody retries around it."""
 
     def templates(self, options: Any) -> tuple[tuple[str, Any], ...]:
         """(path, template) of every template in the options, for checks and dataflow edges."""
@@ -176,12 +229,24 @@ class StepType(Protocol):
         """Steps nested in the options (loops, switches)."""
         ...
 
+    def repeats(self, options: Any) -> int:
+        """Upper bound of how often the inner steps run in one execution."""
+        ...
+
     def functions(self, options: Any) -> tuple[str, ...]:
         """Names of catalogue functions that it may call."""
         ...
 
+    def nested(self, options: Any) -> tuple[Any, ...]:
+        """References (text) and inline documents (maps) that it runs as nested runs; templates are left out."""
+        ...
+
     def max_calls(self, options: Any) -> int:
-        """Upper bound of provider calls of one execution, retries not counted."""
+        """Upper bound of its own provider calls in one execution; inner steps, nested runs and retries are not counted."""
+        ...
+
+    def problems(self, step: Any) -> tuple[Problem, ...]:
+        """What is wrong with a step that its options alone cannot show; paths are relative to the step."""
         ...
 
     async def run(self, step: Any, options: Any, context: StepContext) -> StepResult: ...

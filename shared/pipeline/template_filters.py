@@ -6,8 +6,9 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from jinja2 import defaults
-from jinja2.sandbox import SecurityError
+from jinja2.exceptions import SecurityError
+from jinja2.filters import FILTERS as JINJA_FILTERS
+from jinja2.tests import TESTS as JINJA_TESTS
 
 from shared.pipeline.template_text import as_text, plain
 
@@ -132,7 +133,7 @@ def _from_json(text: Any) -> Any:
 
 
 FILTERS: Mapping[str, Callable[..., Any]] = {
-    **{name: defaults.DEFAULT_FILTERS[name] for name in _FROM_JINJA},
+    **{name: JINJA_FILTERS[name] for name in _FROM_JINJA},
     "float": _float,
     "from_json": _from_json,
     "int": _integer,
@@ -142,4 +143,4 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "string": as_text,
     "tojson": _json,
 }
-TESTS: Mapping[str, Callable[..., Any]] = {name: defaults.DEFAULT_TESTS[name] for name in _TESTS_FROM_JINJA}
+TESTS: Mapping[str, Callable[..., Any]] = {name: JINJA_TESTS[name] for name in _TESTS_FROM_JINJA}  # type: ignore[misc]

@@ -27,6 +27,10 @@ class TemplateFacts:
     """Exactly one expression: keeps its native type."""
 
 
+def has_marks(source: str) -> bool:
+    return "{{" in source or "{%" in source or "{#" in source
+
+
 def condition_source(condition: str) -> str:
     """A condition may be written with or without braces."""
     text = condition.strip()
@@ -36,7 +40,7 @@ def condition_source(condition: str) -> str:
 @lru_cache(maxsize=2048)
 def template_facts(source: str) -> TemplateFacts:
     """Facts of one template text."""
-    if "{{" not in source and "{%" not in source and "{#" not in source:
+    if not has_marks(source):
         return TemplateFacts()
     try:
         tree = parse(Sandbox(as_text), source)

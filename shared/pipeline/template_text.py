@@ -47,7 +47,7 @@ def with_context(prompt: str, sections: Mapping[str, Any]) -> str:
     if not sections:
         return prompt
     blocks = [delimited(as_text(value), name) for name, value in sections.items()]
-    return "\n\n".join((prompt.rstrip(), "\n".join(blocks)))
+    return "\n\n".join(part for part in (prompt.rstrip(), "\n".join(blocks)) if part)
 
 
 def plain(value: Any) -> Any:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import shared.pipeline.steps as step_types
 from shared.pipeline.document import Fallback, Step
 from shared.pipeline.step import StepType
-from shared.pipeline.template_names import NamePath, condition_facts, template_facts, template_strings
+from shared.pipeline.template_names import NamePath, condition_facts, has_marks, template_facts, template_strings
 
 Path = tuple[str | int, ...]
 
-ANSWER_TYPES = frozenset(("claude", "gemini", "claude_smart", "claude_extract", "claude_robust", "claude_session"))
-"""Step types that answer one prompt and whose value follows `schema`."""
-PROMPT_TYPES = ANSWER_TYPES | {"gemini_instructor"}
-"""Step types that cannot work without a `prompt`."""
 LOOP_TYPES = frozenset(("for_loop", "while_loop"))
 """Step types that offer `loop` to their inner steps."""
 _PROMPT_ROOTS = ("prompt", "prompts", "tasks")
@@ -44,8 +40,16 @@ def kind_of(step: Step) -> StepType:
 
 def inner_steps(step: Step) -> tuple[Step, ...]:
     """Steps nested directly in this one: of loops and switches, and its fallback."""
-    inner: tuple[Step, ...] = tuple(kind_of(step).inner_steps(step.options))
-    return (*inner, step.on_error.fallback) if isinstance(step.on_error, Fallback) else inner
+    return (*kind_of(step).inner_steps(step.options), *fallback_steps(step))
+
+
+def fallback_steps(step: Step) -> tuple[Step, ...]:
+    return (step.on_error.fallback,) if isinstance(step.on_error, Fallback) else ()
+
+
+def answers_schema(step: Step) -> bool:
+    """Whether the step's value is the object of its `schema`."""
+    return kind_of(step).answers_schema
 
 
 def walk(steps: tuple[Step, ...]) -> Iterator[Step]:
@@ -67,6 +71,10 @@ def template_sites(step: Step) -> Iterator[TemplateSite]:
         path = parsed_path(written)
         for text in template_strings(template):
             yield TemplateSite(path, text, is_prompt=_is_prompt(path), is_condition=path[-1:] == ("condition",))
+    dumped = step.options.model_dump(mode="json", by_alias=True) if kind_of(step).families else {}
+    for root in _PROMPT_ROOTS:
+        for text in _plain_prompts(dumped.get(root)):
+            yield TemplateSite((root,), text, is_prompt=True)
 
 
 def references(step: Step) -> frozenset[NamePath]:
@@ -83,6 +91,19 @@ def parsed_path(written: str) -> Path:
     """`tasks[0].prompt` -> ("tasks", 0, "prompt")."""
     parts = re.findall(r"\[(\d+)\]|([^.\[\]]+)", written)
     return tuple(int(index) if index else name for index, name in parts)
+
+
+def _plain_prompts(value: Any) -> Iterator[str]:
+    """Prompts without any template mark, which step types do not list among their templates."""
+    if isinstance(value, str) and value and not has_marks(value):
+        yield value
+    elif isinstance(value, Mapping):
+        members = [value["prompt"]] if "prompt" in value else value.values()
+        for member in members:
+            yield from _plain_prompts(member)
+    elif isinstance(value, list):
+        for member in value:
+            yield from _plain_prompts(member)
 
 
 def _is_prompt(path: Path) -> bool:

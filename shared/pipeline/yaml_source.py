@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
 
 from shared.errors import Problem
+from shared.pipeline.plain_values import MAX_DEPTH, MAX_INTEGER, MAX_VALUES, Path, dotted, is_unicode
 
 MAX_CHARACTERS = 1024 * 1024
-MAX_DEPTH = 48
-MAX_VALUES = 50_000
-MAX_INTEGER = 2**63 - 1
-
-Path = tuple[str | int, ...]
 
 _LOADER: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NULL = re.compile(r"^(?:~|null|Null|NULL|)$")
@@ -39,7 +35,9 @@ class Source:
 
     value: Any
     lines: Mapping[Path, int]
-    problems: tuple[Problem, ...]
+    problems: tuple[Problem, ...] = ()
+    blocks: Mapping[Path, int] = field(default_factory=dict)
+    """First line of the text of block scalars (`|`, `>`)."""
 
 
 def read_yaml(text: str, file: str = "") -> Source:
@@ -61,59 +59,7 @@ def read_yaml(text: str, file: str = "") -> Source:
         builder.report("a character that YAML does not allow", (), line, "write it as an escape inside double quotes")
     if not builder.problems and builder.value is _NOTHING:
         builder.report("the document is empty", (), 1, "write at least `name:` and `steps:`")
-    return Source(None if builder.value is _NOTHING else builder.value, builder.lines, tuple(builder.problems))
-
-
-def plain_problems(value: Any, file: str = "") -> list[Problem]:
-    """What keeps a value from being plain JSON: keys that are no text, NaN, foreign objects, depth, size."""
-    problems: list[Problem] = []
-    pending: list[tuple[Path, Any]] = [((), value)]
-    seen = 0
-    while pending and len(problems) < 50:
-        path, each = pending.pop()
-        seen += 1
-        if seen > MAX_VALUES or len(path) > MAX_DEPTH:
-            reason = f"more than {MAX_VALUES} values" if seen > MAX_VALUES else f"nested deeper than {MAX_DEPTH} levels"
-            return [*problems, Problem(file=file, path=dotted(path[:8]), reason=reason)]
-        reason = _plain_reason(each)
-        if reason:
-            problems.append(Problem(file=file, path=dotted(path), reason=reason))
-        elif isinstance(each, Mapping):
-            pending.extend(((*path, key), member) for key, member in each.items())
-        elif isinstance(each, list | tuple):
-            pending.extend(((*path, index), member) for index, member in enumerate(each))
-    return problems
-
-
-def _plain_reason(value: Any) -> str:
-    if isinstance(value, str):
-        return "" if value.isascii() or _encodable(value) else "text that is not valid Unicode"
-    if value is None or isinstance(value, bool | list | tuple):
-        return ""
-    if isinstance(value, int):
-        return "" if abs(value) <= MAX_INTEGER else "a whole number beyond 64 bits"
-    if isinstance(value, float):
-        return "" if math.isfinite(value) else "a number that is not finite"
-    if isinstance(value, Mapping):
-        wrong = [key for key in value if not isinstance(key, str) or not _encodable(key)]
-        return f"a key must be text, not {wrong[0]!r}" if wrong else ""
-    return f"a value of type {type(value).__name__} is not allowed"
-
-
-def _encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def dotted(path: Sequence[str | int]) -> str:
-    """`("steps", 2, "prompt")` -> `steps[2].prompt`."""
-    text = ""
-    for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text
+    return Source(None if builder.value is _NOTHING else builder.value, builder.lines, tuple(builder.problems), builder.blocks)
 
 
 class _Stop(Exception):  # noqa: N818  (ends reading, is no error of its own: the problem is already recorded)
@@ -125,7 +71,7 @@ _NOTHING: Any = object()
 
 @dataclass
 class _Frame:
-    """An open list or map. `alias_weight` values below it came from aliases."""
+    """An open list or map; `first` is how many values came before it."""
 
     value: list[Any] | dict[str, Any]
     path: Path
@@ -141,6 +87,7 @@ class _Builder:
     value: Any = _NOTHING
     problems: list[Problem] = field(default_factory=list)
     lines: dict[Path, int] = field(default_factory=dict)
+    blocks: dict[Path, int] = field(default_factory=dict)
     _open: list[_Frame] = field(default_factory=list)
     _anchors: dict[str, tuple[Any, int]] = field(default_factory=dict)
     _count: int = 0
@@ -152,14 +99,16 @@ class _Builder:
             raise _Stop
 
     def take(self, event: yaml.Event) -> None:
-        line = event.start_mark.line + 1
+        line = event.start_mark.line + 1 if event.start_mark else 0
         if isinstance(event, yaml.DocumentStartEvent):
             self._start_document(line)
         elif isinstance(event, yaml.AliasEvent):
-            self._alias(event.anchor, line)
+            self._alias(event.anchor or "", line)
         elif isinstance(event, yaml.ScalarEvent):
             self._count_values(1, line)
             value = self._scalar(event, line)
+            if event.style in ("|", ">"):
+                self.blocks[self._path()] = line + 1
             if event.anchor:
                 self._anchors[event.anchor] = (value, 1)
             self._add(value, line)
@@ -237,8 +186,6 @@ class _Builder:
             suggestion = "put a value that starts with a template in quotes" if isinstance(key, dict) else "put it in quotes"
             self.report(f"a key must be text, not {_shown(key)}", frame.path, line, suggestion)
             key = f"\x00{len(frame.value)}"
-        elif key == "<<":
-            self.report("merge keys (`<<`) are not supported", frame.path, line, "write the keys out")
         elif key in frame.value:
             first = self.lines[(*frame.path, key)]
             self.report(f"duplicate key `{key}`, first on line {first}", (*frame.path, key), line, "keep one of them")
@@ -247,9 +194,11 @@ class _Builder:
     def _scalar(self, event: yaml.ScalarEvent, line: int) -> Any:
         if event.tag is not None and event.tag not in _TAGS and event.tag != "!":
             self.report(f"tag `{event.tag}` is not allowed", self._path(), line, "remove the tag")
-        if event.style is not None or event.tag in ("!", "tag:yaml.org,2002:str"):
+        if event.style or event.tag in ("!", "tag:yaml.org,2002:str"):
             return self._text(event.value, line)
         text = event.value
+        if text == "<<" and self._open and isinstance(self._open[-1].value, dict) and self._open[-1].key is _NOTHING:
+            self.report("merge keys (`<<`) are not supported", self._open[-1].path, line, "write the keys out")
         if _NOT_FINITE.match(text):
             self.report(f"`{text}` is not a finite number", self._path(), line, "put it in quotes if it is meant as text")
             return None
@@ -261,7 +210,7 @@ class _Builder:
         return self._text(value, line) if isinstance(value, str) else value
 
     def _text(self, text: str, line: int) -> str:
-        if not text.isascii() and not _encodable(text):
+        if not is_unicode(text):
             self.report("text that is not valid Unicode", self._path(), line, "remove the lone surrogate")
             return ""
         return text

@@ -1,0 +1,1 @@
+"""Adapters of evolution: MongoDB and the bus."""

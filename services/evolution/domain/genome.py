@@ -39,7 +39,8 @@ def answering_step(document: Mapping[str, Any]) -> int | None:
     positions = prompted_steps(document)
     text = json.dumps(document.get("outputs", {}))
     read = [index for index in positions if refers_to(text, steps_of(document)[index]["name"])]
-    return (read or positions or [None])[-1]
+    found = read or positions
+    return found[-1] if found else None
 
 
 def labels_of(step: Mapping[str, Any]) -> list[str]:

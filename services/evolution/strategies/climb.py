@@ -17,7 +17,7 @@ from services.evolution.strategies.strategy import Arena, Proposer, SearchOverEr
 class Climb:
     minibatch: int = 8
     """Cases of the first look at a child; twice as many before it is accepted."""
-    home_share: float = 0.15
+    home_share: float = 0.03
     """Part of the budget that one accepted candidate may cost: sets how many cases the pool is compared on."""
     greed: float = 0.5
     """How often the parent is simply the best so far instead of a draw from the front."""
@@ -71,8 +71,7 @@ class _Walk:
         if child is None:
             return False
         entry = self.archive.add(child)
-        order = self.random.sample(self.home, len(self.home))
-        looked = await self._look(entry, parent, order)
+        looked = await self._look(entry, parent, self.random.sample(self.home, len(self.home)))
         gain = entry.mean - parent.mean_on(looked)
         self.bandit.reward(child.operator, gain, len(looked) / (2 * self.climb.minibatch))
         if gain > 0:

@@ -6,7 +6,7 @@ meets them too, so nobody lives on a frozen lucky score."""
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from services.evolution.domain.candidates import Archive, Candidate, Entry, SearchResult
@@ -101,7 +101,7 @@ class _Life:
         turned = [*self.cases[start:], *self.cases[:start]]
         return turned[: self.genetic.rungs[-1]]
 
-    async def _fill(self, make) -> None:  # type: ignore[no-untyped-def]
+    async def _fill(self, make: Callable[[], Awaitable[Candidate | None]]) -> None:
         present = {entry.candidate.digest for entry in self.people}
         for _ in range(6 * self.size):
             if len(self.people) >= self.size:

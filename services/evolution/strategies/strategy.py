@@ -15,7 +15,7 @@ class SearchOverError(LimitReachedError):
 
 
 class Arena(Protocol):
-    """Measures candidates. The same (candidate, case) is paid once; grades come in the order asked, however many workers there are."""
+    """Measures candidates. The same (candidate, case) is paid once; grades come in the order asked, whatever the workers."""
 
     @property
     def remaining(self) -> int:

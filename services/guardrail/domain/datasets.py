@@ -55,8 +55,15 @@ def dataset_problems(command: RegisterDataset, cases: SplitCases) -> tuple[Probl
 
 def input_digest(case: Case) -> str:
     """Same for inputs that differ only in case and white space: such twins leak labels from one split to another."""
-    text = " ".join(_canonical(case.input).casefold().split())
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(_canonical(_plain(case.input)).encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return " ".join(value.casefold().split())
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def _duplicate_ids(cases: Sequence[Case]) -> Iterator[Problem]:

@@ -12,6 +12,8 @@ from shared.events.values import Attestation, Case, GraderSpec, Split
 
 SHIPPED_AUTHOR = "evoline"
 SHIPPED_APPROVER = "policy:shipped"
+SHIPPED_PREFIX = "shipped-"
+"""Of change ids."""
 
 
 class Record(BaseModel):

@@ -78,4 +78,3 @@ def _pattern(feature: Feature, having: Sequence[ScoredRevision], lift: float) ->
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
-

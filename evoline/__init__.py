@@ -1,0 +1,1 @@
+"""What a user imports and types: the client library, the `evoline` command, the local stack."""

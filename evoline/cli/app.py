@@ -1,0 +1,61 @@
+"""All commands under their names."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+
+import typer
+
+from evoline.cli import bus, generation, improvement, keys, reviews, runs, showing, stack, validation, version
+
+HELP = """Generates LLM pipelines, runs them durably, proves that a change is better before it ships, takes it back at once.
+
+Start with: evoline up, then: evoline generate --domain support --requirements "..." --dataset cases.jsonl
+
+Exit codes: 0 done; 1 the answer is no, or the input is invalid; 2 wrong usage or configuration; 3 something needed is
+unavailable; 4 a fault of Evoline itself; 130 Ctrl-C. EVOLINE_DEBUG=1 shows tracebacks."""
+
+
+def build() -> typer.Typer:
+    app = typer.Typer(
+        help=HELP,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    _add_stack(app)
+    _add_pipelines(app)
+    _add_improvement(app)
+    app.add_typer(bus.build(), name="bus", help="Streams, consumers and dead letters of the broker.")
+    app.add_typer(keys.build(), name="keys", help="The guardrail's signing keys.")
+    if importlib.util.find_spec("evoline.cli.model"):
+        app.add_typer(importlib.import_module("evoline.cli.model").app, name="model", help="The local language model.")
+    app.command("version")(version.version)
+    return app
+
+
+def _add_stack(app: typer.Typer) -> None:
+    app.command("up")(stack.up)
+    app.command("down")(stack.down)
+    app.command("status")(stack.status)
+    app.command("logs")(stack.logs)
+
+
+def _add_pipelines(app: typer.Typer) -> None:
+    app.command("generate")(generation.generate)
+    app.command("run")(runs.run)
+    app.command("runs")(runs.runs)
+    app.command("cancel")(runs.cancel)
+    app.command("show")(showing.show)
+    app.command("validate")(validation.validate)
+
+
+def _add_improvement(app: typer.Typer) -> None:
+    app.add_typer(reviews.build(), name="review", help="Changes that wait for people.")
+    app.command("rollback")(reviews.rollback)
+    app.command("measure")(improvement.measure)
+    app.command("evolve")(improvement.evolve)
+    app.command("learn")(improvement.learn)

@@ -1,0 +1,113 @@
+"""`evoline run | runs | cancel`."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from evoline.cli.arguments import read_inputs
+from evoline.cli.output import EXIT_NO, AsJson, Author, err, out, plain, print_json, print_table, run_async
+from evoline.cli.progress import Progress
+from evoline.client.api import new_id
+from evoline.client.connection import connected
+from shared.events.runs import ExecuteRun, ListRuns, RunFinished
+
+
+def run(
+    pipeline: Annotated[str, typer.Argument(help="NAME, NAME@stable or NAME@DIGEST of an approved pipeline.")],
+    inputs: Annotated[
+        list[str],
+        typer.Option("--input", "-i", help="JSON object, @FILE, key=text or key:=JSON; repeatable.", default_factory=list),
+    ],
+    run_id: Annotated[str | None, typer.Option(help="Your id of the run; the same id is the same run.")] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for the end.")] = 330.0,
+    author: Author = "",
+    as_json: AsJson = False,
+) -> None:
+    """Run a pipeline on an input and print its outputs. Exit code 1 unless it succeeded."""
+    command = ExecuteRun(run_id=run_id or new_id("run"), pipeline=pipeline, inputs=read_inputs(inputs))
+    with Progress(quiet=as_json) as progress:
+        finished = run_async(_run(command, author, timeout, progress))
+    if as_json:
+        print_json(finished)
+    else:
+        _print_run(finished)
+    if finished.status != "succeeded":
+        raise SystemExit(EXIT_NO)
+
+
+async def _run(command: ExecuteRun, author: str, timeout_seconds: float, progress: Progress) -> RunFinished:
+    async with connected(author=author) as client:
+        progress.now(f"run {command.run_id} of {command.pipeline}")
+        return await client.execute(command, on_fact=progress.on_fact, timeout_seconds=timeout_seconds)
+
+
+def _print_run(finished: RunFinished) -> None:
+    typer.echo(
+        finished.outputs if isinstance(finished.outputs, str) else json.dumps(finished.outputs, indent=2, ensure_ascii=False)
+    )
+    usage = finished.usage
+    models = sorted({step.model for step in finished.steps if step.model})
+    spent = f"{usage.calls} calls, {usage.input_tokens}+{usage.output_tokens} tokens, {usage.cost_usd:.4f} USD"
+    what = f"{finished.status}: {finished.pipeline}@{finished.digest[:12]} in {finished.latency_seconds:.2f} s"
+    err().print(plain(f"{what}, {spent}, served by {', '.join(models) or 'no model'}"))
+    if finished.error:
+        err().print(f"[red]{plain(finished.error_code)}:[/red] {plain(finished.error)}")
+    err().print(f"look: evoline show run {finished.run_id}")
+
+
+def runs(
+    pipeline: Annotated[str | None, typer.Option(help="Only runs of this pipeline.")] = None,
+    status: Annotated[str | None, typer.Option(help="succeeded, degraded, failed, refused, cancelled or running.")] = None,
+    purpose: Annotated[str, typer.Option(help="production, trial, evaluation, gate, measure, meta or all.")] = "production",
+    limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=500)] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List runs, newest first."""
+    query = ListRuns.model_validate(
+        {"pipeline": pipeline, "status": status, "purpose": None if purpose == "all" else purpose, "limit": limit}
+    )
+    found = run_async(_ask_runs(query))
+    if as_json:
+        print_json({"runs": found})
+        return
+    rows = [
+        (
+            one.get("run_id"),
+            one.get("pipeline"),
+            str(one.get("digest", ""))[:12],
+            one.get("status"),
+            f"{one.get('latency_seconds') or 0:.2f} s",
+            one.get("purpose"),
+            str(one.get("started_at", ""))[:19],
+        )
+        for one in found
+    ]
+    print_table(("run", "pipeline", "revision", "status", "time", "purpose", "started"), rows, empty="no runs yet")
+
+
+async def _ask_runs(query: ListRuns) -> list[dict[str, Any]]:
+    async with connected() as client:
+        rows: list[dict[str, Any]] = (await client.ask(query))["runs"]
+        return rows
+
+
+def cancel(
+    run_id: Annotated[str, typer.Argument(help="Id of the run.")],
+    reason: Annotated[str, typer.Option(help="Kept with the run.")] = "",
+    author: Author = "",
+    as_json: AsJson = False,
+) -> None:
+    """Stop a run; calls under way are aborted. A finished run stays as it is."""
+
+    async def work() -> RunFinished:
+        async with connected(author=author) as client:
+            return await client.cancel(run_id, reason)
+
+    finished = run_async(work())
+    if as_json:
+        print_json(finished)
+    else:
+        out().print(plain(f"run {run_id}: {finished.status}"))

@@ -1,0 +1,42 @@
+"""Where the bus is: named in the environment, else the local stack's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from evoline.client.api import Client
+from evoline.stack.home import find_home
+from evoline.stack.state import read_state
+from shared.errors import ConfigurationError, UnavailableError
+from shared.messaging.bus import Bus
+from shared.settings import SharedSettings
+
+BUS_VARIABLE = "EVOLINE_NATS_URL"
+
+
+def find_bus(environment: Mapping[str, str], directory: Path) -> SharedSettings:
+    """`EVOLINE_NATS_URL` (with `_USER`, `_PASSWORD`), else the running stack of `find_home`. Raises UnavailableError."""
+    if environment.get(BUS_VARIABLE):
+        return SharedSettings()
+    home = find_home(environment, directory)
+    record = read_state(home.state_file)
+    if record.alive and "nats" in record.urls:
+        return SharedSettings(nats_url=record.urls["nats"])
+    raise UnavailableError(f"no stack runs in {home.root}: start it with `evoline up`, or name a broker in {BUS_VARIABLE}")
+
+
+@asynccontextmanager
+async def connected(*, author: str = "anonymous", settings: SharedSettings | None = None) -> AsyncIterator[Client]:
+    """A client of the given or the found bus. Raises UnavailableError where no broker answers."""
+    settings = settings or find_bus(os.environ, Path.cwd())
+    try:
+        bus = await Bus.connect(settings, service="cli")
+    except ConfigurationError as error:
+        raise UnavailableError(str(error)) from error
+    try:
+        yield Client(bus, author=author)
+    finally:
+        await bus.close()

@@ -1,0 +1,68 @@
+"""Evolutions, candidates, evaluations and rewrites in `evoline_evolution`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from shared.storage.collection import Database
+
+_KEYS_A_QUERY = 500
+_LISTED = ("digest", "birth", "parent", "operator", "text", "accepted", "mean", "cases")
+
+
+class MongoEvolutions:
+    def __init__(self, database: Database) -> None:
+        self._evolutions = database.collection("evolutions")
+        self._candidates = database.collection("candidates")
+
+    async def prepare(self) -> None:
+        await self._evolutions.ensure_index([("change_id", 1)], name="by_change")
+        await self._candidates.ensure_index([("evolution_id", 1), ("birth", 1)], name="by_evolution")
+
+    async def open(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        if await self._evolutions.insert_once(record):
+            return dict(record)
+        return await self._evolutions.get(record["_id"]) or dict(record)
+
+    async def get(self, evolution_id: str) -> dict[str, Any] | None:
+        return await self._evolutions.get(evolution_id)
+
+    async def of_change(self, change_id: str) -> dict[str, Any] | None:
+        return next(iter(await self._evolutions.find({"change_id": change_id}, limit=1)), None)
+
+    async def update(self, evolution_id: str, fields: Mapping[str, Any]) -> None:
+        await self._evolutions.update_if({"_id": evolution_id}, {"$set": dict(fields)})
+
+    async def keep_candidates(self, evolution_id: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        if rows:
+            await self._candidates.insert_many(
+                [{**row, "_id": f"{evolution_id}:{row['digest']}", "evolution_id": evolution_id} for row in rows]
+            )
+
+    async def candidates(self, evolution_id: str, limit: int) -> list[dict[str, Any]]:
+        rows = await self._candidates.find({"evolution_id": evolution_id}, sort=[("birth", 1)], limit=limit, fields=_LISTED)
+        return [{key: row[key] for key in _LISTED} for row in rows]
+
+
+class MongoEvaluationCache:
+    def __init__(self, database: Database) -> None:
+        self._evaluations = database.collection("evaluations")
+        self._rewrites = database.collection("rewrites")
+
+    async def known(self, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
+        found: dict[str, dict[str, Any]] = {}
+        for start in range(0, len(keys), _KEYS_A_QUERY):
+            rows = await self._evaluations.find({"_id": {"$in": list(keys[start : start + _KEYS_A_QUERY])}})
+            found.update((row["_id"], row) for row in rows)
+        return found
+
+    async def keep(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        if rows:
+            await self._evaluations.insert_many(rows)
+
+    async def rewrite(self, key: str) -> dict[str, Any] | None:
+        return await self._rewrites.get(key)
+
+    async def keep_rewrite(self, key: str, text: str | None) -> None:
+        await self._rewrites.insert_once({"_id": key, "text": text})

@@ -1,0 +1,48 @@
+"""The guardrail and the announcements over the bus."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from services.evolution.ports import LabelledCases, StablePipeline
+from shared.errors import NotFoundError
+from shared.events.changes import GetChange, GetDataset, GetPipeline, GrantScope
+from shared.events.message import Message
+from shared.events.values import Case, GraderSpec, GrantedScope
+from shared.messaging.bus import Bus
+
+_ASK_SECONDS = 10.0
+_MOST_CASES = 5000
+
+
+class BusCustodian:
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+
+    async def stable(self, pipeline: str) -> StablePipeline:
+        answer = await self._bus.ask(GetPipeline(pipeline=pipeline), timeout_seconds=_ASK_SECONDS)
+        if not answer.get("stable") or not answer.get("document"):
+            raise NotFoundError(f"pipeline {pipeline!r} has no stable revision")
+        return StablePipeline(answer["stable"], answer["document"])
+
+    async def dataset(self, dataset_id: str) -> LabelledCases:
+        query = GetDataset(dataset_id=dataset_id, splits=("train", "dev"), limit=_MOST_CASES)
+        answer = await self._bus.ask(query, timeout_seconds=_ASK_SECONDS)
+        cases = tuple(Case.model_validate(case) for case in answer["cases"])
+        return LabelledCases(dataset_id, answer["domain"], GraderSpec.model_validate(answer["grader"]), cases)
+
+    async def grant_scope(self, query: GrantScope) -> GrantedScope:
+        return GrantedScope.model_validate(await self._bus.ask(query, timeout_seconds=_ASK_SECONDS))
+
+    async def gate_of(self, change_id: str) -> dict[str, Any] | None:
+        answer = await self._bus.ask(GetChange(change_id=change_id), timeout_seconds=_ASK_SECONDS)
+        gate = answer.get("gate")
+        return dict(gate) if gate else None
+
+
+class BusAnnouncer:
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+
+    async def announce(self, message: Message, *, cause: str, effect: str) -> None:
+        await self._bus.publish(message, cause=cause, effect=effect)

@@ -1,0 +1,34 @@
+"""Evolution's composition root."""
+
+from __future__ import annotations
+
+from services.evolution import subscribers
+from services.evolution.adapters.mongo import MongoEvaluationCache, MongoEvolutions
+from services.evolution.adapters.nats import BusAnnouncer, BusCustodian
+from services.evolution.settings import EvolutionSettings
+from services.evolution.use_cases import Evolution
+from shared.messaging.fleet import Fleet
+from shared.service import Application, Host
+from shared.settings import SharedSettings
+
+
+def create_app(settings: SharedSettings | None = None, own: EvolutionSettings | None = None) -> Application:
+    own_settings = own or EvolutionSettings()
+
+    async def register(host: Host) -> None:
+        evolutions = MongoEvolutions(host.database)
+        await evolutions.prepare()
+        at = Evolution(
+            evolutions=evolutions,
+            cache=MongoEvaluationCache(host.database),
+            custodian=BusCustodian(host.bus),
+            runs=Fleet(host.bus),
+            announcer=BusAnnouncer(host.bus),
+            clock=host.clock,
+            in_flight=own_settings.in_flight,
+            run_seconds=own_settings.run_seconds,
+            rewrites=own_settings.rewrites,
+        )
+        subscribers.register(host.consumer, at, concurrency=own_settings.concurrency)
+
+    return Application("evolution", settings or SharedSettings(), register)

@@ -1,0 +1,103 @@
+"""What is remembered of an evolution, and the facts that end it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from services.evolution.domain.candidates import Archive, Entry
+from shared.errors import Problem
+from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed
+from shared.events.improvement import EvolutionFinished, StartEvolution
+from shared.evidence import score
+
+Decision = ChangeApproved | ChangeQueued | ChangeVetoed
+LONGEST_LINEAGE = 50
+_OUTCOMES: Mapping[type[Decision], str] = {ChangeApproved: "approved", ChangeQueued: "queued", ChangeVetoed: "vetoed"}
+
+
+def fingerprint(command: StartEvolution) -> str:
+    """The same for the same order: two orders under one id are a mistake."""
+    return hashlib.sha256(command.model_dump_json().encode()).hexdigest()
+
+
+def new_record(command: StartEvolution, now: str) -> dict[str, Any]:
+    """Status: `searching`, `proposed`, then `finished`."""
+    return {
+        "_id": command.evolution_id,
+        "fingerprint": fingerprint(command),
+        "command": command.model_dump(mode="json"),
+        "pipeline": command.pipeline,
+        "status": "searching",
+        "created_at": now,
+    }
+
+
+def refusal(command: StartEvolution, problems: Sequence[Problem], seconds: float) -> EvolutionFinished:
+    return EvolutionFinished(
+        evolution_id=command.evolution_id,
+        pipeline=command.pipeline,
+        verdict="refused",
+        reasons=tuple(str(problem) for problem in problems),
+        problems=tuple(problems),
+        seconds=seconds,
+    )
+
+
+def lineage(archive: Archive, grader_hash: str) -> tuple[dict[str, Any], ...]:
+    """The accepted candidates, oldest first, the latest ones where there are many."""
+    accepted = [entry for entry in archive.entries if entry.accepted]
+    return tuple(_line(entry, grader_hash) for entry in [*accepted[:1], *accepted[1:][-LONGEST_LINEAGE:]])
+
+
+def candidate_rows(archive: Archive) -> list[dict[str, Any]]:
+    return [
+        {
+            "digest": entry.candidate.digest,
+            "birth": birth,
+            "parent": entry.candidate.parent,
+            "operator": entry.candidate.operator,
+            "text": entry.candidate.text,
+            "accepted": entry.accepted,
+            "mean": entry.mean,
+            "cases": len(entry.grades),
+            "document": dict(entry.candidate.document),
+        }
+        for birth, entry in enumerate(archive.entries)
+    ]
+
+
+def outcome_of(decision: Decision) -> str:
+    return _OUTCOMES[type(decision)]
+
+
+def concluded(pending: Mapping[str, Any], gate: Mapping[str, Any] | None, decision: Decision, seconds: float) -> EvolutionFinished:
+    """The end of an evolution whose candidate was proposed. The verdict is the sealed gate's, or `queued` for people."""
+    fallback = "canary" if isinstance(decision, ChangeApproved) else "rejected"
+    verdict = "queued" if isinstance(decision, ChangeQueued) else (gate or {}).get("verdict", fallback)
+    gain = {key: gate[key] for key in ("gain", "gain_low", "gain_high")} if gate else {}
+    reasons = [*pending.get("reasons", ()), *((gate or {}).get("reasons") or ()), *decision.reasons]
+    if not gate:
+        reasons.append("the change was decided without a look at the sealed cases")
+    return EvolutionFinished.model_validate(
+        {
+            **pending,
+            **gain,
+            "verdict": verdict,
+            "deployed": isinstance(decision, ChangeApproved),
+            "reasons": list(dict.fromkeys(reasons)),
+            "seconds": seconds,
+        }
+    )
+
+
+def _line(entry: Entry, grader_hash: str) -> dict[str, Any]:
+    candidate = entry.candidate
+    return {
+        "digest": candidate.digest,
+        "parent": candidate.parent,
+        "operator": candidate.operator,
+        "text": candidate.text,
+        "score": score(list(entry.grades.values()), grader_hash).model_dump(mode="json"),
+    }

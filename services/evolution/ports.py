@@ -1,0 +1,91 @@
+"""What evolution needs from outside, by role."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from shared.events.changes import GrantScope
+from shared.events.message import Message
+from shared.events.runs import ExecuteRun, RunFinished
+from shared.events.values import Case, GraderSpec, GrantedScope
+
+
+@dataclass(frozen=True)
+class StablePipeline:
+    digest: str
+    document: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class LabelledCases:
+    """Train and dev cases of a dataset; the sealed ones stay with their custodian."""
+
+    dataset_id: str
+    domain: str
+    grader: GraderSpec
+    cases: tuple[Case, ...]
+
+
+class Evolutions(Protocol):
+    """Records of evolutions, `_id` = evolution id, and their candidates."""
+
+    async def open(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """The stored record of this id: the given one, or the one that was there before."""
+        ...
+
+    async def get(self, evolution_id: str) -> dict[str, Any] | None: ...
+    async def of_change(self, change_id: str) -> dict[str, Any] | None: ...
+    async def update(self, evolution_id: str, fields: Mapping[str, Any]) -> None: ...
+    async def keep_candidates(self, evolution_id: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Rows have a `digest`; those kept before are left alone."""
+        ...
+
+    async def candidates(self, evolution_id: str, limit: int) -> list[dict[str, Any]]:
+        """In order of birth, without their documents."""
+        ...
+
+
+class EvaluationCache(Protocol):
+    """Finished evaluations and rewrites by key, for ever: what is in it is never run again."""
+
+    async def known(self, keys: Sequence[str]) -> dict[str, dict[str, Any]]: ...
+    async def keep(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Rows have the key as `_id`; the first one kept under a key stays."""
+        ...
+
+    async def rewrite(self, key: str) -> dict[str, Any] | None: ...
+    async def keep_rewrite(self, key: str, text: str | None) -> None: ...
+
+
+class Custodian(Protocol):
+    """The guardrail, as far as evolution asks it. Every call raises its typed error: `NotFoundError`, `UnavailableError`, ..."""
+
+    async def stable(self, pipeline: str) -> StablePipeline: ...
+    async def dataset(self, dataset_id: str) -> LabelledCases: ...
+    async def grant_scope(self, query: GrantScope) -> GrantedScope: ...
+    async def gate_of(self, change_id: str) -> dict[str, Any] | None:
+        """`GateFinished` of the change as a map; None where it came to no gate."""
+        ...
+
+
+class Runs(Protocol):
+    """The executor fleet."""
+
+    async def run_all(
+        self,
+        commands: Sequence[ExecuteRun],
+        *,
+        max_in_flight: int,
+        deadline_seconds: float,
+        on_finished: Callable[[RunFinished], None] | None = None,
+    ) -> dict[str, RunFinished]:
+        """Finished runs by id; what did not end by the deadline is absent."""
+        ...
+
+
+class Announcer(Protocol):
+    """Publishes facts while a handler still works; ids derive from `cause` and `effect`."""
+
+    async def announce(self, message: Message, *, cause: str, effect: str) -> None: ...

@@ -1,0 +1,19 @@
+"""Settings of evolution: `EVOLINE_EVOLUTION_<FIELD>`."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class EvolutionSettings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="EVOLINE_EVOLUTION_", frozen=True, extra="ignore")
+
+    concurrency: int = Field(default=2, ge=1)
+    """Evolutions worked on at the same time by one process."""
+    in_flight: int = Field(default=8, ge=1)
+    """Evaluations in flight an evolution."""
+    run_seconds: float = Field(default=60.0, gt=0)
+    """How long one evaluation may take, waiting for an executor included, before it counts as failed."""
+    rewrites: int = Field(default=6, ge=0)
+    """Reflective rewrites by a model an evolution; each costs one run beside the evaluations."""

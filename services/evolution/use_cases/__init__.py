@@ -1,0 +1,9 @@
+"""Verbs of evolution: start one, measure candidates, hear the verdict."""
+
+from __future__ import annotations
+
+from services.evolution.use_cases.bound import Effects, Evolution
+from services.evolution.use_cases.evolve import start_evolution
+from services.evolution.use_cases.verdicts import read_evolution, record_gate, record_verdict
+
+__all__ = ["Effects", "Evolution", "read_evolution", "record_gate", "record_verdict", "start_evolution"]

@@ -1,0 +1,154 @@
+"""The one place where candidates are measured: cached, counted before dispatch, never overshot, the same cases for all.
+
+An evaluation is counted when it is first asked for in this evolution, whether it then runs or comes from the cache. So a search
+that is repeated after a crash asks for the same, counts the same and ends with the same archive."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from services.evolution.domain.candidates import Candidate, Failure
+from services.evolution.strategies.strategy import SearchOverError
+from services.evolution.use_cases.bound import Evolution
+from shared.errors import UnavailableError
+from shared.events.message import derive_id
+from shared.events.runs import ExecuteRun, RunFinished
+from shared.events.values import Case, GraderSpec, GrantedScope
+from shared.evidence import grade_run, grader_hash
+
+Pair = tuple[str, str]
+"""(digest, case id)."""
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What is measured, by which grader, for whom."""
+
+    evolution_id: str
+    dataset_id: str
+    scope: GrantedScope
+    grader: GraderSpec
+    cases: Mapping[str, Case]
+    seed: int
+
+
+class Evaluations:
+    """Implements the strategies' `Arena`. `limit` and `deadline` are set stage by stage by the owner."""
+
+    def __init__(self, assignment: Assignment, at: Evolution, heartbeat: Callable[[], Awaitable[None]]) -> None:
+        self._for = assignment
+        self._at = at
+        self._heartbeat = heartbeat
+        self._grader_hash = grader_hash(assignment.grader)
+        self._rows: dict[Pair, Mapping[str, Any]] = {}
+        self._pending: dict[Pair, asyncio.Task[None]] = {}
+        self.limit = 0
+        self.deadline: datetime | None = None
+        self.spent = 0
+        self.dispatched = 0
+
+    @property
+    def remaining(self) -> int:
+        return max(0, self.limit - self.spent)
+
+    async def measure(self, candidates: Sequence[Candidate], cases: Sequence[str]) -> list[list[float | None]]:
+        wanted = [(candidate.digest, case) for candidate in candidates for case in cases]
+        new = [pair for pair in dict.fromkeys(wanted) if pair not in self._rows and pair not in self._pending]
+        # Counting happens before the first await: however many measure at once, the limit holds.
+        if len(new) > self.remaining:
+            raise SearchOverError("evaluations", f"the budget is used up: {self.remaining} evaluations left, {len(new)} needed")
+        self.spent += len(new)
+        if new:
+            documents = {candidate.digest: candidate for candidate in candidates}
+            task = asyncio.ensure_future(self._evaluate([(documents[digest], case) for digest, case in new]))
+            self._pending.update(dict.fromkeys(new, task))
+        waiting = {self._pending[pair] for pair in wanted if pair in self._pending}
+        await asyncio.gather(*waiting)
+        await self._heartbeat()
+        return [[self._rows[candidate.digest, case]["grade"] for case in cases] for candidate in candidates]
+
+    def failures(self, digest: str) -> tuple[Failure, ...]:
+        """Cases that this candidate answered wrongly, in order of measurement."""
+        wrong = [row for (owner, _), row in self._rows.items() if owner == digest and (row["grade"] or 0.0) < 1.0]
+        return tuple(Failure(self._for.cases[row["case_id"]], row["answer"]) for row in wrong if row["answer"] is not None)
+
+    def errors(self, digest: str) -> list[str]:
+        """What went wrong technically, most frequent first."""
+        counted = Counter(str(row["error"]) for (owner, _), row in self._rows.items() if owner == digest and row["error"])
+        return [text for text, _ in counted.most_common()]
+
+    async def _evaluate(self, pairs: Sequence[tuple[Candidate, str]]) -> None:
+        keys = {(candidate.digest, case): self._key(candidate.digest, case) for candidate, case in pairs}
+        try:
+            known = await self._at.cache.known(list(keys.values()))
+            missing = [(candidate, case) for candidate, case in pairs if keys[candidate.digest, case] not in known]
+            rows = await self._run(missing) if missing else {}
+            if rows:
+                await self._at.cache.keep(list(rows.values()))
+            for pair, key in keys.items():
+                self._rows[pair] = rows[key] if key in rows else known[key]
+        except BaseException:
+            self.spent -= len(pairs)
+            raise
+        finally:
+            for pair in keys:
+                self._pending.pop(pair, None)
+
+    async def _run(self, missing: Sequence[tuple[Candidate, str]]) -> dict[str, dict[str, Any]]:
+        commands = [self._command(candidate, case) for candidate, case in missing]
+        finished = await self._at.runs.run_all(
+            commands, max_in_flight=self._at.in_flight, deadline_seconds=self._seconds_for(len(commands))
+        )
+        if not finished:
+            raise UnavailableError(f"none of {len(commands)} evaluations ended: does an executor run?")
+        self.dispatched += len(commands)
+        rows = (
+            self._row(candidate, case, finished.get(command.run_id))
+            for (candidate, case), command in zip(missing, commands, strict=True)
+        )
+        return {row["_id"]: row for row in rows}
+
+    def _seconds_for(self, runs: int) -> float:
+        """Raises `SearchOverError` once the stage's time is up: what was begun before may end, nothing new begins."""
+        now = self._at.clock.now()
+        if self.deadline is not None and now >= self.deadline:
+            raise SearchOverError("seconds", "the time is used up")
+        return self._at.run_seconds * math.ceil(runs / self._at.in_flight)
+
+    def _command(self, candidate: Candidate, case: str) -> ExecuteRun:
+        task, latest = self._for, self._at.clock.now() + timedelta(seconds=3600)
+        return ExecuteRun(
+            run_id=derive_id(task.evolution_id, f"{candidate.digest}:{case}:{task.seed}"),
+            inputs=task.cases[case].input,
+            document=dict(candidate.document),
+            scope=task.scope,
+            purpose="evaluation",
+            group_id=task.evolution_id,
+            case_id=case,
+            seed=task.seed,
+            deadline_at=latest.isoformat(),
+        )
+
+    def _row(self, candidate: Candidate, case: str, run: RunFinished | None) -> dict[str, Any]:
+        grade = grade_run(self._for.grader, self._for.cases[case].expected, run) if run else None
+        return {
+            "_id": self._key(candidate.digest, case),
+            "evolution_id": self._for.evolution_id,
+            "digest": candidate.digest,
+            "case_id": case,
+            "grader_hash": self._grader_hash,
+            "seed": self._for.seed,
+            "grade": grade,
+            "status": run.status if run else "timed_out",
+            "answer": run.outputs if run and run.status == "succeeded" else None,
+            "error": (run.error or run.error_code) if run else "did not end in time",
+        }
+
+    def _key(self, digest: str, case: str) -> str:
+        return derive_id(f"{digest}:{self._grader_hash}", f"{self._for.dataset_id}/{case}:{self._for.seed}")

@@ -1,0 +1,45 @@
+"""`StartEvolution`: ask the guardrail, search, confirm the finalists on fresh cases, propose the best. Repeatable at any point."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from services.evolution.domain.records import fingerprint, new_record, refusal
+from services.evolution.use_cases.bound import Effects, Evolution
+from services.evolution.use_cases.preparation import prepare
+from services.evolution.use_cases.work import EvolutionWork
+from shared.errors import InvalidInputError, PermanentError, Problem
+from shared.events.changes import ProposeChange
+from shared.events.improvement import EvolutionFinished, StartEvolution
+
+
+async def start_evolution(command: StartEvolution, at: Evolution) -> Effects:
+    """Effects: `propose` with the best candidate, or `finished` where nothing is proposed.
+
+    Whatever a crash interrupted is searched again from the cache and comes to the same end. Raises `InvalidInputError` where the id
+    belongs to another evolution, `UnavailableError` where guardrail or executors do not answer."""
+    record = await at.evolutions.open(new_record(command, at.clock.now().isoformat()))
+    if record["fingerprint"] != fingerprint(command):
+        raise InvalidInputError(Problem(path="evolution_id", reason=f"{command.evolution_id!r} is another evolution already"))
+    if "answer" in record:
+        return [("finished", EvolutionFinished.model_validate(record["answer"]))]
+    if "proposal" in record:
+        return [("propose", ProposeChange.model_validate(record["proposal"]))]
+    began = datetime.fromisoformat(record["created_at"])
+    try:
+        prepared = await prepare(command, began, at)
+        work = EvolutionWork(prepared, at)
+        return await work.run()
+    except PermanentError as error:
+        return await _refuse(command, _problems(error), began, at)
+
+
+async def _refuse(command: StartEvolution, problems: Sequence[Problem], began: datetime, at: Evolution) -> Effects:
+    answer = refusal(command, problems, (at.clock.now() - began).total_seconds())
+    await at.evolutions.update(command.evolution_id, {"status": "finished", "answer": answer.model_dump(mode="json")})
+    return [("finished", answer)]
+
+
+def _problems(error: PermanentError) -> Sequence[Problem]:
+    return error.problems if isinstance(error, InvalidInputError) else [Problem(reason=str(error))]

@@ -1,0 +1,77 @@
+"""What an evolution needs before it measures anything: the stable document, cases, a plan, a scope."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from services.evolution.domain.candidates import Candidate, OperatorContext
+from services.evolution.domain.plan import Plan, plan_evolution
+from services.evolution.ports import LabelledCases
+from services.evolution.use_cases.bound import Evolution
+from services.evolution.use_cases.proposing import candidate_of
+from shared.errors import InvalidInputError, Problem
+from shared.events.changes import GrantScope
+from shared.events.improvement import StartEvolution
+from shared.events.message import derive_id
+from shared.events.values import Budget, GrantedScope
+from shared.pipeline.document import Document
+from shared.pipeline.facts import document_facts
+from shared.pipeline.loading import load_document
+
+_CALLS_A_RUN = 4
+"""Provider calls that an average candidate run may make, as far as the scope is concerned."""
+_TOKENS_A_RUN = 4000
+_MOST_SCOPE_SECONDS = 86_400.0
+_GATE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Prepared:
+    command: StartEvolution
+    began: datetime
+    seed: Candidate
+    document: Document
+    data: LabelledCases
+    plan: Plan
+    scope: GrantedScope
+
+    @property
+    def context(self) -> OperatorContext:
+        shown = tuple(case for case in self.data.cases if case.split == "train")
+        labels = tuple(dict.fromkeys(str(case.expected) for case in self.data.cases)) if self.data.grader.kind == "label" else ()
+        return OperatorContext(seed=self.seed.document, shown=shown, labels=tuple(sorted(labels)))
+
+
+async def prepare(command: StartEvolution, began: datetime, at: Evolution) -> Prepared:
+    """Raises `PermanentError` with what is wrong: unknown pipeline or dataset, too few cases, budget too small, scope refused."""
+    stable = await at.custodian.stable(command.pipeline)
+    data = await at.custodian.dataset(command.dataset_id)
+    plan = plan_evolution(data.cases, command.evaluations, command.seed)
+    document = load_document(stable.document)
+    _refuse_unfitting(document, data)
+    scope = await at.custodian.grant_scope(_scope_query(command, document, at))
+    seed = candidate_of(document)
+    return Prepared(command, began, seed, document, data, plan, scope)
+
+
+def _refuse_unfitting(document: Document, data: LabelledCases) -> None:
+    """The dataset's inputs must be those of the pipeline, else every run would fail."""
+    required = {name for name, schema in document.inputs.items() if "default" not in schema}
+    given = set(data.cases[0].input)
+    if missing := sorted(required - given):
+        reason = f"pipeline {document.name} needs the inputs {missing}, dataset {data.dataset_id} gives {sorted(given)}"
+        raise InvalidInputError(Problem(path="dataset_id", reason=reason, suggestion="name a dataset made for this pipeline"))
+
+
+def _scope_query(command: StartEvolution, document: Document, at: Evolution) -> GrantScope:
+    runs = command.evaluations + at.rewrites
+    calls = runs * max(_CALLS_A_RUN, document_facts(document).estimated_calls)
+    return GrantScope(
+        scope_id=derive_id(command.evolution_id, "scope"),
+        purpose="evolution",
+        holder="evolution",
+        domain=document.domain,
+        budget=Budget(runs=runs, calls=calls, tokens=runs * _TOKENS_A_RUN, cost_usd=round(0.01 * runs, 2)),
+        seconds=min(_MOST_SCOPE_SECONDS, command.seconds + _GATE_SECONDS),
+    )

@@ -1,0 +1,55 @@
+"""The reflective rewrite as a run under the evolution's scope: bounded in number, remembered, and allowed to fail."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from services.evolution.operators.rewrite import rewriting_document
+from services.evolution.use_cases.bound import Evolution
+from shared.events.message import derive_id
+from shared.events.runs import ExecuteRun
+from shared.events.values import GrantedScope
+
+
+class ModelRewriter:
+    """Counts rewrites by key in order of first use, so a repeated search gets the same ones."""
+
+    def __init__(self, evolution_id: str, scope: GrantedScope, at: Evolution, seed: int) -> None:
+        self._evolution_id = evolution_id
+        self._scope = scope
+        self._at = at
+        self._seed = seed
+        self._used: set[str] = set()
+
+    async def __call__(self, inputs: Mapping[str, Any], key: str) -> str | None:
+        """None where the number is used up or the model gave nothing usable."""
+        if key not in self._used and len(self._used) >= self._at.rewrites:
+            return None
+        self._used.add(key)
+        run_id = derive_id(self._evolution_id, f"rewrite:{key}:{self._seed}")
+        known = await self._at.cache.rewrite(run_id)
+        if known is not None:
+            return _text(known.get("text"))
+        text = await self._ask(inputs, run_id)
+        await self._at.cache.keep_rewrite(run_id, text)
+        return text
+
+    async def _ask(self, inputs: Mapping[str, Any], run_id: str) -> str | None:
+        command = ExecuteRun(
+            run_id=run_id,
+            inputs=dict(inputs),
+            document=rewriting_document(self._scope.scope.domain),
+            scope=self._scope,
+            purpose="meta",
+            group_id=self._evolution_id,
+            seed=self._seed,
+        )
+        finished = await self._at.runs.run_all([command], max_in_flight=1, deadline_seconds=self._at.run_seconds)
+        run = finished.get(run_id)
+        usable = run is not None and run.status == "succeeded" and isinstance(run.outputs, Mapping)
+        return _text(run.outputs.get("instruction")) if run is not None and usable else None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None

@@ -1,0 +1,197 @@
+"""One prepared evolution on its way to a proposal: the seed measured, searched from, finalists confirmed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from services.evolution.domain.candidates import Candidate, SearchResult
+from services.evolution.domain.plan import FINALISTS
+from services.evolution.domain.records import candidate_rows, lineage
+from services.evolution.operators import all_operators
+from services.evolution.strategies import Climb, FinalRound, Genetic, SearchOverError, Strategy, run_finals
+from services.evolution.use_cases.bound import Effects, Evolution
+from services.evolution.use_cases.evaluations import Assignment, Evaluations
+from services.evolution.use_cases.preparation import Prepared
+from services.evolution.use_cases.progress import Progress
+from services.evolution.use_cases.proposing import OperatorMenu
+from services.evolution.use_cases.rewriting import ModelRewriter
+from shared.errors import PermanentError
+from shared.events.changes import Evidence, ProposeChange
+from shared.events.improvement import EvolutionFinished, PipelineScored, StartEvolution
+from shared.events.message import derive_id
+from shared.evidence import grader_hash, score
+
+_FIRST_LOOK = 8
+_SEARCH_TIME_SHARE = 0.7
+"""The rest of the time is the finalists'."""
+
+
+class EvolutionWork:
+    def __init__(self, prepared: Prepared, at: Evolution) -> None:
+        self._prepared = prepared
+        self._command = prepared.command
+        self._at = at
+        self._grader_hash = grader_hash(prepared.data.grader)
+        self._progress = Progress(prepared.command, at)
+        assignment = Assignment(
+            evolution_id=self._command.evolution_id,
+            dataset_id=self._command.dataset_id,
+            scope=prepared.scope,
+            grader=prepared.data.grader,
+            cases={case.id: case for case in prepared.data.cases},
+            seed=self._command.seed,
+        )
+        self._evaluations = Evaluations(assignment, at, self._tick)
+
+    async def run(self) -> Effects:
+        """Raises `PermanentError` where the stable revision itself gives no gradable answer at all."""
+        await self._progress.tell("scope", f"granted until {self._prepared.scope.scope.expires_at}", self._evaluations.spent)
+        self._enter_stage(self._prepared.plan.search_evaluations, _SEARCH_TIME_SHARE)
+        await self._look_at_seed()
+        found = await self._search()
+        await self._remember(found)
+        finals = await self._confirm(found)
+        if finals is None or finals.best is None:
+            return await self._nothing(found, finals)
+        return await self._propose(found, finals)
+
+    async def _look_at_seed(self) -> None:
+        cases = self._prepared.plan.search_cases[:_FIRST_LOOK]
+        try:
+            (grades,) = await self._evaluations.measure([self._prepared.seed], cases)
+        except SearchOverError as over:
+            raise PermanentError(f"not even the stable revision could be measured: {over}") from over
+        if all(grade is None for grade in grades):
+            errors = self._evaluations.errors(self._prepared.seed.digest)
+            raise PermanentError(f"the stable revision failed on {len(cases)} of {len(cases)} cases: {errors[0] if errors else ''}")
+        first = score(grades, self._grader_hash)
+        await self._progress.tell("seed", f"stable revision on its first {len(cases)} cases", self._evaluations.spent, first)
+
+    async def _search(self) -> SearchResult:
+        prepared = self._prepared
+        rewriting = ModelRewriter(self._command.evolution_id, prepared.scope, self._at, self._command.seed)
+        menu = OperatorMenu(
+            all_operators(),
+            prepared.context,
+            prepared.scope.scope,
+            rewriting=rewriting if self._at.rewrites else None,
+            failures=self._evaluations.failures,
+        )
+        strategy = strategy_of(self._command)
+        return await strategy.search(prepared.seed, prepared.plan.search_cases, self._evaluations, menu, self._command.seed)
+
+    async def _confirm(self, found: SearchResult) -> FinalRound | None:
+        """None where there is nobody to confirm, or no time."""
+        chosen = [found.archive[digest].candidate for digest in found.ranking[: FINALISTS - 1]]
+        if not chosen:
+            return None
+        self._enter_stage(self._command.evaluations, 1.0)
+        await self._progress.tell("finalists", f"{len(chosen)} candidates on fresh cases", self._evaluations.spent)
+        plan = self._prepared.plan
+        try:
+            finals = await run_finals(
+                self._prepared.seed,
+                chosen,
+                plan.fresh_cases,
+                self._evaluations,
+                min(self._evaluations.remaining, plan.final_evaluations),
+            )
+        except SearchOverError:
+            return None
+        for entry in (finals.seed, *finals.finalists):
+            await self._tell_score(entry.candidate, list(entry.grades.values()))
+        return finals
+
+    async def _propose(self, found: SearchResult, finals: FinalRound) -> Effects:
+        assert finals.best is not None
+        command, best = self._command, finals.best.candidate
+        pending = self._pending(found, finals)
+        proposal = ProposeChange(
+            change_id=derive_id(command.evolution_id, "promotion"),
+            kind="promotion",
+            pipeline=command.pipeline,
+            document=dict(best.document),
+            domain=self._prepared.document.domain,
+            author="evolution",
+            reason=f"{best.operator}: {best.text}"[:4000],
+            evidence=(
+                Evidence(
+                    kind="search",
+                    text=f"best of {len(found.archive)} candidates of a {command.strategy} search, on fresh dev cases",
+                    score=pending.search_best,
+                    baseline=pending.search_seed,
+                    calls=self._evaluations.spent,
+                    seconds=self._seconds(),
+                ),
+            ),
+            dataset_id=command.dataset_id,
+            parent_digest=self._prepared.seed.digest,
+            group_id=command.evolution_id,
+        )
+        await self._progress.tell("gate", f"proposed {best.digest[:12]}", self._evaluations.spent, pending.search_best)
+        fields = {
+            "status": "proposed",
+            "change_id": proposal.change_id,
+            "proposal": proposal.model_dump(mode="json"),
+            "pending": pending.model_copy(update={"change_id": proposal.change_id}).model_dump(mode="json"),
+        }
+        await self._at.evolutions.update(command.evolution_id, fields)
+        return [("propose", proposal)]
+
+    async def _nothing(self, found: SearchResult, finals: FinalRound | None) -> Effects:
+        reason = "no finalist beat the stable revision on fresh cases" if finals else "the search accepted no candidate"
+        pending = self._pending(found, finals)
+        answer = pending.model_copy(update={"reasons": (*pending.reasons, reason), "seconds": self._seconds()})
+        await self._at.evolutions.update(
+            self._command.evolution_id, {"status": "finished", "answer": answer.model_dump(mode="json")}
+        )
+        return [("finished", answer)]
+
+    def _pending(self, found: SearchResult, finals: FinalRound | None) -> EvolutionFinished:
+        """Everything that is known before the gate; the verdict is filled in by it."""
+        best = finals.best or (finals.finalists[0] if finals.finalists else None) if finals else None
+        return EvolutionFinished(
+            evolution_id=self._command.evolution_id,
+            pipeline=self._command.pipeline,
+            verdict="no_candidate",
+            seed_digest=self._prepared.seed.digest,
+            best_digest=best.candidate.digest if best else "",
+            search_seed=score(list(finals.seed.grades.values()), self._grader_hash) if finals else None,
+            search_best=score(list(best.grades.values()), self._grader_hash) if best else None,
+            evaluations=self._evaluations.spent,
+            candidates=len(found.archive),
+            lineage=lineage(found.archive, self._grader_hash),
+            reasons=found.reasons,
+        )
+
+    async def _remember(self, found: SearchResult) -> None:
+        await self._at.evolutions.keep_candidates(self._command.evolution_id, candidate_rows(found.archive))
+        await self._at.evolutions.update(self._command.evolution_id, {"archive_digest": found.archive.digest()})
+
+    async def _tell_score(self, candidate: Candidate, grades: list[float | None]) -> None:
+        fact = PipelineScored(
+            pipeline=self._command.pipeline,
+            digest=candidate.digest,
+            domain=self._prepared.document.domain,
+            purpose="evaluation",
+            score=score(grades, self._grader_hash),
+            document=dict(candidate.document),
+            group_id=self._command.evolution_id,
+        )
+        await self._at.announcer.announce(fact, cause=self._command.evolution_id, effect=f"scored:{candidate.digest}")
+
+    async def _tick(self) -> None:
+        await self._progress.measured(self._evaluations.spent)
+
+    def _enter_stage(self, evaluations: int, time_share: float) -> None:
+        self._evaluations.limit = evaluations
+        self._evaluations.deadline = self._prepared.began + timedelta(seconds=self._command.seconds * time_share)
+
+    def _seconds(self) -> float:
+        return (self._at.clock.now() - self._prepared.began).total_seconds()
+
+
+def strategy_of(command: StartEvolution) -> Strategy:
+    if command.strategy == "genetic":
+        return Genetic(population=command.population, generations=command.generations)
+    return Climb()

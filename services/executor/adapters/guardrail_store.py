@@ -1,0 +1,77 @@
+"""The guardrail's database and public keys, read only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from services.executor.domain.admission import Revision
+from shared.attestation import Verifier
+from shared.errors import NotFoundError
+from shared.events.values import Attestation
+from shared.storage import Database
+
+DIGEST_LENGTH = 64
+
+
+class MongoRevisions:
+    """Reads deployment and revision at every call: a rollback holds for the next run."""
+
+    def __init__(self, database: Database) -> None:
+        self._revisions = database.collection("revisions")
+        self._deployments = database.collection("deployments")
+
+    async def resolve(self, pipeline: str, selector: str) -> Revision:
+        digest = await self._deployed(pipeline, selector) if selector in ("stable", "canary") else selector
+        found = await self._found(digest, pipeline)
+        return Revision(
+            digest=found["_id"],
+            pipeline=pipeline,
+            status=found["status"],
+            document=found["document"],
+            attestation=Attestation.model_validate(found["attestation"]),
+        )
+
+    async def _deployed(self, pipeline: str, selector: str) -> str:
+        deployment = await self._deployments.get(pipeline)
+        if deployment is None:
+            raise NotFoundError(f"pipeline {pipeline!r} is not deployed")
+        if not deployment.get(selector):
+            raise NotFoundError(f"pipeline {pipeline!r} has no {selector} revision")
+        return str(deployment[selector])
+
+    async def _found(self, digest: str, pipeline: str) -> dict[str, Any]:
+        if len(digest) == DIGEST_LENGTH:
+            exact = await self._revisions.get(digest)
+            found = [exact] if exact is not None and exact["pipeline"] == pipeline else []
+        else:
+            found = await self._revisions.find({"_id": {"$gte": digest, "$lt": digest + "g"}, "pipeline": pipeline}, limit=2)
+        if not found:
+            raise NotFoundError(f"pipeline {pipeline!r} has no revision {digest}")
+        if len(found) > 1:
+            raise NotFoundError(f"pipeline {pipeline!r} has several revisions that begin with {digest}")
+        return found[0]
+
+
+class KeyFile:
+    """Public keys of the guardrail, read again when the file changes: keys are rotated without a restart."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stamp: tuple[int, int] | None = None
+        self._verifier: Verifier | None = None
+
+    def verifier(self) -> Verifier:
+        """Raises `ConfigurationError` where there are no keys."""
+        stamp = self._stat()
+        if self._verifier is None or stamp != self._stamp:
+            self._verifier = Verifier.from_file(self._path)
+            self._stamp = stamp
+        return self._verifier
+
+    def _stat(self) -> tuple[int, int] | None:
+        try:
+            status = self._path.stat()
+        except OSError:
+            return None
+        return status.st_mtime_ns, status.st_size

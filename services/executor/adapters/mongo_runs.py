@@ -1,0 +1,171 @@
+"""Run documents and journal in `evoline_executor`.
+
+Values that documents carry (commands, results) are kept as JSON text: they hold any key and any number, which the store's own
+format does not, and come back exactly as they went in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+from services.executor.adapters.group_commit import GroupCommit
+from services.executor.domain.records import JournalEntry, RunFencedError, RunRecord
+from shared.clock import Clock
+from shared.errors import UnavailableError
+from shared.events.runs import ExecuteRun, ListRuns, RunFinished
+from shared.storage import Database
+
+T = TypeVar("T")
+RETRY_SECONDS = 10.0
+LISTED = (
+    "pipeline",
+    "digest",
+    "purpose",
+    "status",
+    "group_id",
+    "case_id",
+    "latency_seconds",
+    "started_at",
+    "finished_at",
+    "error_code",
+)
+
+
+class MongoRunStore:
+    def __init__(self, database: Database) -> None:
+        self._runs = database.collection("runs")
+        self._claims = GroupCommit(self._runs)
+
+    async def prepare(self) -> None:
+        await self._runs.ensure_index([("started_at", -1)], name="newest")
+
+    async def claim(self, record: RunRecord) -> bool:
+        return await self._claims.insert_once(_document(record))
+
+    async def get(self, run_id: str) -> RunRecord | None:
+        document = await self._runs.get(run_id)
+        return _record(document) if document else None
+
+    async def take_over(self, record: RunRecord, executor_id: str, command_sequence: int) -> RunRecord | None:
+        change = {"epoch": record.epoch + 1, "executor_id": executor_id, "command_sequence": command_sequence}
+        owned = {"_id": record.run_id, "epoch": record.epoch, "status": "running"}
+        won = await self._runs.update_if(owned, {"$set": change})
+        return record.model_copy(update=change) if won else None
+
+    async def finish(self, record: RunRecord, finished: RunFinished) -> None:
+        owned = {"_id": record.run_id, "epoch": record.epoch, "status": "running"}
+        if await self._runs.update_if(owned, {"$set": _end(finished)}):
+            return
+        stored = await self.get(record.run_id)
+        if stored is None or stored.epoch != record.epoch or stored.finished != finished:
+            raise RunFencedError(f"run {record.run_id} is not owned under epoch {record.epoch} any more")
+
+    async def finished(self, run_ids: Sequence[str]) -> list[RunFinished]:
+        wanted = {"_id": {"$in": list(run_ids)}, "status": {"$ne": "running"}}
+        return [RunFinished.model_validate_json(each["finished"]) for each in await self._runs.find(wanted, fields=["finished"])]
+
+    async def latest(self, query: ListRuns) -> list[dict[str, Any]]:
+        wanted = {name: value for name in ("pipeline", "status", "purpose") if (value := getattr(query, name)) is not None}
+        found = await self._runs.find(wanted, sort=[("started_at", -1)], limit=query.limit, fields=LISTED)
+        return [{"run_id": each.pop("_id"), **each} for each in found]
+
+
+class MongoJournal:
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._journal = database.collection("journal")
+        self._commits = GroupCommit(self._journal)
+        self._clock = clock
+
+    async def append(self, entry: JournalEntry) -> None:
+        document = _line(entry)
+        if not await self._retried(lambda: self._commits.insert_once(document)):
+            stored = await self._retried(lambda: self._journal.get(document["_id"]))
+            # An own insert that was reported as failed may have been written all the same.
+            if stored is None or stored["writer"] != entry.writer or stored["path"] != entry.path:
+                raise RunFencedError(f"position {entry.position} of run {entry.run_id} was written by another owner")
+
+    async def entries(self, run_id: str) -> list[JournalEntry]:
+        lines = {"_id": {"$gte": line_id(run_id, 0), "$lte": line_id(run_id, 999_999)}, "run_id": run_id}
+        return sorted((_entry(each) for each in await self._journal.find(lines)), key=lambda entry: entry.position)
+
+    async def _retried(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """A finished step is worth some patience: giving up executes it again."""
+        deadline = self._clock.monotonic() + RETRY_SECONDS
+        while True:
+            try:
+                return await attempt()
+            except UnavailableError:
+                if self._clock.monotonic() >= deadline:
+                    raise
+                await self._clock.sleep(0.2)
+
+
+def line_id(run_id: str, position: int) -> str:
+    return f"{run_id}:{position:06d}"
+
+
+def _document(record: RunRecord) -> dict[str, Any]:
+    command = record.command
+    document = {
+        "_id": record.run_id,
+        "epoch": record.epoch,
+        "status": record.status,
+        "command_sequence": record.command_sequence,
+        "pipeline": record.pipeline,
+        "digest": record.digest,
+        "domain": record.domain,
+        "purpose": command.purpose,
+        "tenant": command.tenant,
+        "group_id": command.group_id,
+        "case_id": command.case_id,
+        "parent_run_id": command.parent_run_id,
+        "executor_id": record.executor_id,
+        "started_at": record.started_at.isoformat(),
+        "queued_seconds": record.queued_seconds,
+        "command": command.model_dump_json(exclude_defaults=True),
+    }
+    return document | _end(record.finished) if record.finished else document
+
+
+def _end(finished: RunFinished) -> dict[str, Any]:
+    return {
+        "status": finished.status,
+        "finished_at": finished.finished_at,
+        "latency_seconds": finished.latency_seconds,
+        "error_code": finished.error_code,
+        "finished": finished.model_dump_json(),
+    }
+
+
+def _record(document: dict[str, Any]) -> RunRecord:
+    finished = document.get("finished")
+    return RunRecord(
+        run_id=document["_id"],
+        epoch=document["epoch"],
+        status=document["status"],
+        command_sequence=document["command_sequence"],
+        command=ExecuteRun.model_validate_json(document["command"]),
+        pipeline=document["pipeline"],
+        digest=document["digest"],
+        domain=document["domain"],
+        executor_id=document["executor_id"],
+        started_at=datetime.fromisoformat(document["started_at"]),
+        queued_seconds=document["queued_seconds"],
+        finished=RunFinished.model_validate_json(finished) if finished else None,
+    )
+
+
+_BODY = {"result", "usage", "variables"}
+
+
+def _line(entry: JournalEntry) -> dict[str, Any]:
+    head = entry.model_dump(exclude=_BODY)
+    return {"_id": line_id(entry.run_id, entry.position), **head, "body": entry.model_dump_json(include=_BODY)}
+
+
+def _entry(line: dict[str, Any]) -> JournalEntry:
+    body = JournalEntry.model_validate_json('{"run_id":"","position":0,"epoch":0,"writer":"","kind":"step",' + line["body"][1:])
+    head = {name: line[name] for name in JournalEntry.model_fields if name not in _BODY}
+    return body.model_copy(update=head)

@@ -1,0 +1,124 @@
+"""Answers, conversations, cancellations and the use of scopes in `evoline_executor`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from shared.clock import Clock
+from shared.errors import FencedError, LimitReachedError
+from shared.events.values import Budget, Usage
+from shared.pipeline.completion import ChatMessage, Completion
+from shared.pipeline.step import Session
+from shared.storage import Database
+
+_MESSAGES = TypeAdapter(tuple[ChatMessage, ...])
+
+
+class MongoAnswerCache:
+    """First complete answer to a canonical request; later ones do not replace it."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._answers = database.collection("answers")
+        self._clock = clock
+
+    async def get(self, key: str) -> Completion | None:
+        document = await self._answers.get(key)
+        return Completion.model_validate_json(document["completion"]) if document else None
+
+    async def put(self, key: str, completion: Completion) -> None:
+        await self._answers.insert_once(
+            {"_id": key, "model": completion.model, "completion": completion.model_dump_json(), "created_at": self._clock.now()}
+        )
+
+
+class MongoConversations:
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._sessions = database.collection("sessions")
+        self._clock = clock
+
+    async def load(self, name: str) -> Session:
+        document = await self._sessions.get(name)
+        if document is None:
+            return Session(name=name)
+        return Session(
+            name=name,
+            summary=document["summary"],
+            messages=_MESSAGES.validate_json(document["messages"]),
+            version=document["version"],
+            last_exchange=document["last_exchange"],
+        )
+
+    async def save(self, session: Session) -> Session:
+        saved = session.model_copy(update={"version": session.version + 1})
+        fields: dict[str, Any] = {
+            "summary": session.summary,
+            "messages": _MESSAGES.dump_json(session.messages).decode(),
+            "version": saved.version,
+            "last_exchange": session.last_exchange,
+            "updated_at": self._clock.now(),
+        }
+        if session.version == 0:
+            won = await self._sessions.insert_once({"_id": session.name, **fields})
+        else:
+            won = await self._sessions.update_if({"_id": session.name, "version": session.version}, {"$set": fields})
+        if not won:
+            raise FencedError(f"conversation {session.name!r} was continued by another writer")
+        return saved
+
+
+class MongoCancellations:
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._cancellations = database.collection("cancellations")
+        self._clock = clock
+
+    async def request(self, run_id: str, author: str, reason: str) -> None:
+        await self._cancellations.insert_once({"_id": run_id, "author": author, "reason": reason, "at": self._clock.now()})
+
+    async def among(self, run_ids: Sequence[str]) -> dict[str, str]:
+        found = await self._cancellations.find({"_id": {"$in": list(run_ids)}})
+        return {each["_id"]: f"cancelled by {each['author']}: {each['reason'] or 'no reason given'}" for each in found}
+
+
+class MongoScopeLedger:
+    """One document a scope. A reservation is one conditional increment: it happens whole or not at all."""
+
+    def __init__(self, database: Database) -> None:
+        self._usage = database.collection("scope_usage")
+
+    async def reserve(self, scope_id: str, budget: Budget, wanted: Budget) -> None:
+        room: dict[str, Any] = {"_id": scope_id}
+        for name in ("runs", "calls", "tokens"):
+            if amount := getattr(wanted, name):
+                room[name] = {"$lte": getattr(budget, name) - amount}
+        if wanted.calls:
+            room["cost_usd"] = {"$lt": budget.cost_usd} if budget.cost_usd > 0 else {"$lte": 0.0}
+        change = {"$inc": {"runs": wanted.runs, "calls": wanted.calls, "tokens": wanted.tokens}}
+        if await self._usage.update_if(room, change):
+            return
+        empty = {"_id": scope_id, "runs": 0, "calls": 0, "tokens": 0, "cost_usd": 0.0}
+        if await self._usage.insert_once(empty) and await self._usage.update_if(room, change):
+            return
+        # Another reserver may have created the document between the first try and the insert.
+        if not await self._usage.update_if(room, change):
+            raise await self._used_up(scope_id, budget, wanted)
+
+    async def settle(self, scope_id: str, reserved: Budget, used: Usage) -> None:
+        tokens = used.input_tokens + used.output_tokens - reserved.tokens
+        change = {"calls": used.calls - reserved.calls, "tokens": tokens, "cost_usd": used.cost_usd}
+        await self._usage.update_if({"_id": scope_id}, {"$inc": change})
+
+    async def release_run(self, scope_id: str) -> None:
+        await self._usage.update_if({"_id": scope_id}, {"$inc": {"runs": -1}})
+
+    async def _used_up(self, scope_id: str, budget: Budget, wanted: Budget) -> LimitReachedError:
+        used = await self._usage.get(scope_id) or {}
+        for name in ("runs", "calls", "tokens"):
+            amount, bound = getattr(wanted, name), getattr(budget, name)
+            if amount and used.get(name, 0) + amount > bound:
+                return LimitReachedError(
+                    name, f"scope {scope_id} allows {bound} {name}; {used.get(name, 0)} are used, {amount} wanted"
+                )
+        return LimitReachedError("cost_usd", f"scope {scope_id} allows ${budget.cost_usd:g}; ${used.get('cost_usd', 0):g} is used")

@@ -1,0 +1,94 @@
+"""The executor's composition root."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Mapping
+
+from services.executor.adapters.guardrail_store import KeyFile, MongoRevisions
+from services.executor.adapters.mongo_runs import MongoJournal, MongoRunStore
+from services.executor.adapters.mongo_values import MongoAnswerCache, MongoCancellations, MongoConversations, MongoScopeLedger
+from services.executor.adapters.nats import BusAnnouncer, BusProposals, BusQuestions, FleetChildren
+from services.executor.engine import StepServices
+from services.executor.engine.children import ChildRuns, RunLocally
+from services.executor.engine.completions import Completions
+from services.executor.engine.functions import FunctionDesk
+from services.executor.engine.services import Breakers, no_model_records
+from services.executor.settings import ExecutorSettings
+from services.executor.subscribers import Subscribers
+from services.executor.use_cases import Admission, DocumentLibrary, Executor, PollingCancelWatch, run_child
+from shared.events.runs import ExecuteRun, RunFinished
+from shared.llm import build_models
+from shared.pipeline.completion import Family, LanguageModel
+from shared.pipeline.steps import step_type
+from shared.service import Application, Host
+from shared.settings import ProviderSettings, SharedSettings
+
+Models = Mapping[Family, LanguageModel]
+
+
+def create_app(
+    settings: SharedSettings | None = None, own: ExecutorSettings | None = None, models: Models | None = None
+) -> Application:
+    """`models` stand in for the configured providers in tests and benchmarks."""
+    shared_settings, own_settings = settings or SharedSettings(), own or ExecutorSettings()
+
+    async def register(host: Host) -> None:
+        runs = MongoRunStore(host.database)
+        await runs.prepare()
+
+        async def run_locally(command: ExecuteRun, outer_is_over: Callable[[], bool]) -> RunFinished:
+            return await run_child(command, outer_is_over, executor)
+
+        services = _step_services(host, own_settings, models, runs, run_locally)
+        executor = _executor(host, own_settings, runs, services)
+        Subscribers(executor, MongoCancellations(host.database, host.clock), own_settings).register(host.consumer)
+
+    return Application("executor", shared_settings, register)
+
+
+def _step_services(
+    host: Host, own: ExecutorSettings, models: Models | None, runs: MongoRunStore, run_locally: RunLocally
+) -> StepServices:
+    providers = ProviderSettings()
+    return StepServices(
+        clock=host.clock,
+        step_type=step_type,
+        completions=Completions(
+            models or build_models(providers),
+            MongoAnswerCache(host.database, host.clock),
+            MongoScopeLedger(host.database),
+            host.clock,
+            concurrency=providers.provider_concurrency,
+        ),
+        functions=FunctionDesk(BusQuestions(host.bus)),
+        children=ChildRuns(runs, FleetChildren(host.bus), run_locally, host.clock, slots=own.concurrency),
+        conversations=MongoConversations(host.database, host.clock),
+        proposals=BusProposals(host.bus),
+        model_records=no_model_records,
+        breakers=Breakers(host.clock),
+        observer=host.metrics.runs,
+        workspace_dir=own.workspace_dir,
+        preset=own.preset,
+    )
+
+
+def _executor(host: Host, own: ExecutorSettings, runs: MongoRunStore, services: StepServices) -> Executor:
+    """Raises `ConfigurationError` where the guardrail's public keys cannot be read."""
+    keys = KeyFile(host.settings.guardrail_public_key_file)
+    keys.verifier()
+    revisions = MongoRevisions(host.mongo.database("evoline_guardrail"))
+    ledger = MongoScopeLedger(host.database)
+    return Executor(
+        executor_id=own.id or f"{socket.gethostname()}-{os.getpid()}",
+        runs=runs,
+        journal=MongoJournal(host.database, host.clock),
+        admission=Admission(keys.verifier, revisions, ledger, DocumentLibrary(), host.clock),
+        services=services,
+        watch=PollingCancelWatch(MongoCancellations(host.database, host.clock), host.clock, own.cancel_poll_seconds),
+        announcer=BusAnnouncer(host.bus),
+        observer=host.metrics.runs,
+        clock=host.clock,
+        max_takeovers=own.max_takeovers,
+    )

@@ -1,0 +1,108 @@
+"""Which runs may start: the pure part. Reading revisions and budgets is the use case's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from shared.attestation import Verifier, verify_scope
+from shared.errors import InvalidInputError, LimitReachedError, NotAttestedError, OutOfScopeError
+from shared.events.runs import ExecuteRun
+from shared.events.values import Attestation, GrantedScope
+from shared.pipeline.document import Document
+from shared.pipeline.facts import DocumentFacts
+from shared.pipeline.scope import check_scope
+
+
+@dataclass(frozen=True)
+class Revision:
+    """A stored revision as the guardrail keeps it."""
+
+    digest: str
+    pipeline: str
+    status: str
+    document: Mapping[str, Any]
+    attestation: Attestation
+
+
+@dataclass(frozen=True)
+class LoadedDocument:
+    """A checked document with what is computed once."""
+
+    document: Document
+    digest: str
+    facts: DocumentFacts
+
+
+@dataclass(frozen=True)
+class Admitted:
+    loaded: LoadedDocument
+    pipeline: str
+    """Name under which the run is told; a trial's is its document's."""
+
+
+def split_reference(reference: str) -> tuple[str, str]:
+    """`name` and `stable`, `canary` or a digest's beginning."""
+    name, _, selector = reference.partition("@")
+    return name, selector or "stable"
+
+
+def check_revision(verifier: Verifier, revision: Revision, loaded: LoadedDocument, now: datetime) -> None:
+    """Raises `NotAttestedError` unless exactly this document is approved under this name and not quarantined."""
+    if revision.status == "quarantined":
+        raise NotAttestedError(f"revision {revision.digest[:12]} of {revision.pipeline} is quarantined")
+    if loaded.digest != revision.digest:
+        raise NotAttestedError(
+            f"revision {revision.digest[:12]} of {revision.pipeline} holds another document than its digest names"
+        )
+    verifier.verify(revision.attestation, kind="revision", digest=revision.digest, now=now, scope=revision.pipeline)
+
+
+def check_granted(verifier: Verifier, granted: GrantedScope, command: ExecuteRun, facts: DocumentFacts, now: datetime) -> None:
+    """Raises `NotAttestedError` for a scope that is not signed or over, `OutOfScopeError` for what it does not allow."""
+    verify_scope(verifier, granted.scope, granted.attestation, now=now)
+    if command.purpose == "production":
+        raise OutOfScopeError("a trial scope does not cover runs of purpose `production`")
+    if problems := check_scope(facts, granted.scope):
+        raise OutOfScopeError("; ".join(str(problem) for problem in problems))
+
+
+def check_start(command: ExecuteRun, now: datetime) -> None:
+    """Raises where the command names nothing to run, or comes too late."""
+    if command.pipeline is None and command.document is None:
+        raise InvalidInputError("a run needs `pipeline`, or `document` with `scope`")
+    if command.deadline_at is None:
+        return
+    try:
+        deadline = datetime.fromisoformat(command.deadline_at)
+    except ValueError as error:
+        raise InvalidInputError(f"deadline_at {command.deadline_at!r} is no RFC 3339 time") from error
+    if deadline.tzinfo is None:
+        raise InvalidInputError("deadline_at has no time zone")
+    if deadline <= now:
+        raise LimitReachedError("deadline", f"the run had to start by {command.deadline_at}")
+
+
+def inline_documents(value: Any) -> Iterator[Mapping[str, Any]]:
+    """Every document that is written inside another one."""
+    if isinstance(value, Mapping):
+        if isinstance(value.get("steps"), list) and isinstance(value.get("name"), str):
+            yield value
+        for member in value.values():
+            yield from inline_documents(member)
+    elif isinstance(value, list | tuple):
+        for member in value:
+            yield from inline_documents(member)
+
+
+def is_written_in(document: Mapping[str, Any], outer: Document) -> bool:
+    """Whether an approved document contains this one literally: then its approval covers it."""
+    wanted = canonical_json(document)
+    return any(canonical_json(found) == wanted for found in inline_documents(outer.canonical()["steps"]))
+
+
+def canonical_json(document: Mapping[str, Any]) -> str:
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

@@ -1,0 +1,90 @@
+"""The limits of one run, counted while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from shared.errors import InvalidInputError, LimitReachedError
+from shared.events.values import Usage
+from shared.pipeline.completion import CompletionRequest
+from shared.pipeline.document import Limits
+
+BYTES_PER_TOKEN = 3
+"""Lower bound for ordinary text, so that an estimate from bytes is an upper bound of the tokens."""
+
+
+def tightened(limits: Limits, bounds: Mapping[str, float]) -> Limits:
+    """The tighter of both for each limit that `bounds` names. Raises `InvalidInputError` for an unknown name."""
+    if unknown := sorted(set(bounds) - set(Limits.model_fields)):
+        raise InvalidInputError(f"unknown limits: {', '.join(unknown)}")
+    tighter = {name: min(getattr(limits, name), type(getattr(limits, name))(bound)) for name, bound in bounds.items()}
+    return limits.model_copy(update=tighter)
+
+
+def estimated_input_tokens(request: CompletionRequest) -> int:
+    return len(request.model_dump_json(exclude_defaults=True).encode()) // BYTES_PER_TOKEN
+
+
+class RunMeter:
+    """Counts steps, calls, tokens and cost of one run; raises `LimitReachedError` before a limit would be passed.
+
+    Tokens in flight are reserved (estimated input plus `max_tokens`), so calls at the same time cannot pass the bound together."""
+
+    def __init__(self, limits: Limits, *, steps: int = 0, usage: Usage | None = None) -> None:
+        self.limits = limits
+        self.steps = steps
+        self.usage = usage or Usage()
+        self._reserved_tokens = 0
+        self._calls_in_flight = 0
+
+    @property
+    def tokens(self) -> int:
+        return self.usage.input_tokens + self.usage.output_tokens
+
+    def start_step(self) -> None:
+        if self.steps >= self.limits.steps:
+            raise LimitReachedError("steps", f"the run may execute {self.limits.steps} steps")
+        self.steps += 1
+
+    def start_call(self, request: CompletionRequest) -> CompletionRequest:
+        """Reserves one call; the answer is cut to the tokens that are left."""
+        self._check_calls()
+        estimate = estimated_input_tokens(request)
+        left = self.limits.tokens - self.tokens - self._reserved_tokens - estimate
+        if left < 1:
+            raise LimitReachedError("tokens", f"the run may use {self.limits.tokens} tokens; {self.tokens} are used")
+        bounded = request.model_copy(update={"max_tokens": min(request.max_tokens, left)})
+        self._reserved_tokens += estimate + bounded.max_tokens
+        self._calls_in_flight += 1
+        return bounded
+
+    def end_call(self, bounded: CompletionRequest, usage: Usage) -> Usage:
+        """Settles what `start_call` reserved; returns what is charged. A failed attempt is a call without tokens."""
+        self.drop_call(bounded)
+        charged = usage.model_copy(update={"calls": max(1, usage.calls)})
+        self.usage += charged
+        return charged
+
+    def drop_call(self, bounded: CompletionRequest) -> None:
+        """Gives back what `start_call` reserved for a call that was not made."""
+        self._reserved_tokens -= estimated_input_tokens(bounded) + bounded.max_tokens
+        self._calls_in_flight -= 1
+
+    def charge(self, usage: Usage) -> None:
+        """What nested runs used."""
+        self.usage += usage
+
+    def left_for_children(self) -> dict[str, float]:
+        """Bounds of a nested run that starts now."""
+        return {
+            "calls": max(0, self.limits.calls - self.usage.calls),
+            "tokens": max(0, self.limits.tokens - self.tokens),
+            "cost_usd": max(0.0, self.limits.cost_usd - self.usage.cost_usd),
+        }
+
+    def _check_calls(self) -> None:
+        if self.usage.calls + self._calls_in_flight >= self.limits.calls:
+            raise LimitReachedError("calls", f"the run may make {self.limits.calls} provider calls")
+        spent = self.usage.cost_usd
+        if spent > 0 and spent >= self.limits.cost_usd:
+            raise LimitReachedError("cost_usd", f"the run may cost ${self.limits.cost_usd:g}; ${spent:g} is spent")

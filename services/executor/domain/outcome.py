@@ -1,0 +1,119 @@
+"""How a run ended, from what its steps did."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from services.executor.domain.records import JournalEntry, RunRecord
+from shared.errors import EvolineError, LimitReachedError
+from shared.events.runs import RunFinished, RunStatus, StepFact
+from shared.events.values import Usage
+
+MAX_RUN_FINISHED_BYTES = 900_000
+"""Below what one message of the broker takes, headers included."""
+MAX_ERROR_CHARACTERS = 4000
+
+
+@dataclass(frozen=True)
+class Outcome:
+    status: RunStatus
+    outputs: Any = None
+    error: str = ""
+    error_code: str = ""
+
+
+def error_code(error: BaseException) -> str:
+    if isinstance(error, LimitReachedError):
+        return f"{error.code}:{error.limit}"
+    return error.code if isinstance(error, EvolineError) else "internal"
+
+
+def error_text(error: BaseException) -> str:
+    text = str(error) if isinstance(error, EvolineError) else f"{type(error).__name__}: {error}"
+    return text[:MAX_ERROR_CHARACTERS]
+
+
+def failed(error: BaseException) -> Outcome:
+    return Outcome("failed", error=error_text(error), error_code=error_code(error))
+
+
+def refused(error: EvolineError) -> Outcome:
+    return Outcome("refused", error=error_text(error), error_code=error_code(error))
+
+
+def completed(outputs: Any, entries: Iterable[JournalEntry]) -> Outcome:
+    """A degraded answer or a failure that the run went on after makes the run degraded."""
+    flawed = any(entry.result is not None and entry.result.status in ("degraded", "failed") for entry in entries)
+    return Outcome("degraded" if flawed else "succeeded", outputs=outputs)
+
+
+def step_fact(entry: JournalEntry) -> StepFact:
+    result = entry.result
+    assert result is not None, "only step entries hold facts"
+    return StepFact(
+        name=entry.path.rsplit(".", 1)[-1],
+        type=entry.type,
+        position=entry.path,
+        status=result.status,
+        provider=result.provider,
+        model=result.model,
+        usage=entry.usage,
+        latency_seconds=result.latency_seconds,
+        attempts=result.attempts,
+        cache_hit=result.cache_hit,
+        error=result.error,
+    )
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What the end of a run is told with."""
+
+    record: RunRecord
+    outcome: Outcome
+    entries: Sequence[JournalEntry]
+    usage: Usage
+    executor_id: str
+    finished_at: datetime
+
+
+def run_finished(ending: Ending) -> RunFinished:
+    """The fact that ends a run; values that no message could carry make it a failure."""
+    finished = _run_finished(ending, ending.outcome)
+    size = len(finished.model_dump_json())
+    if size <= MAX_RUN_FINISHED_BYTES:
+        return finished
+    limit = LimitReachedError("message_bytes", f"the end of the run takes {size:,} bytes, {MAX_RUN_FINISHED_BYTES:,} is the most")
+    cut = _run_finished(ending, failed(limit))
+    return cut if len(cut.model_dump_json()) <= MAX_RUN_FINISHED_BYTES else cut.model_copy(update={"steps": ()})
+
+
+def _run_finished(ending: Ending, outcome: Outcome) -> RunFinished:
+    record, command = ending.record, ending.record.command
+    return RunFinished(
+        run_id=record.run_id,
+        pipeline=record.pipeline,
+        digest=record.digest,
+        domain=record.domain,
+        purpose=command.purpose,
+        status=outcome.status,
+        outputs=outcome.outputs,
+        error=outcome.error,
+        error_code=outcome.error_code,
+        usage=ending.usage,
+        latency_seconds=max(0.0, (ending.finished_at - record.started_at).total_seconds()),
+        queued_seconds=record.queued_seconds,
+        resumed=record.epoch - 1,
+        steps=tuple(step_fact(entry) for entry in ending.entries if entry.kind == "step"),
+        group_id=command.group_id,
+        case_id=command.case_id,
+        scope_id=command.scope.scope.scope_id if command.scope else None,
+        parent_run_id=command.parent_run_id,
+        tenant=command.tenant,
+        executor_id=ending.executor_id,
+        started_at=record.started_at.isoformat(),
+        finished_at=ending.finished_at.isoformat(),
+    )

@@ -1,0 +1,68 @@
+"""The run document and the journal entry, as the executor knows them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.errors import FencedError, PermanentError
+from shared.events.runs import ExecuteRun, RunFinished, RunStatus
+from shared.events.values import Usage
+from shared.pipeline.step import StepResult
+
+LOCAL_SEQUENCE = 0
+"""`command_sequence` of a nested run that its parent's executor runs itself: no command of the broker stands behind it."""
+
+
+class RunFencedError(FencedError):
+    """This owner lost the run: another one took it over. Not to be mixed up with a conversation's lost race."""
+
+
+class ChangedDocumentError(PermanentError):
+    """A journal made by one document is not continued by another."""
+
+    code = "changed_document"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, allow_inf_nan=True)
+
+
+class RunRecord(_Frozen):
+    """One run. Written twice: at the claim, and by the conditional finish; a takeover only raises `epoch`."""
+
+    run_id: str
+    epoch: int = 1
+    """Fencing token: raised by compare-and-set at each takeover; a write under an older one is refused."""
+    status: Literal["running"] | RunStatus = "running"
+    command_sequence: int
+    """Stream sequence of the command that owns the run."""
+    command: ExecuteRun
+    pipeline: str
+    digest: str
+    domain: str
+    executor_id: str
+    started_at: datetime
+    queued_seconds: float = 0.0
+    finished: RunFinished | None = None
+
+
+class JournalEntry(_Frozen):
+    """One line of a run's append-only log. `claim` lines are fences, `step` lines are finished steps."""
+
+    run_id: str
+    position: int
+    epoch: int
+    writer: str
+    """Unique per claim: tells an own write that was reported as failed from another owner's."""
+    kind: Literal["claim", "step"]
+    path: str = ""
+    type: str = ""
+    result: StepResult | None = None
+    usage: Usage = Usage()
+    """What the step itself used, inner steps left out; attempts that failed included."""
+    variables: dict[str, Any] = Field(default_factory=dict)
+    ends_run: bool = False
+    """A limit of the run was reached here: `on_error` does not apply."""

@@ -1,0 +1,145 @@
+"""Nested runs. They go over the bus, so that the whole fleet works on them, unless that could leave nobody to run them.
+
+A parent that waits for the bus holds its place in this executor. At most `slots - 1` parents wait like that at once; the others run
+their children themselves. So every executor always has a place that moves on, and nesting never stands still.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from services.executor.domain.records import LOCAL_SEQUENCE
+from services.executor.engine.run_state import RunState
+from services.executor.ports import BusChildren, RunStore
+from shared.clock import Clock
+from shared.errors import LimitReachedError
+from shared.events.message import derive_id
+from shared.events.runs import ExecuteRun, RunFinished
+from shared.pipeline.step import ChildRun, ChildSpec
+
+IsOver = Callable[[], bool]
+RunLocally = Callable[[ExecuteRun, IsOver], Awaitable[RunFinished]]
+
+
+@dataclass(frozen=True)
+class Parent:
+    """The step that nests runs."""
+
+    state: RunState
+    position: str
+    is_over: IsOver
+    """Whether the step has ended for good, so that its nested runs have too."""
+
+
+class ChildRuns:
+    def __init__(self, runs: RunStore, bus: BusChildren, run_locally: RunLocally, clock: Clock, *, slots: int) -> None:
+        """`slots`: runs that this executor takes at once."""
+        self._runs = runs
+        self._bus = bus
+        self._run_locally = run_locally
+        self._clock = clock
+        self._waiting_places = slots - 1
+
+    async def run(self, parent: Parent, children: Sequence[ChildSpec], max_parallel: int) -> list[ChildRun]:
+        """In the order of `children`; what did not end in the run's time is failed. Raises `LimitReachedError` for depth."""
+        state, position = parent.state, parent.position
+        if state.meter.limits.depth < 1:
+            raise LimitReachedError("depth", "the run may not start nested runs")
+        commands = {command.run_id: command for command in (_command(state, position, child) for child in children)}
+        width = max(1, min(max_parallel, state.meter.limits.concurrency))
+        ended = {run.run_id: run for run in await self._runs.finished(list(commands))}
+        open_commands = [command for run_id, command in commands.items() if run_id not in ended]
+        if open_commands:
+            ended |= await self._run_open(parent, open_commands, width)
+        for run in ended.values():
+            state.meter.charge(run.usage)
+        ids = [_child_id(state, position, child) for child in children]
+        return [_child_run(run_id, ended.get(run_id)) for run_id in ids]
+
+    async def _run_open(self, parent: Parent, commands: list[ExecuteRun], width: int) -> dict[str, RunFinished]:
+        mine = [command for command in commands if await self._is_local(command.run_id)]
+        others = [command for command in commands if command not in mine]
+        if others and self._waiting_places < 1:
+            mine, others = commands, []
+        found: dict[str, RunFinished] = {}
+        if others:
+            found |= await self._run_on_bus(parent, others, width)
+        return found | await self._run_mine(parent, mine, width)
+
+    async def _run_on_bus(self, parent: Parent, commands: Sequence[ExecuteRun], width: int) -> dict[str, RunFinished]:
+        self._waiting_places -= 1
+        try:
+            left = max(0.001, parent.state.deadline - self._clock.monotonic())
+            return await self._bus.run_all(commands, max_in_flight=width, deadline_seconds=left)
+        except asyncio.CancelledError:
+            if parent.is_over():
+                await self._bus.cancel([command.run_id for command in commands], f"run {parent.state.record.run_id} has ended")
+            raise
+        finally:
+            self._waiting_places += 1
+
+    async def _is_local(self, run_id: str) -> bool:
+        """Begun by an executor for its parent: no command of the broker will ever continue it."""
+        record = await self._runs.get(run_id)
+        return record is not None and record.command_sequence == LOCAL_SEQUENCE
+
+    async def _run_mine(self, parent: Parent, commands: Sequence[ExecuteRun], width: int) -> dict[str, RunFinished]:
+        places = asyncio.Semaphore(width)
+
+        async def one(command: ExecuteRun) -> RunFinished:
+            async with places:
+                return await self._run_locally(command, parent.is_over)
+
+        tasks = [asyncio.ensure_future(one(command)) for command in commands]
+        try:
+            return {run.run_id: run for run in await asyncio.gather(*tasks)}
+        except asyncio.CancelledError:
+            # Cancelling the gathering has cancelled them once; they may be storing their end now.
+            await asyncio.gather(*tasks, return_exceptions=True)
+            raise
+        except BaseException:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            raise
+
+
+def _child_id(state: RunState, position: str, child: ChildSpec) -> str:
+    return derive_id(state.record.run_id, f"{position}:{child.key}")
+
+
+def _command(state: RunState, position: str, child: ChildSpec) -> ExecuteRun:
+    parent = state.record.command
+    limits = {**state.meter.left_for_children(), "depth": state.meter.limits.depth - 1}
+    return ExecuteRun(
+        run_id=_child_id(state, position, child),
+        inputs=child.inputs,
+        pipeline=child.reference or _covering_reference(state),
+        document=child.document,
+        scope=parent.scope,
+        purpose=parent.purpose,
+        tenant=parent.tenant,
+        parent_run_id=state.record.run_id,
+        depth=parent.depth + 1,
+        group_id=parent.group_id,
+        case_id=parent.case_id,
+        seed=parent.seed,
+        limits=limits,
+    )
+
+
+def _covering_reference(state: RunState) -> str | None:
+    """The approved revision in which an inline document is written; a trial's children need none, its scope covers them."""
+    parent = state.record.command
+    if parent.scope is not None:
+        return None
+    return parent.pipeline if parent.document is not None else f"{state.record.pipeline}@{state.record.digest}"
+
+
+def _child_run(run_id: str, run: RunFinished | None) -> ChildRun:
+    if run is None:
+        return ChildRun(run_id=run_id, digest="", status="failed", error="did not end in time", error_code="limit_reached:seconds")
+    fields = ("run_id", "digest", "status", "outputs", "error", "error_code", "usage", "latency_seconds")
+    return ChildRun(**{name: getattr(run, name) for name in fields})

@@ -1,0 +1,103 @@
+"""Model calls of runs: limits, budget of the trial scope, slots per provider, deadline, kept answers."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Mapping
+
+from services.executor.domain.meter import estimated_input_tokens
+from services.executor.engine.run_state import RunState
+from services.executor.ports import AnswerCache, ScopeLedger
+from shared.clock import Clock
+from shared.errors import ConfigurationError, LimitReachedError, OutOfScopeError, ProviderError, ProviderRefusedError
+from shared.events.values import Budget, Usage
+from shared.pipeline.completion import Completion, CompletionRequest, Family, LanguageModel
+
+Charge = Callable[[Usage], None]
+
+
+def answer_key(tenant: str, request: CompletionRequest) -> str:
+    """SHA-256 of the tenant and the canonical request, seed included; the time-out is no part of what is asked."""
+    canonical = request.model_dump_json(exclude={"timeout_seconds"})
+    return hashlib.sha256(f"{tenant}\x00{canonical}".encode()).hexdigest()
+
+
+class Completions:
+    def __init__(
+        self,
+        models: Mapping[Family, LanguageModel],
+        answers: AnswerCache,
+        ledger: ScopeLedger,
+        clock: Clock,
+        *,
+        concurrency: int,
+    ) -> None:
+        """`concurrency`: calls in flight to one provider from this executor."""
+        self._models = models
+        self._answers = answers
+        self._ledger = ledger
+        self._clock = clock
+        self._slots = {family: asyncio.Semaphore(concurrency) for family in models}
+
+    async def cached(self, state: RunState, request: CompletionRequest) -> Completion | None:
+        return await self._answers.get(answer_key(state.record.command.tenant, request))
+
+    async def complete(self, state: RunState, request: CompletionRequest, charge: Charge, *, keep: bool) -> Completion:
+        """One attempt. `charge` is told what it used, also when it fails; `keep` stores a complete answer for later runs.
+
+        Raises `LimitReachedError`, `OutOfScopeError`, `ProviderError`, `ProviderRefusedError`."""
+        model = self._model(state, request.family)
+        async with state.call_slots, self._slots[request.family]:
+            bounded = self._in_time(state, state.meter.start_call(request))
+            completion = await self._called(state, model, bounded, charge)
+        if keep and completion.stop == "end":
+            await self._answers.put(answer_key(state.record.command.tenant, request), completion)
+        return completion
+
+    async def _called(self, state: RunState, model: LanguageModel, bounded: CompletionRequest, charge: Charge) -> Completion:
+        try:
+            reserved = await self._reserve(state, bounded)
+        except BaseException:
+            state.meter.drop_call(bounded)
+            raise
+        used = Usage()
+        try:
+            try:
+                completion = await model.complete(bounded)
+                used = completion.usage
+            except (ProviderError, ProviderRefusedError):
+                await self._settle(state, reserved, Usage(calls=1))
+                raise
+            # A call that is cut off in any other way keeps its reservation: what it used is not known.
+            await self._settle(state, reserved, used.model_copy(update={"calls": 1}))
+        finally:
+            charge(state.meter.end_call(bounded, used))
+        return completion
+
+    async def _reserve(self, state: RunState, request: CompletionRequest) -> Budget | None:
+        granted = state.record.command.scope
+        if granted is None:
+            return None
+        wanted = Budget(calls=1, tokens=estimated_input_tokens(request) + request.max_tokens)
+        await self._ledger.reserve(granted.scope.scope_id, granted.scope.budget, wanted)
+        return wanted
+
+    async def _settle(self, state: RunState, reserved: Budget | None, used: Usage) -> None:
+        granted = state.record.command.scope
+        if granted is not None and reserved is not None:
+            await self._ledger.settle(granted.scope.scope_id, reserved, used)
+
+    def _model(self, state: RunState, family: Family) -> LanguageModel:
+        granted = state.record.command.scope
+        if granted is not None and family not in granted.scope.providers:
+            raise OutOfScopeError(f"provider `{family}` is outside the scope {granted.scope.scope_id}")
+        if family not in self._models:
+            raise ConfigurationError(f"no model serves the family `{family}` here")
+        return self._models[family]
+
+    def _in_time(self, state: RunState, request: CompletionRequest) -> CompletionRequest:
+        left = state.deadline - self._clock.monotonic()
+        if left <= 0:
+            raise LimitReachedError("seconds", f"the run may take {state.meter.limits.seconds:g} s")
+        return request.model_copy(update={"timeout_seconds": min(request.timeout_seconds, left)})

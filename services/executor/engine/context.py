@@ -1,0 +1,146 @@
+"""What a running step may do: `shared.pipeline.step.StepContext` on the executor's services."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from services.executor.engine.children import Parent
+from services.executor.engine.run_state import RunState
+from services.executor.engine.services import StepServices
+from shared.clock import Clock
+from shared.errors import InvalidInputError
+from shared.events.changes import ProposeChange
+from shared.events.message import derive_id
+from shared.events.values import Case, GraderSpec, Score, Usage
+from shared.evidence.graders import grade, grader_hash, infer_grader
+from shared.evidence.scores import score
+from shared.pipeline.breaker import CircuitBreaker
+from shared.pipeline.completion import Completion, CompletionRequest, ToolSpec
+from shared.pipeline.dataflow import context_section, refers_to_nothing
+from shared.pipeline.document import Step
+from shared.pipeline.names import step_view
+from shared.pipeline.step import ChildRun, ChildSpec, ModelRecord, RunInfo, Session, StepResult
+from shared.pipeline.templates import render, render_prompt
+
+if TYPE_CHECKING:
+    from services.executor.engine.step_runner import StepRunner
+
+
+class RunContext:
+    """One execution of one step. `usage` and `variables` are what it used and set so far."""
+
+    def __init__(self, runner: StepRunner, step: Step, position: str, names: Mapping[str, Any]) -> None:
+        self._runner = runner
+        self._state: RunState = runner.state
+        self._services: StepServices = runner.services
+        self._step = step
+        self._position = position
+        self._names = {**names, "run": self._state.info(position).model_dump()}
+        self.usage = Usage()
+        self.variables: dict[str, Any] = {}
+        self.timer: asyncio.Timeout | None = None
+        """Cuts off the present attempt."""
+
+    @property
+    def run(self) -> RunInfo:
+        return self._state.info(self._position)
+
+    @property
+    def clock(self) -> Clock:
+        return self._services.clock
+
+    @property
+    def random(self) -> random.Random:
+        return random.Random(f"{self._state.record.command.seed}:{self._position}")  # noqa: S311  repeatable, guards nothing
+
+    @property
+    def names(self) -> Mapping[str, Any]:
+        return self._names
+
+    @property
+    def workspace(self) -> Path:
+        folder = self._services.workspace_dir / self._state.record.run_id
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def render(self, template: Any) -> Any:
+        return render(template, self._names)
+
+    def render_prompt(self, template: str) -> str:
+        return render_prompt(template, self._names)
+
+    def context_section(self, template: str) -> str:
+        if self._step.context == "none" or not refers_to_nothing(template):
+            return ""
+        return context_section(self._state.document, self._step, self._names)
+
+    def set_variable(self, name: str, value: Any) -> None:
+        self.variables[name] = value
+        self._names["vars"] = {**self._names.get("vars", {}), name: value}
+
+    def breaker(self, key: str) -> CircuitBreaker:
+        return self._services.breakers.get(key)
+
+    async def model_records(self) -> Sequence[ModelRecord]:
+        return await self._services.model_records(self._state.record.domain)
+
+    async def complete(self, request: CompletionRequest) -> Completion:
+        keep = self._step.cache or self._runner.kind(self._step).owns_retry
+        return await self._services.completions.complete(self._state, request, self._charge, keep=keep)
+
+    async def cached_answer(self, request: CompletionRequest) -> Completion | None:
+        return await self._services.completions.cached(self._state, request)
+
+    async def call_function(self, name: str, arguments: Mapping[str, Any]) -> Any:
+        return await self._services.functions.call(name, arguments)
+
+    def function_spec(self, name: str) -> ToolSpec:
+        return self._services.functions.spec(name)
+
+    async def run_children(self, children: Sequence[ChildSpec], max_parallel: int) -> Sequence[ChildRun]:
+        parent = Parent(self._state, self._position, self._is_over)
+        runs = await self._services.children.run(parent, children, max_parallel)
+        for run in runs:
+            self.usage += run.usage
+        return runs
+
+    def score(self, grader: GraderSpec | None, cases: Sequence[Case], runs: Sequence[ChildRun]) -> Score:
+        spec = grader or infer_grader(cases)
+        pairs = zip(cases, runs, strict=True)
+        grades = [grade(spec, case.expected, run.outputs) if run.status == "succeeded" else None for case, run in pairs]
+        return score(grades, grader_hash(spec))
+
+    async def run_steps(self, steps: Sequence[Any], scope: str, names: Mapping[str, Any]) -> Mapping[str, StepResult]:
+        outer = {**self._names.get("steps", {}), **names.get("steps", {})}
+        results: dict[str, StepResult] = {}
+        for step in steps:
+            seen = {name: step_view(result) for name, result in results.items()}
+            inner = {**self._names, **names, "steps": {**outer, **seen}, "vars": self._runner.variables_over(self.variables)}
+            results[step.name] = await self._runner.run(step, f"{scope}.{step.name}", inner)
+            if results[step.name].status == "failed" and step.on_error != "continue":
+                break
+        return results
+
+    async def load_session(self, name: str) -> Session:
+        return await self._services.conversations.load(name)
+
+    async def save_session(self, session: Session) -> Session:
+        return await self._services.conversations.save(session)
+
+    async def propose_change(self, change: Mapping[str, Any], wait_seconds: float) -> Mapping[str, Any]:
+        run = self.run
+        own = {"change_id": derive_id(run.run_id, f"{self._position}:change"), "author": f"pipeline:{run.pipeline}"}
+        proposal = {"domain": run.domain, "group_id": self._state.record.command.group_id or run.run_id, **change, **own}
+        if not isinstance(proposal.get("document"), Mapping):
+            raise InvalidInputError("a change needs the document that it proposes")
+        return await self._services.proposals.propose(ProposeChange.model_validate(proposal), wait_seconds)
+
+    def _is_over(self) -> bool:
+        return self._state.time.is_over or (self.timer is not None and self.timer.expired())
+
+    def _charge(self, usage: Usage) -> None:
+        self.usage += usage

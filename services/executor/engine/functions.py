@@ -1,0 +1,128 @@
+"""The function catalogue as runs call it: pure entries here, the others from the stores of the services that own them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from services.executor.domain.degradation import degraded_pipelines
+from services.executor.ports import Questions
+from shared.errors import EvolineError, NotFoundError
+from shared.events.changes import GetPipeline, ListPipelines
+from shared.events.generation import ListRequests
+from shared.events.improvement import GetEvolution, GetKnowledge, GetReport
+from shared.events.message import Query
+from shared.events.runs import ListRuns
+from shared.pipeline.completion import ToolSpec
+from shared.pipeline.functions import FunctionSpec, function_catalogue, validate_arguments
+
+Answer = Callable[[Mapping[str, Any]], Awaitable[Any]]
+
+METRIC_FIELDS: Mapping[str, tuple[str, ...]] = {
+    "latency": ("latency_p50_seconds", "latency_p95_seconds"),
+    "token_usage": ("input_tokens", "output_tokens", "calls"),
+    "error_rate": ("error_rate", "degraded_rate"),
+    "success_rate": ("success_rate",),
+    "cost": ("cost_usd",),
+    "quality": ("quality",),
+}
+PROBES: Mapping[str, Query] = {
+    "generator": ListRequests(limit=1),
+    "executor": ListRuns(limit=1),
+    "analytics": GetReport(limit=1),
+    "learner": GetKnowledge(limit=1),
+    "evolution": GetEvolution(evolution_id="health"),
+    "guardrail": ListPipelines(limit=1),
+}
+"""A cheap question to each service; any answer of it, a refusal too, shows that it works."""
+
+
+class FunctionDesk:
+    def __init__(self, questions: Questions) -> None:
+        self._questions = questions
+        self._stores: Mapping[str, Answer] = {
+            "aggregate_metrics": self._aggregate_metrics,
+            "check_component_health": self._check_component_health,
+            "detect_degradation": self._detect_degradation,
+            "recent_runs": self._recent_runs,
+            "successful_pipelines": self._successful_pipelines,
+            "get_pipeline": self._get_pipeline,
+            "mine_patterns": self._mine_patterns,
+        }
+
+    def spec(self, name: str) -> ToolSpec:
+        found = self._catalogued(name)
+        return ToolSpec(name=found.name, description=found.description, parameters=dict(found.parameters))
+
+    async def call(self, name: str, arguments: Mapping[str, Any]) -> Any:
+        """Raises `NotFoundError`, `InvalidInputError` for arguments, `UnavailableError` where a store is not there."""
+        spec = self._catalogued(name)
+        validate_arguments(spec, arguments)
+        return spec.pure(**arguments) if spec.pure is not None else await self._stores[name](arguments)
+
+    def _catalogued(self, name: str) -> FunctionSpec:
+        catalogue = function_catalogue()
+        if name not in catalogue:
+            raise NotFoundError(f"no function `{name}`; there are: {', '.join(sorted(catalogue))}")
+        return catalogue[name]
+
+    async def _aggregate_metrics(self, arguments: Mapping[str, Any]) -> Any:
+        query = GetReport(pipeline=arguments.get("pipeline"), limit=arguments.get("limit", 20))
+        wanted = arguments.get("metrics_types", list(METRIC_FIELDS))
+        kinds = [wanted] if isinstance(wanted, str) else wanted
+        fields = ("pipeline", "digest", "purpose", "runs", *(field for kind in kinds for field in METRIC_FIELDS[kind]))
+        rows = (await self._questions.ask(query))["pipelines"]
+        return {"pipelines": [{field: row.get(field) for field in fields} for row in rows]}
+
+    async def _check_component_health(self, arguments: Mapping[str, Any]) -> Any:
+        names = [arguments["component"]] if "component" in arguments else list(PROBES)
+        return {"components": [await self._health(name) for name in names]}
+
+    async def _health(self, name: str) -> dict[str, Any]:
+        try:
+            await self._questions.ask(PROBES[name])
+        except NotFoundError:
+            pass
+        except EvolineError as error:
+            return {"component": name, "healthy": False, "detail": str(error)}
+        return {"component": name, "healthy": True, "detail": "answers"}
+
+    async def _detect_degradation(self, arguments: Mapping[str, Any]) -> Any:
+        answer = await self._questions.ask(ListRuns(pipeline=arguments.get("pipeline"), limit=500))
+        return {"degraded": degraded_pipelines(answer["runs"])[: arguments.get("limit", 20)]}
+
+    async def _recent_runs(self, arguments: Mapping[str, Any]) -> Any:
+        query = ListRuns(pipeline=arguments.get("pipeline"), status=arguments.get("status"), limit=arguments.get("limit", 20))
+        return await self._questions.ask(query)
+
+    async def _successful_pipelines(self, arguments: Mapping[str, Any]) -> Any:
+        limit, domain = arguments.get("limit", 5), arguments.get("domain")
+        deployed = (await self._questions.ask(ListPipelines(limit=1000)))["pipelines"]
+        report = (await self._questions.ask(GetReport(purpose="production", limit=500)))["pipelines"]
+        measured = {(row["pipeline"], row["digest"]): row for row in report}
+        rows = [
+            {"name": each["name"], "domain": each.get("domain"), **_record(measured.get((each["name"], each.get("stable"))))}
+            for each in deployed
+            if domain is None or each.get("domain") == domain
+        ]
+        best = sorted(rows, key=lambda row: (row["success_rate"] or 0.0, row["quality"] or 0.0, row["runs"]), reverse=True)[:limit]
+        return {"pipelines": [{**row, "document": await self._document(row["name"])} for row in best]}
+
+    async def _document(self, name: str) -> Any:
+        return (await self._questions.ask(GetPipeline(pipeline=name))).get("document")
+
+    async def _get_pipeline(self, arguments: Mapping[str, Any]) -> Any:
+        return await self._questions.ask(GetPipeline(pipeline=arguments["pipeline"]))
+
+    async def _mine_patterns(self, arguments: Mapping[str, Any]) -> Any:
+        answer = await self._questions.ask(GetKnowledge(domain=arguments.get("domain"), limit=arguments.get("limit", 20)))
+        return {"patterns": answer.get("patterns", [])}
+
+
+def _record(row: Mapping[str, Any] | None) -> dict[str, Any]:
+    quality = (row or {}).get("quality")
+    return {
+        "runs": row["runs"] if row else 0,
+        "success_rate": row["success_rate"] if row else None,
+        "quality": quality["mean"] if quality else None,
+    }

@@ -1,0 +1,72 @@
+"""What one run knows while it runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from services.executor.domain.meter import RunMeter
+from services.executor.domain.records import RunRecord
+from services.executor.engine.run_journal import RunJournal
+from services.executor.engine.run_time import RunTime
+from shared.pipeline.document import Document
+from shared.pipeline.names import step_view
+from shared.pipeline.step import RunInfo, StepResult
+
+
+@dataclass
+class RunState:
+    record: RunRecord
+    document: Document
+    inputs: Mapping[str, Any]
+    meter: RunMeter
+    journal: RunJournal
+    time: RunTime
+    deadline: float
+    """On the monotonic clock."""
+    preset: str = "production"
+    variables: dict[str, Any] = field(default_factory=dict)
+    views: dict[str, Any] = field(default_factory=dict)
+    """Top-level steps as templates see them."""
+    results: dict[str, StepResult] = field(default_factory=dict)
+    call_slots: asyncio.Semaphore = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.call_slots = asyncio.Semaphore(self.meter.limits.concurrency)
+
+    def keep(self, name: str, result: StepResult) -> None:
+        self.results[name] = result
+        self.views[name] = step_view(result)
+
+    def info(self, position: str = "") -> RunInfo:
+        record, command = self.record, self.record.command
+        return RunInfo(
+            run_id=record.run_id,
+            pipeline=record.pipeline,
+            digest=record.digest,
+            domain=record.domain,
+            purpose=command.purpose,
+            tenant=command.tenant,
+            seed=command.seed,
+            depth=command.depth,
+            position=position,
+            preset=self.preset,
+        )
+
+    def names(self) -> dict[str, Any]:
+        """Names that templates of top-level steps see. Reserved names win over inputs of the same name."""
+        document = self.document
+        return {
+            **self.inputs,
+            "steps": dict(self.views),
+            "vars": dict(self.variables),
+            "run": self.info().model_dump(),
+            "pipeline": {
+                "name": document.name,
+                "description": document.description,
+                "domain": document.domain,
+                "digest": self.record.digest,
+            },
+        }

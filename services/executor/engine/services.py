@@ -1,0 +1,50 @@
+"""What all runs of one executor share."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.executor.engine.children import ChildRuns
+from services.executor.engine.completions import Completions
+from services.executor.engine.functions import FunctionDesk
+from services.executor.ports import Conversations, Proposals, RunObserver
+from shared.clock import Clock
+from shared.pipeline.breaker import CircuitBreaker
+from shared.pipeline.step import ModelRecord, StepType
+
+ModelRecords = Callable[[str], Awaitable[Sequence[ModelRecord]]]
+"""Domain -> measured records of models there."""
+
+
+class Breakers:
+    """One circuit breaker a `<family>:<model>`, made at first use."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._breakers: dict[str, CircuitBreaker] = {}
+
+    def get(self, key: str) -> CircuitBreaker:
+        return self._breakers.setdefault(key, CircuitBreaker(self._clock))
+
+
+@dataclass(frozen=True)
+class StepServices:
+    clock: Clock
+    step_type: Callable[[str], StepType]
+    completions: Completions
+    functions: FunctionDesk
+    children: ChildRuns
+    conversations: Conversations
+    proposals: Proposals
+    model_records: ModelRecords
+    breakers: Breakers
+    observer: RunObserver
+    workspace_dir: Path
+    preset: str = "production"
+
+
+async def no_model_records(_: str) -> Sequence[ModelRecord]:
+    """Where nothing was measured."""
+    return ()

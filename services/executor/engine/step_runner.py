@@ -1,0 +1,163 @@
+"""One step: condition, attempts, time-out, fallback, journal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from pydantic_core import PydanticSerializationError
+
+from services.executor.domain.outcome import error_code, error_text
+from services.executor.domain.records import RunFencedError
+from services.executor.domain.retry import wait_seconds
+from services.executor.engine.context import RunContext
+from services.executor.engine.run_journal import NO_USAGE, FinishedStep
+from services.executor.engine.run_state import RunState
+from services.executor.engine.services import StepServices
+from shared.errors import EvolineError, InvalidInputError, LimitReachedError, ProviderError
+from shared.events.values import Usage
+from shared.pipeline.document import Fallback, Step
+from shared.pipeline.step import StepResult, StepType
+from shared.pipeline.templates import evaluate_condition
+
+
+@dataclass(frozen=True)
+class Execution:
+    """What came of a step before it is journaled."""
+
+    result: StepResult
+    usage: Usage = NO_USAGE
+    variables: Mapping[str, Any] | None = None
+    limit: LimitReachedError | None = None
+    """A limit of the run was reached: the run ends, whatever `on_error` says."""
+
+    @property
+    def failed(self) -> bool:
+        return self.result.status == "failed"
+
+
+class StepRunner:
+    """Runs the steps of one run. A step whose end is in the journal is not executed again."""
+
+    def __init__(self, state: RunState, services: StepServices) -> None:
+        self.state = state
+        self.services = services
+
+    async def run(self, step: Step, path: str, names: Mapping[str, Any]) -> StepResult:
+        """The step's result, on disk. Raises `LimitReachedError` where a limit of the run ends it, and `RunFencedError`."""
+        entry = self.state.journal.finished(path)
+        if entry is None:
+            execution = await self._executed(self.state.document.effective(step), path, names)
+            entry = await self.state.journal.append(
+                FinishedStep(
+                    path=path,
+                    type=step.type,
+                    result=execution.result,
+                    usage=execution.usage,
+                    variables=dict(execution.variables or {}),
+                    ends_run=execution.limit is not None,
+                )
+            )
+            self.services.observer.step(step.type, execution.result.status, execution.result.latency_seconds)
+        assert entry.result is not None
+        self.state.variables.update(entry.variables)
+        if entry.ends_run:
+            limit = entry.result.error_code.partition(":")[2]
+            raise LimitReachedError(limit, entry.result.error)
+        return entry.result
+
+    def kind(self, step: Step) -> StepType:
+        return self.services.step_type(step.type)
+
+    def variables_over(self, own: Mapping[str, Any]) -> dict[str, Any]:
+        return {**self.state.variables, **own}
+
+    async def _executed(self, step: Step, path: str, names: Mapping[str, Any]) -> Execution:
+        try:
+            if step.when is not None and not evaluate_condition(step.when, names):
+                return Execution(StepResult(status="skipped"))
+            self.state.meter.start_step()
+        except LimitReachedError as error:
+            return _failure(error, 0.0, limit=error)
+        except InvalidInputError as error:
+            return _failure(error, 0.0)
+        execution = await self._attempted(step, path, names)
+        if execution.failed and execution.limit is None and isinstance(step.on_error, Fallback):
+            return await self._fallen_back(step.on_error.fallback, path, names, execution)
+        return execution
+
+    async def _fallen_back(self, fallback: Step, path: str, names: Mapping[str, Any], first: Execution) -> Execution:
+        """The fallback's answer in the step's place; it is degraded, because it is not what was asked for."""
+        second = await self._attempted(self.state.document.effective(fallback), f"{path}.{fallback.name}", names)
+        usage = first.usage + second.usage
+        if second.failed:
+            return Execution(second.result, usage, limit=second.limit)
+        warning = f"fallback {fallback.name} after: {first.result.error}"
+        result = second.result.model_copy(update={"status": "degraded", "warnings": (warning, *second.result.warnings)})
+        return Execution(result, usage, second.variables)
+
+    async def _attempted(self, step: Step, path: str, names: Mapping[str, Any]) -> Execution:
+        clock, usage, attempt = self.services.clock, Usage(), 1
+        started = clock.monotonic()
+        while True:
+            context = RunContext(self, step, path, names)
+            try:
+                result = await self._timed(step, context)
+                usage += context.usage
+                elapsed = clock.monotonic() - started
+                attempts = max(attempt, result.attempts)
+                update = {"latency_seconds": elapsed, "attempts": attempts, "usage": _reported(result.usage, usage)}
+                return Execution(result.model_copy(update=update), usage, context.variables)
+            except (RunFencedError, asyncio.CancelledError):
+                raise
+            except Exception as error:
+                usage += context.usage
+                wait = wait_seconds(step.retry, error, attempt, context.random) if not self.kind(step).owns_retry else None
+                if wait is None:
+                    limit = error if isinstance(error, LimitReachedError) else None
+                    return _failure(error, clock.monotonic() - started, attempts=attempt, usage=usage, limit=limit)
+            await clock.sleep(wait)
+            attempt += 1
+
+    async def _timed(self, step: Step, context: RunContext) -> StepResult:
+        """One attempt, cut off at the step's time-out; its value as the journal will give it back."""
+        try:
+            async with asyncio.timeout(step.timeout_seconds) as timer:
+                context.timer = timer
+                result = await self.kind(step).run(step, step.options, context)
+        except TimeoutError as error:
+            if not timer.expired():
+                raise
+            raise ProviderError("timeout", f"step {step.name} took longer than {step.timeout_seconds:g} s") from error
+        return _journaled(step, result)
+
+
+def _journaled(step: Step, result: StepResult) -> StepResult:
+    try:
+        return StepResult.model_validate_json(result.model_dump_json())
+    except PydanticSerializationError as error:
+        raise InvalidInputError(f"step {step.name} gave a value that is not JSON: {error}") from error
+
+
+def _reported(said: Usage, counted: Usage) -> Usage:
+    """A step type that nests runs or steps says what those used; others are counted here."""
+    return said if said.calls or said.input_tokens else counted
+
+
+def _failure(
+    error: Exception, seconds: float, *, attempts: int = 1, usage: Usage | None = None, limit: LimitReachedError | None = None
+) -> Execution:
+    if not isinstance(error, EvolineError):
+        structlog.get_logger("services.executor").error("step raised an unexpected error", exc_info=error)
+    result = StepResult(
+        status="failed",
+        error=error_text(error),
+        error_code=error_code(error),
+        latency_seconds=seconds,
+        attempts=attempts,
+        usage=usage or Usage(),
+    )
+    return Execution(result, usage or Usage(), limit=limit)

@@ -1,0 +1,143 @@
+"""What runs need from outside, named by role."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+from services.executor.domain.admission import Revision
+from services.executor.domain.records import JournalEntry, RunRecord
+from shared.events.changes import ProposeChange
+from shared.events.message import Fact, Query
+from shared.events.runs import ExecuteRun, ListRuns, RunFinished
+from shared.events.values import Budget, Usage
+from shared.pipeline.completion import Completion
+from shared.pipeline.step import Session
+
+
+class RunStore(Protocol):
+    """Run documents. Every method raises `UnavailableError` where the store does not answer."""
+
+    async def claim(self, record: RunRecord) -> bool:
+        """Stores a new run; False if the run id is known. A refused run is stored with its end at once."""
+        ...
+
+    async def get(self, run_id: str) -> RunRecord | None: ...
+
+    async def take_over(self, record: RunRecord, executor_id: str, command_sequence: int) -> RunRecord | None:
+        """Raises the epoch if nobody else did since `record` was read; None if somebody did, or the run ended."""
+        ...
+
+    async def finish(self, record: RunRecord, finished: RunFinished) -> None:
+        """Stores the end if the run is still this owner's (epoch) and running. Raises `RunFencedError` otherwise."""
+        ...
+
+    async def finished(self, run_ids: Sequence[str]) -> list[RunFinished]: ...
+
+    async def latest(self, query: ListRuns) -> list[dict[str, Any]]: ...
+
+
+class Journal(Protocol):
+    async def append(self, entry: JournalEntry) -> None:
+        """Returns when the entry is on disk. Raises `RunFencedError` where another owner wrote at this position."""
+        ...
+
+    async def entries(self, run_id: str) -> list[JournalEntry]:
+        """All entries in order."""
+        ...
+
+
+class Cancellations(Protocol):
+    async def request(self, run_id: str, author: str, reason: str) -> None: ...
+
+    async def among(self, run_ids: Sequence[str]) -> dict[str, str]:
+        """Reason by run id, for those of `run_ids` that somebody asked to stop."""
+        ...
+
+
+class AnswerCache(Protocol):
+    async def get(self, key: str) -> Completion | None: ...
+
+    async def put(self, key: str, completion: Completion) -> None: ...
+
+
+class Conversations(Protocol):
+    async def load(self, name: str) -> Session:
+        """An empty one of version 0 where nothing is stored."""
+        ...
+
+    async def save(self, session: Session) -> Session:
+        """Raises `FencedError` where the stored version is not `session.version`."""
+        ...
+
+
+class ScopeLedger(Protocol):
+    """Use of trial scopes, counted before it happens."""
+
+    async def reserve(self, scope_id: str, budget: Budget, wanted: Budget) -> None:
+        """Raises `LimitReachedError` naming what is used up; then nothing is counted."""
+        ...
+
+    async def settle(self, scope_id: str, reserved: Budget, used: Usage) -> None:
+        """Replaces a reservation of calls and tokens by what was used."""
+        ...
+
+    async def release_run(self, scope_id: str) -> None:
+        """Gives back a run that turned out to be counted already."""
+        ...
+
+
+class Revisions(Protocol):
+    """The guardrail's revisions and deployments, read only."""
+
+    async def resolve(self, pipeline: str, selector: str) -> Revision:
+        """Raises `NotFoundError` where nothing is deployed or stored under this name and selector."""
+        ...
+
+
+class Announcer(Protocol):
+    async def announce(self, fact: Fact, *, cause: str, effect: str) -> None: ...
+
+
+class BusChildren(Protocol):
+    async def run_all(
+        self, commands: Sequence[ExecuteRun], *, max_in_flight: int, deadline_seconds: float
+    ) -> dict[str, RunFinished]:
+        """Run id -> its end, for those that ended in time."""
+        ...
+
+    async def cancel(self, run_ids: Sequence[str], reason: str) -> None: ...
+
+
+class Questions(Protocol):
+    async def ask(self, query: Query) -> dict[str, Any]:
+        """Another service's answer. Raises the typed error that it gives, or `UnavailableError`."""
+        ...
+
+
+class Proposals(Protocol):
+    async def propose(self, change: ProposeChange, wait_seconds: float) -> dict[str, Any]:
+        """Sends the proposal and waits for the guardrail's verdict: `{change_id, decision, rollout_id}`, perhaps `reasons`."""
+        ...
+
+
+class RunObserver(Protocol):
+    """Metrics."""
+
+    def claimed(self, purpose: str, queued_seconds: float) -> None: ...
+    def taken_over(self) -> None: ...
+    def finished(self, purpose: str, status: str, seconds: float) -> None: ...
+    def step(self, step_type: str, status: str, seconds: float) -> None: ...
+
+
+class RunScope(Protocol):
+    """Where a run can be stopped from outside."""
+
+    def cancel(self, reason: str) -> None: ...
+
+
+class CancelWatch(Protocol):
+    def watching(self, run_id: str, scope: RunScope) -> AbstractAsyncContextManager[None]:
+        """While inside, the scope is cancelled within a second of a request to stop the run."""
+        ...

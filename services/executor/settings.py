@@ -1,0 +1,29 @@
+"""Settings of the executor: `EVOLINE_EXECUTOR_<FIELD>`."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class ExecutorSettings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="EVOLINE_EXECUTOR_", frozen=True, extra="ignore")
+
+    id: str = ""
+    """Name of this executor in run documents and facts; empty makes one of host and process."""
+    concurrency: int = Field(default=8, ge=1, le=1000)
+    """Runs at the same time in one executor."""
+    ack_wait_seconds: float = Field(default=6.0, gt=0)
+    """How long a silent executor keeps its runs; then another takes them over."""
+    cancel_poll_seconds: float = Field(default=0.4, gt=0)
+    """How often an executor that runs something looks for requests to stop it."""
+    max_takeovers: int = Field(default=8, ge=1)
+    """After so many lost owners a run ends as failed: it may be what kills them."""
+    preset: Literal["development", "production", "analysis", "chat", "test"] = "production"
+    """Of `claude_smart` steps that name none."""
+    workspace_dir: Path = Path(tempfile.gettempdir()) / "evoline-workspaces"
+    """Folder for the runs' own files; removed when a run ends."""

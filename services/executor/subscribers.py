@@ -1,0 +1,76 @@
+"""Subject -> use case -> published event."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from services.executor.domain.delivery import CommandDelivery
+from services.executor.ports import Cancellations
+from services.executor.settings import ExecutorSettings
+from services.executor.use_cases import Executor, cancel_run, describe_run, execute_run, finished_runs, list_runs
+from shared.events.runs import CancelRun, ExecuteRun, FinishedRuns, GetRun, ListRuns
+from shared.messaging.consumer import Consumer
+from shared.messaging.handling import Delivery
+from shared.messaging.headers import ORIGINAL_ID
+
+DEADLINE_SECONDS = 90_000.0
+"""Above the longest run that a document may ask for; each run's own limit ends it."""
+MAX_ATTEMPTS = 20
+"""Backstop of the bus; a run that keeps losing its owners is ended by `max_takeovers` before."""
+
+
+@dataclass(frozen=True)
+class Subscribers:
+    executor: Executor
+    cancellations: Cancellations
+    settings: ExecutorSettings
+
+    async def on_execute_run(self, command: ExecuteRun, delivery: Delivery) -> None:
+        await execute_run(command, command_delivery(delivery), self.executor)
+
+    async def on_cancel_run(self, command: CancelRun, _: Delivery) -> None:
+        await cancel_run(command, self.executor.runs, self.cancellations)
+
+    async def get_run(self, query: GetRun) -> dict[str, object]:
+        return await describe_run(query, self.executor.runs, self.executor.journal)
+
+    async def finished_runs(self, query: FinishedRuns) -> dict[str, object]:
+        return await finished_runs(query, self.executor.runs)
+
+    async def list_runs(self, query: ListRuns) -> dict[str, object]:
+        return await list_runs(query, self.executor.runs)
+
+    def register(self, consumer: Consumer) -> None:
+        consumer.on(
+            ExecuteRun,
+            self.on_execute_run,
+            durable="executor-execute",
+            concurrency=self.settings.concurrency,
+            deadline_seconds=DEADLINE_SECONDS,
+            max_attempts=MAX_ATTEMPTS,
+            ack_wait_seconds=self.settings.ack_wait_seconds,
+        )
+        consumer.on(CancelRun, self.on_cancel_run, durable="executor-cancel")
+        consumer.answers(GetRun, self.get_run)
+        consumer.answers(FinishedRuns, self.finished_runs)
+        consumer.answers(ListRuns, self.list_runs)
+
+
+def command_delivery(delivery: Delivery) -> CommandDelivery:
+    sent = delivery.headers.get("ce-time", "")
+    return CommandDelivery(
+        sequence=delivery.sequence,
+        attempt=delivery.attempt,
+        sent_at=_moment(sent),
+        redriven=ORIGINAL_ID in delivery.headers,
+    )
+
+
+def _moment(text: str) -> datetime | None:
+    """Senders outside may leave the time away or write anything."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None

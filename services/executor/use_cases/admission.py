@@ -1,0 +1,114 @@
+"""May this run start? Read anew for every run: nothing about approvals is remembered."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from services.executor.domain.admission import (
+    Admitted,
+    LoadedDocument,
+    canonical_json,
+    check_granted,
+    check_revision,
+    check_start,
+    is_written_in,
+    split_reference,
+)
+from services.executor.domain.records import ChangedDocumentError, RunRecord
+from services.executor.ports import Revisions, ScopeLedger
+from shared.attestation import Verifier
+from shared.clock import Clock
+from shared.errors import NotAttestedError
+from shared.events.runs import ExecuteRun
+from shared.events.values import Budget
+from shared.pipeline.facts import document_facts
+from shared.pipeline.loading import load_document
+
+ONE_RUN = Budget(runs=1)
+
+
+class DocumentLibrary:
+    """Documents that were loaded lately, by the hash of what they were loaded from: parsing and checking is done once."""
+
+    def __init__(self, *, capacity: int = 512) -> None:
+        self._capacity = capacity
+        self._loaded: OrderedDict[str, LoadedDocument] = OrderedDict()
+
+    def load(self, source: Mapping[str, Any]) -> LoadedDocument:
+        """Raises `InvalidInputError` with every problem of the document."""
+        key = hashlib.sha256(canonical_json(source).encode()).hexdigest()
+        if key not in self._loaded:
+            document = load_document(source)
+            self._loaded[key] = LoadedDocument(document, document.digest, document_facts(document))
+        self._loaded.move_to_end(key)
+        while len(self._loaded) > self._capacity:
+            self._loaded.popitem(last=False)
+        return self._loaded[key]
+
+
+class Admission:
+    def __init__(
+        self, verifier: Callable[[], Verifier], revisions: Revisions, ledger: ScopeLedger, library: DocumentLibrary, clock: Clock
+    ) -> None:
+        self._verifier = verifier
+        self._revisions = revisions
+        self._ledger = ledger
+        self._library = library
+        self._clock = clock
+
+    async def admit(self, command: ExecuteRun) -> Admitted:
+        """What to run. A trial's run is counted in its scope. Raises a `PermanentError` that says why the run is refused."""
+        check_start(command, self._clock.now())
+        admitted = await self._approved(command)
+        if command.scope is not None:
+            check_granted(self._verifier(), command.scope, command, admitted.loaded.facts, self._clock.now())
+            await self._ledger.reserve(command.scope.scope.scope_id, command.scope.scope.budget, ONE_RUN)
+        return admitted
+
+    async def release(self, command: ExecuteRun) -> None:
+        """The run was counted before: gives back what `admit` counted."""
+        if command.scope is not None:
+            await self._ledger.release_run(command.scope.scope.scope_id)
+
+    async def admit_again(self, record: RunRecord) -> Admitted:
+        """The same revision that the run began with, judged anew. Raises `ChangedDocumentError` where it is not the same."""
+        command = record.command
+        if command.pipeline is not None and command.document is None:
+            name, _ = split_reference(command.pipeline)
+            command = command.model_copy(update={"pipeline": f"{name}@{record.digest}"})
+        admitted = await self._approved(command)
+        if admitted.loaded.digest != record.digest:
+            raise ChangedDocumentError(
+                f"run {record.run_id} began with {record.digest[:12]}, its document is now {admitted.loaded.digest[:12]}"
+            )
+        if command.scope is not None:
+            check_granted(self._verifier(), command.scope, command, admitted.loaded.facts, self._clock.now())
+        return admitted
+
+    async def _approved(self, command: ExecuteRun) -> Admitted:
+        if command.document is None:
+            assert command.pipeline is not None
+            return await self._revision(command.pipeline)
+        loaded = self._library.load(command.document)
+        if command.scope is None:
+            await self._check_covered(command)
+        return Admitted(loaded, loaded.document.name)
+
+    async def _check_covered(self, command: ExecuteRun) -> None:
+        """A document without a scope is approved only as a part of an approved revision."""
+        assert command.document is not None
+        if command.pipeline is None:
+            raise NotAttestedError("a document runs under a scope, or as it is written in an approved revision")
+        outer = await self._revision(command.pipeline)
+        if not is_written_in(command.document, outer.loaded.document):
+            raise NotAttestedError(f"the nested document is not written in {command.pipeline}")
+
+    async def _revision(self, reference: str) -> Admitted:
+        name, selector = split_reference(reference)
+        revision = await self._revisions.resolve(name, selector)
+        loaded = self._library.load(revision.document)
+        check_revision(self._verifier(), revision, loaded, self._clock.now())
+        return Admitted(loaded, name)

@@ -1,0 +1,218 @@
+"""One command, one run: claim or take over, run, finish, tell."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import uuid
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from services.executor.domain.admission import Admitted, split_reference
+from services.executor.domain.delivery import CommandDelivery
+from services.executor.domain.inputs import checked_inputs
+from services.executor.domain.meter import RunMeter, tightened
+from services.executor.domain.outcome import Ending, Outcome, refused, run_finished
+from services.executor.domain.records import LOCAL_SEQUENCE, JournalEntry, RunFencedError, RunRecord
+from services.executor.engine import RunEngine, RunJournal, RunState, RunTime, StepServices
+from services.executor.engine.run_journal import fenced_journal
+from services.executor.ports import Announcer, CancelWatch, Journal, RunObserver, RunStore
+from services.executor.use_cases.admission import Admission
+from shared.clock import Clock
+from shared.errors import LimitReachedError, PermanentError, UnavailableError
+from shared.events.runs import ExecuteRun, RunFinished, RunStarted
+from shared.events.values import Usage
+
+
+@dataclass(frozen=True)
+class Executor:
+    """What `execute_run` works with."""
+
+    executor_id: str
+    runs: RunStore
+    journal: Journal
+    admission: Admission
+    services: StepServices
+    watch: CancelWatch
+    announcer: Announcer
+    observer: RunObserver
+    clock: Clock
+    max_takeovers: int = 8
+
+
+async def execute_run(command: ExecuteRun, delivery: CommandDelivery, at: Executor) -> RunFinished | None:
+    """The run's end, stored and published; None where another command's run of this id is under way.
+
+    Raises `RunFencedError` where the run was taken over by another executor, `UnavailableError` of the stores."""
+    if delivery.may_be_known and (known := await at.runs.get(command.run_id)) is not None:
+        return await _continue(known, delivery, at)
+    record, admitted, refusal = await _admitted(command, delivery, at)
+    if admitted is None:
+        return await _refuse(record, refusal, delivery, at)
+    if not await at.runs.claim(record):
+        await at.admission.release(command)
+        return await _continue(await _stored(command.run_id, at), delivery, at)
+    at.observer.claimed(command.purpose, record.queued_seconds)
+    return await _run(record, admitted, RunJournal(at.journal, record, _writer(at)), delivery, at)
+
+
+async def run_child(command: ExecuteRun, outer_is_over: Callable[[], bool], at: Executor) -> RunFinished:
+    """A nested run in its parent's executor, without a command of the broker behind it."""
+    delivery = CommandDelivery(sequence=LOCAL_SEQUENCE, attempt=2, outer_is_over=outer_is_over)
+    finished = await execute_run(command, delivery, at)
+    if finished is None:
+        raise UnavailableError(f"nested run {command.run_id} is held by another executor")
+    return finished
+
+
+async def _admitted(command: ExecuteRun, delivery: CommandDelivery, at: Executor) -> tuple[RunRecord, Admitted | None, Outcome]:
+    try:
+        admitted = await at.admission.admit(command)
+    except PermanentError as error:
+        name = split_reference(command.pipeline)[0] if command.pipeline else str((command.document or {}).get("name", ""))
+        return _record(command, delivery, at, name=name), None, refused(error)
+    record = _record(command, delivery, at, name=admitted.pipeline)
+    loaded = admitted.loaded
+    return record.model_copy(update={"digest": loaded.digest, "domain": loaded.document.domain}), admitted, Outcome("refused")
+
+
+def _record(command: ExecuteRun, delivery: CommandDelivery, at: Executor, *, name: str) -> RunRecord:
+    now = at.clock.now()
+    return RunRecord(
+        run_id=command.run_id,
+        command_sequence=delivery.sequence,
+        command=command,
+        pipeline=name,
+        digest="",
+        domain="",
+        executor_id=at.executor_id,
+        started_at=now,
+        queued_seconds=delivery.queued_seconds(now),
+    )
+
+
+async def _refuse(record: RunRecord, refusal: Outcome, delivery: CommandDelivery, at: Executor) -> RunFinished | None:
+    """A run that may not start is stored with its end at once, so that whoever asks for it is told."""
+    finished = run_finished(_ending(record, refusal, (), Usage(), at))
+    ended = record.model_copy(update={"status": finished.status, "finished": finished})
+    if not await at.runs.claim(ended):
+        return await _continue(await _stored(record.run_id, at), delivery, at)
+    return await _tell(finished, at)
+
+
+async def _continue(known: RunRecord, delivery: CommandDelivery, at: Executor) -> RunFinished | None:
+    """A run that was claimed before: told again if it ended, taken over if its command came back, else left to its owner."""
+    if known.finished is not None:
+        return await _tell(known.finished, at)
+    if known.command_sequence != delivery.sequence and not delivery.redriven:
+        return None
+    record = await at.runs.take_over(known, at.executor_id, delivery.sequence)
+    if record is None:
+        raise RunFencedError(f"run {known.run_id} was taken over by another executor")
+    at.observer.taken_over()
+    journal = await fenced_journal(at.journal, record, _writer(at))
+    try:
+        if record.epoch > at.max_takeovers:
+            raise LimitReachedError("takeovers", f"{record.epoch - 1} executors were lost while they ran it")
+        admitted = await at.admission.admit_again(record)
+    except PermanentError as error:
+        return await _finish(record, refused(error), journal, journal.usage, at)
+    return await _run(record, admitted, journal, delivery, at)
+
+
+async def _run(record: RunRecord, admitted: Admitted, journal: RunJournal, delivery: CommandDelivery, at: Executor) -> RunFinished:
+    command, document = record.command, admitted.loaded.document
+    try:
+        limits = tightened(document.limits, command.limits)
+        inputs = checked_inputs(document, command.inputs)
+    except PermanentError as error:
+        return await _finish(record, refused(error), journal, journal.usage, at)
+    executed = sum(entry.result is not None and entry.result.status != "skipped" for entry in journal.steps)
+    meter = RunMeter(limits, steps=executed, usage=journal.usage)
+    left = limits.seconds - (at.clock.now() - record.started_at).total_seconds()
+    time = RunTime(left, limits.seconds, delivery.outer_is_over)
+    deadline = at.clock.monotonic() + left
+    state = RunState(record, document, inputs, meter, journal, time, deadline, preset=at.services.preset)
+    outcome = await _outcome(state, at)
+    finished = await _finish(record, outcome, journal, meter.usage, at)
+    await _clear(at.services.workspace_dir / record.run_id)
+    if time.outer_is_over:
+        raise asyncio.CancelledError
+    return finished
+
+
+async def _outcome(state: RunState, at: Executor) -> Outcome:
+    """How the run ended. A process that stops cuts the run off without an end: another executor continues it."""
+    time = state.time
+    try:
+        async with _started(state.record, state.journal, at), at.watch.watching(state.record.run_id, time), time.running():
+            return await RunEngine(state, at.services).run()
+    except TimeoutError:
+        if not time.is_cut:
+            raise
+        return time.outcome
+    except asyncio.CancelledError:
+        if not time.outer_is_over:
+            raise
+        return Outcome("cancelled", error="the run that it belongs to has ended", error_code="cancelled")
+
+
+@contextlib.asynccontextmanager
+async def _started(record: RunRecord, journal: RunJournal, at: Executor) -> AsyncIterator[None]:
+    """Publishes `RunStarted` beside the first steps; it is stored before the run's end is."""
+    if journal.steps:
+        yield
+        return
+    command = record.command
+    fact = RunStarted(
+        run_id=record.run_id,
+        pipeline=record.pipeline,
+        digest=record.digest,
+        purpose=command.purpose,
+        group_id=command.group_id,
+        case_id=command.case_id,
+        executor_id=at.executor_id,
+    )
+    telling = asyncio.create_task(at.announcer.announce(fact, cause=record.run_id, effect="started"))
+    try:
+        yield
+        await telling
+    finally:
+        telling.cancel()
+        await asyncio.gather(telling, return_exceptions=True)
+
+
+async def _clear(folder: Path) -> None:
+    """A run's files end with it."""
+    await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+
+async def _finish(record: RunRecord, outcome: Outcome, journal: RunJournal, usage: Usage, at: Executor) -> RunFinished:
+    finished = run_finished(_ending(record, outcome, tuple(journal.steps), usage, at))
+    await at.runs.finish(record, finished)
+    return await _tell(finished, at)
+
+
+async def _tell(finished: RunFinished, at: Executor) -> RunFinished:
+    await at.announcer.announce(finished, cause=finished.run_id, effect="finished")
+    at.observer.finished(finished.purpose, finished.status, finished.latency_seconds)
+    return finished
+
+
+def _ending(record: RunRecord, outcome: Outcome, entries: tuple[JournalEntry, ...], usage: Usage, at: Executor) -> Ending:
+    now: datetime = at.clock.now()
+    return Ending(record, outcome, entries, usage, at.executor_id, now)
+
+
+async def _stored(run_id: str, at: Executor) -> RunRecord:
+    record = await at.runs.get(run_id)
+    if record is None:
+        raise UnavailableError(f"run {run_id} is claimed but cannot be read yet")
+    return record
+
+
+def _writer(at: Executor) -> str:
+    return f"{at.executor_id}:{uuid.uuid4().hex}"

@@ -1,0 +1,68 @@
+"""Questions about runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from services.executor.domain.records import JournalEntry
+from services.executor.ports import Journal, RunStore
+from shared.errors import NotFoundError
+from shared.events.runs import FinishedRuns, GetRun, ListRuns
+
+MAX_ANSWER_BYTES = 900_000
+
+
+async def describe_run(query: GetRun, runs: RunStore, journal: Journal) -> dict[str, Any]:
+    record = await runs.get(query.run_id)
+    if record is None:
+        raise NotFoundError(f"no run {query.run_id!r}")
+    entries = await journal.entries(query.run_id)
+    finished = record.finished.model_dump(mode="json", exclude={"steps"}) if record.finished else {}
+    command = record.command.model_dump(mode="json", exclude={"run_id", "scope"})
+    return {
+        **command,
+        "run_id": record.run_id,
+        "pipeline": record.pipeline,
+        "reference": record.command.pipeline,
+        "digest": record.digest,
+        "domain": record.domain,
+        "executor_id": record.executor_id,
+        "epoch": record.epoch,
+        "started_at": record.started_at.isoformat(),
+        "queued_seconds": record.queued_seconds,
+        "outputs": None,
+        **finished,
+        "status": record.status,
+        "steps": [_step(entry) for entry in entries if entry.kind == "step"],
+        "claims": [
+            {"position": entry.position, "epoch": entry.epoch, "writer": entry.writer} for entry in entries if entry.kind == "claim"
+        ],
+    }
+
+
+async def finished_runs(query: FinishedRuns, runs: RunStore) -> dict[str, Any]:
+    """As many as fit into one answer; the asker asks again for the others."""
+    told: list[dict[str, Any]] = []
+    room = MAX_ANSWER_BYTES
+    for run in await runs.finished(query.run_ids):
+        room -= len(run.model_dump_json())
+        if told and room < 0:
+            break
+        told.append(run.model_dump(mode="json"))
+    return {"runs": told}
+
+
+async def list_runs(query: ListRuns, runs: RunStore) -> dict[str, Any]:
+    return {"runs": await runs.latest(query)}
+
+
+def _step(entry: JournalEntry) -> dict[str, Any]:
+    assert entry.result is not None
+    return {
+        **entry.result.model_dump(mode="json"),
+        "position": entry.path,
+        "type": entry.type,
+        "usage": entry.usage.model_dump(mode="json"),
+        "variables": entry.variables,
+        "epoch": entry.epoch,
+    }

@@ -1,0 +1,4 @@
+from services.guardrail.app import create_app
+from shared.service import main
+
+main(create_app)

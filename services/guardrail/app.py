@@ -1,0 +1,70 @@
+"""The guardrail's composition root."""
+
+from __future__ import annotations
+
+from services.guardrail import subscribers, use_cases
+from services.guardrail.adapters.allowances import MongoAllowances
+from services.guardrail.adapters.audit_log import MongoAuditLog
+from services.guardrail.adapters.custody import MongoDatasets
+from services.guardrail.adapters.files import DEFAULT_POLICY, read_policy, read_shipped
+from services.guardrail.adapters.keys import FileSigner
+from services.guardrail.adapters.metrics import PrometheusGauges
+from services.guardrail.adapters.mongo import MongoChanges, MongoDeployments, MongoRevisions, MongoRollbacks, MongoScopes
+from services.guardrail.ports import Guardrail, Limits
+from services.guardrail.settings import GuardrailSettings
+from services.guardrail.use_cases import Effects
+from shared.messaging.fleet import Fleet
+from shared.service import Application, Host
+from shared.settings import SharedSettings
+
+SEALED_DATABASE = "evoline_sealed"
+
+
+def create_app(settings: SharedSettings | None = None, own: GuardrailSettings | None = None) -> Application:
+    shared_settings = settings or SharedSettings()
+    own_settings = own or GuardrailSettings()
+
+    async def register(host: Host) -> None:
+        shipped = read_shipped(shared_settings.pipelines_dir / "meta")
+        at = await _guardrail(host, shared_settings, own_settings, frozenset(document.name for document in shipped))
+        await _tell(host, await use_cases.attest_shipped(shipped, at))
+        subscribers.register(host.consumer, at, concurrency=own_settings.concurrency)
+
+        async def expire() -> None:
+            while True:
+                await _tell(host, await use_cases.expire_reviews(at))
+                await host.clock.sleep(own_settings.expiry_interval_seconds)
+
+        host.run_in_background("expire reviews", expire)
+
+    return Application("guardrail", shared_settings, register)
+
+
+async def _guardrail(host: Host, shared_settings: SharedSettings, own: GuardrailSettings, meta_names: frozenset[str]) -> Guardrail:
+    database, sealed = host.database, host.mongo.database(SEALED_DATABASE)
+    changes, revisions, audit = MongoChanges(database), MongoRevisions(database), MongoAuditLog(database)
+    for store in (changes, revisions, audit):
+        await store.ensure_indexes()
+    return Guardrail(
+        changes=changes,
+        revisions=revisions,
+        deployments=MongoDeployments(database),
+        datasets=MongoDatasets(database, sealed),
+        allowances=MongoAllowances(database),
+        scopes=MongoScopes(database),
+        rollbacks=MongoRollbacks(database),
+        audit=audit,
+        runs=Fleet(host.bus),
+        signer=FileSigner(own.private_key_file, shared_settings.guardrail_public_key_file, host.clock),
+        gauges=PrometheusGauges(host.metrics.changes),
+        clock=host.clock,
+        policy=read_policy(own.policy_file or DEFAULT_POLICY),
+        meta_names=meta_names,
+        limits=Limits(gate_in_flight=own.gate_in_flight, gate_seconds=own.gate_seconds),
+    )
+
+
+async def _tell(host: Host, effects: Effects) -> None:
+    """For effects that no message caused: their names carry the change they belong to, so they are told once."""
+    for effect, fact in effects:
+        await host.bus.publish(fact, cause="guardrail", effect=effect)

@@ -1,0 +1,158 @@
+"""The sealed gate's judgement: pure, from grades and answers to a verdict. Why each rule: `docs/policy.md`, "Sealed gate"."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from services.guardrail.domain.policy import GateRule
+from shared.events.changes import GateVerdict
+from shared.events.values import Case, GraderSpec, Score
+from shared.evidence.graders import grade, grader_hash
+from shared.evidence.paired import PairedTest, paired_test, required_cases
+from shared.evidence.scores import score
+
+HARM_ALPHA = 0.05
+"""One-sided level at which a candidate counts as shown worse, and as better than a shortcut."""
+POWER = 0.8
+COPIED_CHARACTERS = 40
+"""A sealed text of at least this length found inside a document is a copy, not a coincidence."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One revision on the sealed cases, in their order. `None`: no gradable answer."""
+
+    digest: str
+    grades: tuple[float | None, ...]
+    answers: tuple[Any, ...]
+
+    @property
+    def failures(self) -> int:
+        return sum(each is None for each in self.grades)
+
+
+@dataclass(frozen=True)
+class GateReport:
+    verdict: GateVerdict
+    candidate: Score
+    incumbent: Score
+    test: PairedTest
+    alpha: float
+    more_cases_needed: int
+    reasons: tuple[str, ...]
+    probes: Mapping[str, float]
+    """Shortcut -> its mean grade on the same cases."""
+
+
+def judge(candidate: Arm, incumbent: Arm, cases: Sequence[Case], grader: GraderSpec, rule: GateRule, alpha: float) -> GateReport:
+    """The verdict of one look that spends `alpha`. Better must be shown; worse, failing or a shortcut rejects; else undecided."""
+    test = paired_test(candidate.grades, incumbent.grades, alpha)
+    probes = {name: _grades(answers, cases, grader) for name, answers in shortcuts(cases).items()}
+    against = _rejections(candidate, incumbent, cases, rule, test)
+    doubts = _doubts(candidate, probes, grader, alpha, test)
+    verdict: GateVerdict = "rejected" if against else "canary" if doubts else "certified"
+    shown = f"better by {test.gain:+.3f} [{test.gain_low:+.3f}, {test.gain_high:+.3f}], p = {test.p_value_better:.4f} < {alpha:.4f}"
+    return GateReport(
+        verdict=verdict,
+        candidate=score(candidate.grades, grader_hash(grader)),
+        incumbent=score(incumbent.grades, grader_hash(grader)),
+        test=test,
+        alpha=alpha,
+        more_cases_needed=more_cases(test, alpha) if verdict == "canary" else 0,
+        reasons=against or doubts or (shown,),
+        probes={name: sum(grades) / len(grades) for name, grades in probes.items()},
+    )
+
+
+def alpha_of_look(rule: GateRule, looks_before: int, spent: float) -> float:
+    """What the next look may spend: halving from `alpha_first`, within what is left of `alpha_total`; 0 where too little."""
+    alpha = min(rule.alpha_first / 2**looks_before, rule.alpha_total - spent)
+    return alpha if alpha >= rule.alpha_least else 0.0
+
+
+def more_cases(test: PairedTest, alpha: float) -> int:
+    """Sealed cases beyond these that would decide at the seen gain and discordance with 80% power; 0 where no gain was seen."""
+    if test.gain <= 0 or not test.cases:
+        return 0
+    return max(1, required_cases(test.gain, test.discordant / test.cases, alpha, POWER) - test.cases)
+
+
+def shortcuts(cases: Sequence[Case]) -> dict[str, list[Any]]:
+    """Answers that need no understanding, one list a shortcut: the most frequent label, nothing, and the input itself."""
+    labels = Counter(json.dumps(case.expected, sort_keys=True) for case in cases)
+    majority = json.loads(labels.most_common(1)[0][0])
+    return {
+        "majority": [majority] * len(cases),
+        "empty": [""] * len(cases),
+        "echo": [_echo(case.input) for case in cases],
+    }
+
+
+def copied_cases(document: Mapping[str, Any], cases: Sequence[Case]) -> tuple[str, ...]:
+    """Ids of sealed cases whose text stands in the document: it has seen what it must not know."""
+    held = _plain(json.dumps(document, ensure_ascii=False))
+    return tuple(case.id for case in cases if any(text in held for text in _long_texts(case.input)))
+
+
+def _rejections(candidate: Arm, incumbent: Arm, cases: Sequence[Case], rule: GateRule, test: PairedTest) -> tuple[str, ...]:
+    found = []
+    allowed = max(1, int(rule.failure_tolerance * len(cases)))
+    if candidate.failures - incumbent.failures > allowed:
+        found.append(f"{candidate.failures} of {len(cases)} runs failed, {incumbent.failures} with the stable revision")
+    if test.p_value_worse < HARM_ALPHA:
+        found.append(f"shown worse: {test.gain:+.3f}, p = {test.p_value_worse:.4f}")
+    if _is_constant(candidate) and len({json.dumps(case.expected, sort_keys=True) for case in cases}) > 1:
+        found.append("a shortcut: the same answer to every case, though the labels differ")
+    return tuple(found)
+
+
+def _doubts(
+    candidate: Arm, probes: Mapping[str, list[float]], grader: GraderSpec, alpha: float, test: PairedTest
+) -> tuple[str, ...]:
+    found = []
+    if test.p_value_better >= alpha:
+        found.append(
+            f"not shown better: {test.gain:+.3f} [{test.gain_low:+.3f}, {test.gain_high:+.3f}], p = {test.p_value_better:.4f}"
+        )
+    for name, grades in probes.items():
+        if paired_test(candidate.grades, grades, HARM_ALPHA).p_value_better >= HARM_ALPHA:
+            found.append(
+                f"not shown better than the shortcut `{name}` ({sum(grades) / len(grades):.3f}) under grader {grader.kind}"
+            )
+    return tuple(found)
+
+
+def _is_constant(arm: Arm) -> bool:
+    given = {
+        json.dumps(answer, sort_keys=True, default=str)
+        for answer, each in zip(arm.answers, arm.grades, strict=True)
+        if each is not None
+    }
+    return len(arm.grades) >= 5 and len(given) == 1 and arm.failures == 0
+
+
+def _grades(answers: Sequence[Any], cases: Sequence[Case], grader: GraderSpec) -> list[float]:
+    return [grade(grader, case.expected, {"answer": answer}) for case, answer in zip(cases, answers, strict=True)]
+
+
+def _echo(inputs: Mapping[str, Any]) -> Any:
+    return next(iter(inputs.values())) if len(inputs) == 1 else json.dumps(inputs, sort_keys=True, ensure_ascii=False)
+
+
+def _long_texts(inputs: Any) -> list[str]:
+    if isinstance(inputs, str):
+        text = _plain(json.dumps(inputs, ensure_ascii=False)[1:-1])
+        return [text] if len(text) >= COPIED_CHARACTERS else []
+    if isinstance(inputs, Mapping):
+        return [text for value in inputs.values() for text in _long_texts(value)]
+    if isinstance(inputs, list | tuple):
+        return [text for value in inputs for text in _long_texts(value)]
+    return []
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().replace("\\n", " ").split())

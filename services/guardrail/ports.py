@@ -1,0 +1,170 @@
+"""What the guardrail needs from outside, by role."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from services.guardrail.domain.audit import AuditEntry, AuditNote
+from services.guardrail.domain.policy import Policy
+from services.guardrail.domain.records import ChangeRecord, Dataset, Deployment, RevisionRecord, RollbackRecord, SplitCases
+from shared.clock import Clock
+from shared.events.changes import GrantScope
+from shared.events.runs import ExecuteRun, RunFinished
+from shared.events.values import Attestation, Budget, Case, GrantedScope, Split
+
+
+class Changes(Protocol):
+    async def open(self, record: ChangeRecord) -> ChangeRecord:
+        """The stored record of this id: the given one, or the one that was there before."""
+        ...
+
+    async def get(self, change_id: str) -> ChangeRecord | None: ...
+    async def save(self, record: ChangeRecord) -> ChangeRecord:
+        """Writes the next version. Raises `UnavailableError` where another writer was faster: read again and retry."""
+        ...
+
+    async def queued(self, limit: int) -> Sequence[ChangeRecord]:
+        """Oldest first."""
+        ...
+
+    async def barring(self, digest: str) -> ChangeRecord | None:
+        """A former veto that holds for this digest under any change id."""
+        ...
+
+
+class Revisions(Protocol):
+    async def add(self, revision: RevisionRecord) -> RevisionRecord:
+        """The stored revision of this digest: the given one, or the one that was there before."""
+        ...
+
+    async def get(self, digest: str) -> RevisionRecord | None: ...
+    async def of_pipeline(self, pipeline: str) -> Sequence[RevisionRecord]: ...
+    async def children(self, digests: Sequence[str]) -> Sequence[RevisionRecord]:
+        """Revisions and templates made directly from any of `digests`."""
+        ...
+
+    async def quarantine(self, digest: str, *, cause: str, reason: str, at: str) -> None:
+        """No run starts on it any more, even where no revision of this digest exists yet. Repeatable."""
+        ...
+
+    async def is_quarantined(self, digest: str) -> bool: ...
+
+
+class Deployments(Protocol):
+    async def get(self, pipeline: str) -> Deployment | None: ...
+    async def create(self, deployment: Deployment) -> bool:
+        """False where the name is taken."""
+        ...
+
+    async def swap(self, deployment: Deployment, *, from_generation: int) -> bool:
+        """One compare-and-set: False where the deployment is not at `from_generation` any more."""
+        ...
+
+    async def all(self, limit: int) -> Sequence[Deployment]: ...
+
+
+class Datasets(Protocol):
+    async def get(self, dataset_id: str) -> Dataset | None: ...
+    async def add(self, dataset: Dataset, cases: SplitCases) -> Dataset:
+        """Stores the cases, the sealed ones in their own database, then the dataset. Returns the one stored under this id."""
+        ...
+
+    async def cases(self, dataset_id: str, split: Split) -> tuple[Case, ...]: ...
+
+
+class Allowances(Protocol):
+    """Counted permissions, reserved before use and never overshot, however many reserve at once."""
+
+    async def reserve(self, account: str, key: str, amount: Budget, limit: Budget) -> bool:
+        """Counts `amount` on the account, once for each `key`, or nothing at all where any part of it would pass `limit`."""
+        ...
+
+    async def reserve_alpha(self, account: str, change_id: str, choose: Callable[[int, float], float]) -> float:
+        """What the change may spend: `choose(looks before, spent before)`, counted once a change; 0 is not counted."""
+        ...
+
+
+class Scopes(Protocol):
+    async def get(self, scope_id: str) -> tuple[GrantScope, GrantedScope] | None: ...
+    async def add(self, query: GrantScope, granted: GrantedScope) -> tuple[GrantScope, GrantedScope]:
+        """What is stored under the scope id: the given pair, or the one that was there before."""
+        ...
+
+
+class Rollbacks(Protocol):
+    async def open(self, record: RollbackRecord) -> RollbackRecord: ...
+    async def save(self, record: RollbackRecord) -> None: ...
+
+
+class AuditLog(Protocol):
+    async def append(self, note: AuditNote) -> AuditEntry:
+        """Adds it at the end; the same key again is the same entry."""
+        ...
+
+    async def find(self, key: str) -> AuditEntry | None: ...
+    async def entries(self) -> Sequence[AuditEntry]: ...
+
+
+class Runs(Protocol):
+    """The executor fleet."""
+
+    async def run_all(
+        self,
+        commands: Sequence[ExecuteRun],
+        *,
+        max_in_flight: int,
+        deadline_seconds: float,
+        on_finished: Callable[[RunFinished], None] | None = None,
+    ) -> dict[str, RunFinished]: ...
+
+
+class Signer(Protocol):
+    def sign(self, attestation: Attestation) -> Attestation: ...
+    def check(self, attestation: Attestation, *, kind: str, digest: str) -> None:
+        """Raises `NotAttestedError` unless it is one of ours for exactly this."""
+        ...
+
+
+class Gauges(Protocol):
+    """What the guardrail tells its monitoring."""
+
+    def judged(self, kind: str, verdict: str, seconds: float) -> None:
+        """`seconds` from the proposal to this verdict."""
+        ...
+
+    def rolled_back(self) -> None: ...
+    def reviews_waiting(self, count: int) -> None: ...
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much the gate may run at once, and how long one look may take."""
+
+    gate_in_flight: int = 8
+    gate_seconds: float = 900.0
+    patient_attempts: int = 3
+    """Deliveries after which a look that could not be completed is judged as it is."""
+
+
+@dataclass(frozen=True)
+class Guardrail:
+    """Everything that the use cases work with."""
+
+    changes: Changes
+    revisions: Revisions
+    deployments: Deployments
+    datasets: Datasets
+    allowances: Allowances
+    scopes: Scopes
+    rollbacks: Rollbacks
+    audit: AuditLog
+    runs: Runs
+    signer: Signer
+    gauges: Gauges
+    clock: Clock
+    policy: Policy
+    meta_names: frozenset[str]
+    """Names of the system's own pipelines, whose changes always wait for people."""
+    limits: Limits = Limits()

@@ -1,0 +1,25 @@
+"""Settings of the guardrail: `EVOLINE_GUARDRAIL_<FIELD>`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class GuardrailSettings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="EVOLINE_GUARDRAIL_", frozen=True, extra="ignore")
+
+    private_key_file: Path = Path(".evoline/keys/guardrail.key")
+    """Ed25519 private key (PEM, mode 600); its public half must be in `EVOLINE_GUARDRAIL_PUBLIC_KEY_FILE`."""
+    policy_file: Path | None = None
+    """None: the policy that ships with the service."""
+    concurrency: int = Field(default=4, ge=1)
+    """Proposals judged at the same time; a look at sealed cases holds one of them."""
+    gate_in_flight: int = Field(default=8, ge=1)
+    """Sealed runs in flight a look."""
+    gate_seconds: float = Field(default=900.0, gt=0)
+    """How long one look may take before it is tried again, and in the end judged as it is."""
+    expiry_interval_seconds: float = Field(default=30.0, gt=0)
+    """How often reviews that nobody decided are looked for."""

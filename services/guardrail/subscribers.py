@@ -1,0 +1,82 @@
+"""Subject -> use case -> effects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from services.guardrail import use_cases
+from services.guardrail.ports import Guardrail
+from services.guardrail.use_cases import Effects
+from shared.events.changes import (
+    DecideReview,
+    GetChange,
+    GetDataset,
+    GetPipeline,
+    GrantScope,
+    ListPipelines,
+    ListReviews,
+    MeasurePipelines,
+    ProposeChange,
+    RegisterDataset,
+    RollbackPipeline,
+)
+from shared.events.values import GrantedScope
+from shared.messaging.consumer import Consumer
+from shared.messaging.handling import Delivery
+
+
+def register(consumer: Consumer, at: Guardrail, *, concurrency: int) -> None:
+    _commands(consumer, at, concurrency)
+    _queries(consumer, at)
+
+
+def _commands(consumer: Consumer, at: Guardrail, concurrency: int) -> None:
+    async def on_propose(command: ProposeChange, delivery: Delivery) -> Effects:
+        return await use_cases.propose_change(command, at, attempt=delivery.attempt)
+
+    async def on_decide(command: DecideReview, delivery: Delivery) -> Effects:
+        return await use_cases.decide_review(command, at, decision_id=delivery.message_id)
+
+    async def on_rollback(command: RollbackPipeline, _: Delivery) -> Effects:
+        return await use_cases.roll_back(command, at)
+
+    async def on_register_dataset(command: RegisterDataset, _: Delivery) -> Effects:
+        return await use_cases.register_dataset(command, at)
+
+    async def on_measure(command: MeasurePipelines, delivery: Delivery) -> Effects:
+        return await use_cases.measure_pipelines(command, at, attempt=delivery.attempt)
+
+    # A look bounds itself; the deadline is only behind it. Rollbacks and reviews have consumers of their own, so they never wait.
+    patient = at.limits.gate_seconds + 60
+    consumer.on(ProposeChange, on_propose, durable="guardrail-propose", concurrency=concurrency, deadline_seconds=patient)
+    consumer.on(MeasurePipelines, on_measure, durable="guardrail-measure", concurrency=2, deadline_seconds=patient)
+    consumer.on(DecideReview, on_decide, durable="guardrail-decide")
+    consumer.on(RollbackPipeline, on_rollback, durable="guardrail-rollback", concurrency=2)
+    consumer.on(RegisterDataset, on_register_dataset, durable="guardrail-register_dataset")
+
+
+def _queries(consumer: Consumer, at: Guardrail) -> None:
+    async def grant_scope(query: GrantScope) -> GrantedScope:
+        return await use_cases.grant_scope(query, at)
+
+    async def get_dataset(query: GetDataset) -> dict[str, Any]:
+        return await use_cases.get_dataset(query, at)
+
+    async def list_reviews(query: ListReviews) -> dict[str, Any]:
+        return await use_cases.list_reviews(query, at)
+
+    async def get_change(query: GetChange) -> dict[str, Any]:
+        return await use_cases.get_change(query, at)
+
+    async def get_pipeline(query: GetPipeline) -> dict[str, Any]:
+        return await use_cases.get_pipeline(query, at)
+
+    async def list_pipelines(query: ListPipelines) -> dict[str, Any]:
+        return await use_cases.list_pipelines(query, at)
+
+    consumer.answers(GrantScope, grant_scope)
+    consumer.answers(GetDataset, get_dataset)
+    consumer.answers(ListReviews, list_reviews)
+    consumer.answers(GetChange, get_change)
+    consumer.answers(GetPipeline, get_pipeline)
+    consumer.answers(ListPipelines, list_pipelines)

@@ -1,0 +1,112 @@
+"""What an approval does: the attested revision is stored, then the deployment moves by one compare-and-set."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from services.guardrail.domain.records import ChangeRecord, Deployment, RevisionRecord, redeployed
+from services.guardrail.ports import Guardrail
+from shared.errors import UnavailableError
+from shared.events.values import Attestation
+
+STALE = "another revision became stable while this change was judged; propose it again, against the new one"
+
+
+def attested(record: ChangeRecord, at: Guardrail, now: datetime) -> Attestation:
+    return at.signer.sign(
+        Attestation(
+            kind=record.attested_kind,
+            digest=record.digest,
+            scope=record.pipeline,
+            domain=record.domain,
+            policy_revision=record.policy_revision,
+            issued_at=now.isoformat(),
+            expires_at=(now + timedelta(days=at.policy.document.attestation_days)).isoformat(),
+            key_id="",
+        )
+    )
+
+
+async def apply(record: ChangeRecord, at: Guardrail) -> ChangeRecord:
+    """Carries an approved change out, from wherever a crash left it. Comes back vetoed where it was overtaken meanwhile."""
+    if record.applied:
+        return record
+    if await _overtaken(record, at):
+        return await overturned(record, at, STALE)
+    revision = await at.revisions.add(revision_record(record))
+    if revision.status == "quarantined":
+        return await overturned(record, at, "this revision was quarantined after a rollback; propose another one")
+    if not record.deploy:
+        return await at.changes.save(record.model_copy(update={"applied": True}))
+    serving = await deployed(record, at)
+    if serving is None:
+        return await overturned(record, at, STALE)
+    generation, previous = serving
+    return await at.changes.save(record.model_copy(update={"applied": True, "generation": generation, "previous_digest": previous}))
+
+
+async def deployed(record: ChangeRecord, at: Guardrail) -> tuple[int, str] | None:
+    """(generation, digest before it), or None where something else than the judged incumbent serves by now.
+
+    Raises `UnavailableError` where another writer was faster: the next delivery looks again."""
+    now = at.clock.now().isoformat()
+    current = await at.deployments.get(record.pipeline)
+    if current is not None and record.change_id in current.causes:
+        return current.causes[record.change_id], record.incumbent_digest
+    if (current.stable if current else "") != record.incumbent_digest:
+        return None
+    if current is None:
+        moved = await at.deployments.create(first_deployment(record, now))
+        generation = 1
+    else:
+        after = redeployed(current, record.digest, record.change_id, now)
+        moved = await at.deployments.swap(after, from_generation=current.generation)
+        generation = after.generation
+    if not moved:
+        raise UnavailableError(f"the deployment of {record.pipeline} moved at this moment")
+    return generation, record.incumbent_digest
+
+
+async def overturned(record: ChangeRecord, at: Guardrail, reason: str) -> ChangeRecord:
+    """An approval that could not take effect ends as a veto; the attestation is dropped with it."""
+    update = {"status": "vetoed", "decided_by": "check", "reasons": (reason,), "attestation": None}
+    return await at.changes.save(record.model_copy(update=update))
+
+
+def revision_record(record: ChangeRecord) -> RevisionRecord:
+    assert record.attestation is not None, "only an attested change becomes a revision"
+    return RevisionRecord(
+        digest=record.digest,
+        kind=record.attested_kind,
+        pipeline=record.pipeline,
+        domain=record.domain,
+        document=record.document,
+        attestation=record.attestation,
+        parent_digest=record.parent_digest,
+        change_id=record.change_id,
+        author=record.author,
+        approved_by=record.decided_by,
+        dataset_id=record.dataset_id,
+        created_at=record.decided_at,
+    )
+
+
+def first_deployment(record: ChangeRecord, now: str) -> Deployment:
+    return Deployment(
+        pipeline=record.pipeline,
+        domain=record.domain,
+        author=record.author,
+        stable=record.digest,
+        updated_at=now,
+        causes={record.change_id: 1},
+    )
+
+
+async def _overtaken(record: ChangeRecord, at: Guardrail) -> bool:
+    """Checked before the revision is stored, so that an overtaken change leaves nothing attested behind."""
+    if not record.deploy:
+        return False
+    current = await at.deployments.get(record.pipeline)
+    if current is not None and record.change_id in current.causes:
+        return False
+    return (current.stable if current else "") != record.incumbent_digest

@@ -1,0 +1,76 @@
+"""The system's own pipelines: what ships with it is attested at start, and nothing else is deployed by the service itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from services.guardrail.domain.records import SHIPPED_APPROVER, SHIPPED_AUTHOR, SHIPPED_PREFIX, ChangeRecord, Deployment
+from services.guardrail.ports import Guardrail
+from services.guardrail.use_cases.applying import apply, attested
+from services.guardrail.use_cases.telling import Effects, told
+from shared.errors import ConfigurationError
+from shared.pipeline.document import Document
+from shared.pipeline.loading import load_document
+
+
+async def attest_shipped(documents: Sequence[Document], at: Guardrail) -> Effects:
+    """A shipped document becomes stable where nothing serves its name, or where what serves was shipped too.
+
+    A revision that people or the gate put there stays, and so does the answer to a rollback: a quarantined digest is not
+    brought back by a restart. Effects are named by change."""
+    effects: Effects = []
+    for document in documents:
+        current = await at.deployments.get(document.name)
+        if not await _is_due(document, current, at):
+            continue
+        record = await at.changes.open(_record(document, current, at))
+        if record.author != SHIPPED_AUTHOR or load_document(record.document).digest != document.digest:
+            raise ConfigurationError(
+                f"change {record.change_id} in the store is not the shipped document: the store was tampered with"
+            )
+        if record.status == "proposed":
+            record = await _approved(record, at)
+        if record.status == "approved" and not record.applied:
+            record = await apply(record, at)
+            effects += [(f"{record.change_id}:{effect}", fact) for effect, fact in await told(record, at)]
+    return effects
+
+
+async def _is_due(document: Document, current: Deployment | None, at: Guardrail) -> bool:
+    if await at.revisions.is_quarantined(document.digest):
+        return False
+    if current is None:
+        return True
+    stable = await at.revisions.get(current.stable)
+    return current.stable != document.digest and stable is not None and stable.approved_by == SHIPPED_APPROVER
+
+
+def _record(document: Document, current: Deployment | None, at: Guardrail) -> ChangeRecord:
+    """The id names the document and what it follows, so that a restart goes on where it was and a later return is a new change."""
+    return ChangeRecord(
+        change_id=f"{SHIPPED_PREFIX}{document.digest[:40]}-{current.generation if current else 0}",
+        kind="revision",
+        pipeline=document.name,
+        domain=document.domain,
+        author=SHIPPED_AUTHOR,
+        reason="ships with the system",
+        document=document.canonical(),
+        digest=document.digest,
+        incumbent_digest=current.stable if current else "",
+        deploy=True,
+        created_at=at.clock.now().isoformat(),
+    )
+
+
+async def _approved(record: ChangeRecord, at: Guardrail) -> ChangeRecord:
+    now = at.clock.now()
+    record = record.model_copy(
+        update={
+            "status": "approved",
+            "decided_by": SHIPPED_APPROVER,
+            "reasons": ("ships with the system",),
+            "policy_revision": at.policy.revision,
+            "decided_at": now.isoformat(),
+        }
+    )
+    return await at.changes.save(record.model_copy(update={"attestation": attested(record, at, now)}))

@@ -1,0 +1,197 @@
+"""Gathers what a change is judged by: the checked document, what serves now, diff, risk, and the names that rules see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from services.guardrail.domain.diff import Diff, Revision, Risk, compare, risk_of
+from services.guardrail.domain.records import ChangeRecord, Deployment, RevisionRecord
+from services.guardrail.ports import Guardrail
+from shared.errors import InvalidInputError, Problem
+from shared.events.changes import Evidence
+from shared.pipeline.document import Document, Limits
+from shared.pipeline.facts import DocumentFacts, document_facts
+from shared.pipeline.loading import load_document
+
+MAX_ANCESTORS = 1000
+
+
+@dataclass(frozen=True)
+class Dossier:
+    document: Document
+    facts: DocumentFacts
+    deployment: Deployment | None
+    stable: RevisionRecord | None
+    diff: Diff
+    risk: Risk
+    problems: tuple[Problem, ...] = ()
+
+
+async def compiled(record: ChangeRecord, at: Guardrail) -> Dossier:
+    """Raises `InvalidInputError` with everything that is wrong with the document itself."""
+    document = load_document(record.document)
+    if problems := _mismatches(record, document):
+        raise InvalidInputError(problems)
+    facts = document_facts(document)
+    deployment = None if record.kind == "template" else await at.deployments.get(record.pipeline)
+    stable = await at.revisions.get(deployment.stable) if deployment else None
+    diff = compare(
+        revision_of(stable) if stable else None,
+        Revision(document, facts),
+        template=record.kind == "template",
+        meta=record.kind != "template" and record.pipeline in at.meta_names,
+    )
+    return Dossier(document, facts, deployment, stable, diff, risk_of(diff))
+
+
+def revision_of(record: RevisionRecord) -> Revision:
+    document = load_document(record.document)
+    return Revision(document, document_facts(document))
+
+
+def described(record: ChangeRecord, dossier: Dossier, at: Guardrail) -> ChangeRecord:
+    """The record with what was found out, before anything is decided."""
+    return record.model_copy(
+        update={
+            "document": dossier.document.canonical(),
+            "digest": dossier.document.digest,
+            "incumbent_digest": dossier.deployment.stable if dossier.deployment else "",
+            "policy_revision": at.policy.revision,
+            "risk": dossier.risk.score,
+            "risk_reasons": dossier.risk.reasons,
+            "diff": dossier.diff.lines,
+        }
+    )
+
+
+async def objections(record: ChangeRecord, dossier: Dossier, at: Guardrail) -> tuple[str, ...]:
+    """What no policy can allow."""
+    digest, found = dossier.document.digest, []
+    if dossier.deployment and dossier.deployment.stable == digest:
+        found.append("no change: this is the stable revision already")
+    if dossier.deployment and dossier.stable is None:
+        found.append(f"the stable revision {dossier.deployment.stable[:12]} cannot be read, so nothing can be compared with it")
+    if await at.revisions.is_quarantined(digest):
+        found.append("this revision is quarantined after a rollback; propose another one")
+    if former := await at.changes.barring(digest):
+        found.append(f"the same revision was vetoed in change {former.change_id} by {former.decided_by}; propose another one")
+    if ancestor := await _quarantined_ancestor(record.parent_digest, at):
+        found.append(f"it descends from {ancestor[:12]}, which is quarantined after a rollback")
+    if record.kind == "promotion" and dossier.deployment is None:
+        found.append("there is no stable revision to be better than; propose it as `revision`")
+    if record.kind == "promotion" and not record.dataset_id:
+        found.append("a promotion names the dataset that it is measured on: set `dataset_id`")
+    return (*found, *await _unattested_children(dossier.facts.nested, at))
+
+
+def policy_names(record: ChangeRecord, dossier: Dossier) -> dict[str, Any]:
+    """What the rules see; `docs/policy.md` lists it."""
+    deployment, stable = dossier.deployment, dossier.stable
+    return {
+        "change": {
+            "kind": record.kind,
+            "pipeline": record.pipeline,
+            "domain": record.domain,
+            "author": record.author,
+            "deploy": record.deploy,
+            "new_pipeline": deployment is None,
+            "replaces": record.deploy and deployment is not None,
+            "meta": "meta_pipeline" in dossier.diff.kinds,
+            "maturity": "experimental",
+            "name_taken": deployment is not None and (deployment.author, deployment.domain) != (record.author, record.domain),
+            "dataset_changed": bool(stable and stable.dataset_id and stable.dataset_id != record.dataset_id),
+        },
+        "facts": _listed(dossier.facts),
+        "diff": {"kinds": list(dossier.diff.kinds), "lines": list(dossier.diff.lines)},
+        "risk": {"score": float(dossier.risk.score), "reasons": list(dossier.risk.reasons)},
+        "evidence": _evidence(record.evidence, record),
+        "budget": _limits(dossier.document.limits),
+    }
+
+
+async def descendants(digests: Sequence[str], at: Guardrail) -> tuple[RevisionRecord, ...]:
+    """Everything bred from `digests`, over all generations, without `digests` themselves."""
+    seen, found, edge = set(digests), [], list(digests)
+    while edge:
+        fresh = [child for child in await at.revisions.children(edge) if child.digest not in seen]
+        seen.update(child.digest for child in fresh)
+        found.extend(fresh)
+        edge = [child.digest for child in fresh]
+    return tuple(found)
+
+
+async def _quarantined_ancestor(parent_digest: str | None, at: Guardrail) -> str | None:
+    seen: set[str] = set()
+    while parent_digest and parent_digest not in seen and len(seen) < MAX_ANCESTORS:
+        if await at.revisions.is_quarantined(parent_digest):
+            return parent_digest
+        seen.add(parent_digest)
+        parent = await at.revisions.get(parent_digest)
+        parent_digest = parent.parent_digest if parent else None
+    return None
+
+
+async def _unattested_children(references: Sequence[str], at: Guardrail) -> tuple[str, ...]:
+    """References known before the run must lead to something that was approved; computed ones are checked when they run."""
+    unknown = []
+    for reference in references:
+        name, _, at_digest = reference.partition("@")
+        if "{{" in reference:
+            continue
+        deployment = await at.deployments.get(name)
+        known = deployment is not None and at_digest in ("", "stable")
+        if not known and at_digest not in ("", "stable", "canary"):
+            known = any(
+                each.digest.startswith(at_digest) and each.status == "approved" for each in await at.revisions.of_pipeline(name)
+            )
+        if not known:
+            unknown.append(f"it runs pipeline `{reference}`, which nobody approved")
+    return tuple(unknown)
+
+
+def _mismatches(record: ChangeRecord, document: Document) -> list[Problem]:
+    found = []
+    if document.name != record.pipeline:
+        found.append(Problem(path="document.name", reason=f"is {document.name!r}, but the change is for {record.pipeline!r}"))
+    if document.domain != record.domain:
+        found.append(Problem(path="document.domain", reason=f"is {document.domain!r}, but the change says {record.domain!r}"))
+    return found
+
+
+def _listed(facts: DocumentFacts) -> dict[str, Any]:
+    return {
+        "step_types": list(facts.step_types),
+        "providers": list(facts.families),
+        "functions": list(facts.functions),
+        "models": list(facts.models),
+        "nested": list(facts.nested),
+        "steps": int(facts.steps),
+        "estimated_calls": int(facts.estimated_calls),
+        "estimated_tokens": int(facts.estimated_tokens),
+        "prompt_characters": int(facts.prompt_characters),
+    }
+
+
+def _evidence(evidence: Sequence[Evidence], record: ChangeRecord) -> dict[str, Any]:
+    scored = [each for each in evidence if each.score is not None]
+    return {
+        "kinds": sorted({each.kind for each in evidence}),
+        "score": max((each.score.mean for each in scored if each.score), default=0.0),
+        "cases": max((each.score.cases for each in scored if each.score), default=0),
+        "gate": record.gate.verdict if record.gate else "",
+    }
+
+
+def _limits(limits: Limits) -> dict[str, Any]:
+    """Seconds and dollars as doubles, counts as integers: CEL compares like with like."""
+    return {
+        "seconds": float(limits.seconds),
+        "steps": limits.steps,
+        "calls": limits.calls,
+        "tokens": limits.tokens,
+        "cost_usd": float(limits.cost_usd),
+        "depth": limits.depth,
+        "concurrency": limits.concurrency,
+    }

@@ -1,0 +1,132 @@
+"""A proposed change from the first look to its verdict."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from services.guardrail.domain.policy import PolicyDecision
+from services.guardrail.domain.records import SHIPPED_AUTHOR, SHIPPED_PREFIX, ChangeRecord
+from services.guardrail.ports import Guardrail
+from services.guardrail.use_cases.applying import apply, attested
+from services.guardrail.use_cases.judging import Dossier, compiled, described, objections, policy_names
+from services.guardrail.use_cases.sealed_gate import GateRefusedError, pass_gate
+from services.guardrail.use_cases.telling import Effects, told
+from shared.errors import InvalidInputError, Problem
+from shared.events.changes import ProposeChange
+
+CHECK, GATE = "check", "gate"
+
+
+async def propose_change(command: ProposeChange, at: Guardrail, *, attempt: int = 1) -> Effects:
+    """Idempotent by change id: a repeat, with whatever content, is answered with the verdict on the first one.
+
+    Raises `InvalidInputError` for an id or author under which only the system itself acts."""
+    if command.change_id.startswith(SHIPPED_PREFIX) or command.author == SHIPPED_AUTHOR:
+        raise InvalidInputError(f"ids `{SHIPPED_PREFIX}...` and the author `{SHIPPED_AUTHOR}` are the system's own; choose others")
+    record = await at.changes.open(ChangeRecord.opened(command, at.clock.now().isoformat()))
+    if record.is_open:
+        record = await judged(record, at, patient=attempt < at.limits.patient_attempts)
+    if record.status == "approved":
+        record = await apply(record, at)
+    return await told(record, at)
+
+
+async def judged(record: ChangeRecord, at: Guardrail, *, patient: bool) -> ChangeRecord:
+    """The record as approved, queued or vetoed. `patient`: a look at the sealed cases that is not complete may be tried again."""
+    try:
+        dossier = await compiled(record, at)
+    except InvalidInputError as error:
+        return await vetoed(record, at, CHECK, ("the document is not valid; mend every problem listed",), problems=error.problems)
+    record = described(record, dossier, at)
+    if found := await objections(record, dossier, at):
+        return await vetoed(record, at, CHECK, found)
+    decision = at.policy.decide(policy_names(record, dossier))
+    if record.kind == "promotion" and decision.effect != "veto":
+        return await _promoted(record, dossier, at, patient=patient)
+    return await settled(record, decision, at)
+
+
+async def settled(record: ChangeRecord, decision: PolicyDecision, at: Guardrail) -> ChangeRecord:
+    if decision.effect == "veto":
+        return await vetoed(record, at, decision.decided_by, decision.reasons)
+    if decision.effect == "review":
+        return await queued(record, at, decision.decided_by, decision.reasons)
+    return await approved(record, at, decision.decided_by, decision.reasons)
+
+
+async def approved(record: ChangeRecord, at: Guardrail, by: str, reasons: tuple[str, ...]) -> ChangeRecord:
+    now = at.clock.now()
+    record = record.model_copy(
+        update={"status": "approved", "decided_by": by, "reasons": reasons, "decided_at": now.isoformat(), "expires_at": ""}
+    )
+    record = await at.changes.save(record.model_copy(update={"attestation": attested(record, at, now)}))
+    _measured(record, at)
+    return record
+
+
+async def queued(record: ChangeRecord, at: Guardrail, by: str, reasons: tuple[str, ...]) -> ChangeRecord:
+    now = at.clock.now()
+    update = {
+        "status": "queued",
+        "decided_by": by,
+        "reasons": reasons,
+        "decided_at": now.isoformat(),
+        "expires_at": (now + timedelta(hours=at.policy.document.review_hours)).isoformat(),
+    }
+    record = await at.changes.save(record.model_copy(update=update))
+    _measured(record, at)
+    return record
+
+
+async def vetoed(
+    record: ChangeRecord,
+    at: Guardrail,
+    by: str,
+    reasons: tuple[str, ...],
+    *,
+    problems: tuple[Problem, ...] = (),
+    bars_digest: bool = False,
+) -> ChangeRecord:
+    """`bars_digest`: the same revision is vetoed under any other change id from now on."""
+    update = {
+        "status": "vetoed",
+        "decided_by": by,
+        "reasons": reasons,
+        "problems": problems,
+        "bars_digest": bars_digest,
+        "decided_at": at.clock.now().isoformat(),
+        "expires_at": "",
+    }
+    record = await at.changes.save(record.model_copy(update=update))
+    _measured(record, at)
+    return record
+
+
+async def _promoted(record: ChangeRecord, dossier: Dossier, at: Guardrail, *, patient: bool) -> ChangeRecord:
+    if record.status != "measuring":
+        record = await at.changes.save(record.model_copy(update={"status": "measuring"}))
+    try:
+        gate = record.gate or await pass_gate(record, dossier, at, patient=patient)
+    except GateRefusedError as error:
+        return await vetoed(record, at, GATE, (str(error),))
+    record = record.model_copy(update={"gate": gate})
+    if gate.verdict == "rejected":
+        return await vetoed(record, at, GATE, gate.reasons, bars_digest=True)
+    if gate.verdict == "canary":
+        return await _undecided(record, at)
+    return await settled(record, at.policy.decide(policy_names(record, dossier)), at)
+
+
+async def _undecided(record: ChangeRecord, at: Guardrail) -> ChangeRecord:
+    assert record.gate is not None, "undecided is a verdict of the gate"
+    needed = record.gate.more_cases_needed
+    more = f"needs {needed} more sealed cases" if needed else "no number of further cases would help at what was seen"
+    reasons = (f"not shown better; {more}", *record.gate.reasons)
+    if at.policy.document.gate.on_undecided == "review":
+        return await queued(record, at, GATE, reasons)
+    return await vetoed(record, at, GATE, reasons)
+
+
+def _measured(record: ChangeRecord, at: Guardrail) -> None:
+    seconds = datetime.fromisoformat(record.decided_at) - datetime.fromisoformat(record.created_at)
+    at.gauges.judged(record.kind, record.status, seconds.total_seconds())

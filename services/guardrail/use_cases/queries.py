@@ -1,0 +1,115 @@
+"""Questions about changes, reviews and pipelines."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from services.guardrail.domain.records import ChangeRecord, RevisionRecord
+from services.guardrail.ports import Guardrail
+from shared.errors import NotAttestedError, NotFoundError
+from shared.events.changes import GetChange, GetPipeline, ListPipelines, ListReviews
+
+
+async def list_reviews(query: ListReviews, at: Guardrail) -> dict[str, Any]:
+    now = at.clock.now()
+    waiting = [record for record in await at.changes.queued(query.limit) if datetime.fromisoformat(record.expires_at) > now]
+    return {"reviews": [_review(record) for record in waiting]}
+
+
+async def get_change(query: GetChange, at: Guardrail) -> dict[str, Any]:
+    record = await at.changes.get(query.change_id)
+    if record is None:
+        raise NotFoundError(f"there is no change {query.change_id!r}")
+    return record.model_dump(mode="json")
+
+
+async def get_pipeline(query: GetPipeline, at: Guardrail) -> dict[str, Any]:
+    revision = await resolved(query.pipeline, at, quarantined_too=True)
+    name = revision.pipeline
+    deployment = await at.deployments.get(name)
+    revisions = sorted(await at.revisions.of_pipeline(name), key=lambda each: each.created_at)
+    return {
+        "name": name,
+        "domain": revision.domain,
+        "stable": deployment.stable if deployment else None,
+        "canary": deployment.canary if deployment else None,
+        "previous": list(deployment.previous) if deployment else [],
+        "generation": deployment.generation if deployment else 0,
+        "updated_at": deployment.updated_at if deployment else "",
+        "digest": revision.digest,
+        "revisions": [_summary(each) for each in revisions],
+        "document": revision.document,
+    }
+
+
+async def list_pipelines(query: ListPipelines, at: Guardrail) -> dict[str, Any]:
+    rows = await at.deployments.all(query.limit)
+    return {
+        "pipelines": [
+            {
+                "name": each.pipeline,
+                "domain": each.domain,
+                "stable": each.stable,
+                "generation": each.generation,
+                "updated_at": each.updated_at,
+            }
+            for each in rows
+        ]
+    }
+
+
+async def resolved(reference: str, at: Guardrail, *, quarantined_too: bool = False) -> RevisionRecord:
+    """The revision that a reference means now, its attestation checked. Raises `NotFoundError`, `NotAttestedError`."""
+    name, _, wanted = reference.partition("@")
+    revision = await _deployed(name, wanted, at) if wanted in ("", "stable", "canary") else await _by_digest(name, wanted, at)
+    if revision.status == "quarantined" and not quarantined_too:
+        raise NotAttestedError(f"{reference} is quarantined after a rollback")
+    at.signer.check(revision.attestation, kind=revision.kind, digest=revision.digest)
+    return revision
+
+
+async def _deployed(name: str, wanted: str, at: Guardrail) -> RevisionRecord:
+    deployment = await at.deployments.get(name)
+    digest = None if deployment is None else deployment.canary if wanted == "canary" else deployment.stable
+    revision = await at.revisions.get(digest) if digest else None
+    if revision is None:
+        raise NotFoundError(f"pipeline {name!r} has no {wanted or 'stable'} revision")
+    return revision
+
+
+async def _by_digest(name: str, wanted: str, at: Guardrail) -> RevisionRecord:
+    found = [each for each in await at.revisions.of_pipeline(name) if each.digest.startswith(wanted)]
+    if len(found) != 1:
+        raise NotFoundError(f"{wanted!r} names {len(found)} revisions of pipeline {name!r}")
+    return found[0]
+
+
+def _review(record: ChangeRecord) -> dict[str, Any]:
+    fields = (
+        "change_id",
+        "kind",
+        "pipeline",
+        "digest",
+        "author",
+        "risk",
+        "risk_reasons",
+        "reasons",
+        "diff",
+        "created_at",
+        "expires_at",
+    )
+    row = record.model_dump(mode="json", include=set(fields))
+    return {**{name: row[name] for name in fields}, "gate": record.gate.model_dump(mode="json") if record.gate else None}
+
+
+def _summary(revision: RevisionRecord) -> dict[str, Any]:
+    return {
+        "digest": revision.digest,
+        "status": revision.status,
+        "change_id": revision.change_id,
+        "parent_digest": revision.parent_digest,
+        "author": revision.author,
+        "approved_by": revision.approved_by,
+        "created_at": revision.created_at,
+    }

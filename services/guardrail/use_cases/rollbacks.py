@@ -1,0 +1,132 @@
+"""Taking a revision back: one compare-and-set, then quarantine of it and of everything bred from it."""
+
+from __future__ import annotations
+
+from services.guardrail.domain.audit import AuditNote
+from services.guardrail.domain.records import Deployment, RollbackRecord, redeployed
+from services.guardrail.ports import Guardrail
+from services.guardrail.use_cases.judging import descendants
+from services.guardrail.use_cases.telling import Effects
+from shared.errors import UnavailableError
+from shared.events.changes import PipelineDeployed, PipelineRolledBack, RollbackPipeline, RollbackRefused
+
+
+async def roll_back(command: RollbackPipeline, at: Guardrail) -> Effects:
+    """Idempotent by rollback id. The deployment moves first, so that nothing new starts while the quarantine is written."""
+    record = await at.rollbacks.open(
+        RollbackRecord(
+            rollback_id=command.rollback_id,
+            pipeline=command.pipeline,
+            author=command.author,
+            reason=command.reason,
+            at=at.clock.now().isoformat(),
+        )
+    )
+    if not record.done:
+        record = await _carried_out(record, command, at)
+        await at.rollbacks.save(record)
+    await at.audit.append(_note(record))
+    if record.refused:
+        return [("refused", RollbackRefused(rollback_id=record.rollback_id, pipeline=record.pipeline, reason=record.refused))]
+    return [("rolled_back", _rolled_back(record)), ("deployed", _deployed(record))]
+
+
+async def _carried_out(record: RollbackRecord, command: RollbackPipeline, at: Guardrail) -> RollbackRecord:
+    if not record.to_digest:
+        record = await _planned(record, command, at)
+        if record.refused:
+            return record.model_copy(update={"done": True})
+        await at.rollbacks.save(record)
+    generation = await _moved(record, at)
+    if generation is None:
+        # Somebody else deployed between plan and compare-and-set: what is bad is not known any more, so ask again.
+        refused = "another revision became stable at this moment; look again and repeat with a new rollback id"
+        return record.model_copy(update={"refused": refused, "done": True})
+    doomed = (record.from_digest, *(each.digest for each in await descendants([record.from_digest], at)))
+    doomed = tuple(digest for digest in doomed if digest != record.to_digest)
+    for digest in doomed:
+        await at.revisions.quarantine(digest, cause=record.rollback_id, reason=record.reason, at=record.at)
+    at.gauges.rolled_back()
+    return record.model_copy(update={"generation": generation, "quarantined": doomed, "done": True})
+
+
+async def _planned(record: RollbackRecord, command: RollbackPipeline, at: Guardrail) -> RollbackRecord:
+    current = await at.deployments.get(record.pipeline)
+    if current is None:
+        return record.model_copy(update={"refused": f"there is no pipeline {record.pipeline!r}"})
+    target, refused = await _target(current, command.to_digest, at)
+    return record.model_copy(update={"from_digest": current.stable, "to_digest": target, "refused": refused})
+
+
+async def _target(current: Deployment, wanted: str | None, at: Guardrail) -> tuple[str, str]:
+    """(digest, reason of a refusal); exactly one of both is empty."""
+    bred = {each.digest for each in await descendants([current.stable], at)}
+    if wanted and current.stable.startswith(wanted):
+        return "", f"{wanted} is the stable revision already"
+    candidates = [digest for digest in reversed(current.previous) if not wanted or digest.startswith(wanted)]
+    if not candidates:
+        known = ", ".join(digest[:12] for digest in current.previous) or "none"
+        return "", f"there is no former stable revision{f' {wanted}' if wanted else ''} to go back to (former ones: {known})"
+    if wanted and len(candidates) > 1:
+        return "", f"{wanted} names {len(candidates)} former revisions; give more digits"
+    for digest in candidates:
+        if digest not in bred and not await at.revisions.is_quarantined(digest):
+            return digest, ""
+    return "", "every former revision that fits is quarantined or descends from the one that serves now"
+
+
+async def _moved(record: RollbackRecord, at: Guardrail) -> int | None:
+    current = await at.deployments.get(record.pipeline)
+    if current is None:
+        return None
+    if record.rollback_id in current.causes:
+        return current.causes[record.rollback_id]
+    if current.stable != record.from_digest:
+        return None
+    after = redeployed(current, record.to_digest, record.rollback_id, at.clock.now().isoformat())
+    # The bad revision leaves the list of those that one may go back to.
+    after = after.model_copy(update={"previous": tuple(each for each in after.previous if each != record.from_digest)})
+    if not await at.deployments.swap(after, from_generation=current.generation):
+        raise UnavailableError(f"the deployment of {record.pipeline} moved at this moment")
+    return after.generation
+
+
+def _rolled_back(record: RollbackRecord) -> PipelineRolledBack:
+    return PipelineRolledBack(
+        rollback_id=record.rollback_id,
+        pipeline=record.pipeline,
+        from_digest=record.from_digest,
+        to_digest=record.to_digest,
+        quarantined=record.quarantined,
+        reason=record.reason,
+        author=record.author,
+        generation=record.generation,
+    )
+
+
+def _deployed(record: RollbackRecord) -> PipelineDeployed:
+    return PipelineDeployed(
+        pipeline=record.pipeline,
+        digest=record.to_digest,
+        previous_digest=record.from_digest,
+        change_id=record.rollback_id,
+        generation=record.generation,
+    )
+
+
+def _note(record: RollbackRecord) -> AuditNote:
+    return AuditNote(
+        key=f"rollback:{record.rollback_id}",
+        at=record.at,
+        action="rollback.refused" if record.refused else "pipeline.rolled_back",
+        actor=record.author,
+        subject=record.pipeline,
+        digest=record.to_digest,
+        facts={
+            "rollback_id": record.rollback_id,
+            "from_digest": record.from_digest,
+            "quarantined": list(record.quarantined),
+            "reason": record.refused or record.reason,
+            "generation": record.generation,
+        },
+    )

@@ -1,0 +1,101 @@
+"""Trial scopes: what a search may run without one verdict a candidate, bounded by policy and by what is left of the day."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from services.guardrail.domain.audit import AuditNote
+from services.guardrail.domain.policy import ScopeRule
+from services.guardrail.ports import Guardrail
+from services.guardrail.use_cases.sealed_runs import scope_attestation
+from shared.errors import LimitReachedError, OutOfScopeError
+from shared.events.changes import GrantScope
+from shared.events.values import Budget, GrantedScope, TrialScope
+
+
+async def grant_scope(query: GrantScope, at: Guardrail) -> GrantedScope:
+    """Raises `OutOfScopeError` with every part that policy does not allow, `LimitReachedError` where the day's quota is used up.
+
+    The same scope id gets the same scope; with another wish it is refused."""
+    if former := await at.scopes.get(query.scope_id):
+        return _same(query, former)
+    rule = at.policy.document.scopes.get(query.purpose)
+    if rule is None:
+        raise OutOfScopeError(f"policy grants no scopes for {query.purpose!r}")
+    outside = [] if at.policy.document.domains.allows(query.domain) else [f"the system does not work in domain {query.domain!r}"]
+    if wrong := [*outside, *_excess(query, rule)]:
+        raise OutOfScopeError("; ".join(wrong))
+    now = at.clock.now()
+    await _reserve(query, rule, at, now)
+    scope = _scope(query, rule, now)
+    granted = GrantedScope(scope=scope, attestation=scope_attestation(scope, at))
+    stored = _same(query, await at.scopes.add(query, granted))
+    await at.audit.append(_note(query, stored, at))
+    return stored
+
+
+async def _reserve(query: GrantScope, rule: ScopeRule, at: Guardrail, now: datetime) -> None:
+    account = f"{query.purpose}:{now.date().isoformat()}"
+    if not await at.allowances.reserve(account, query.scope_id, query.budget, rule.daily):
+        raise LimitReachedError(
+            "daily_quota",
+            f"today's quota for {query.purpose} ({_spoken(rule.daily)}) has no room for {_spoken(query.budget)}; "
+            "ask for less, or again after midnight UTC",
+        )
+
+
+def _excess(query: GrantScope, rule: ScopeRule) -> list[str]:
+    wrong = []
+    pairs = (("step type", query.step_types, rule.step_types), ("provider", query.providers, rule.providers))
+    for noun, wanted, allowed in (*pairs, ("function", query.functions, rule.functions)):
+        if extra := sorted(set(wanted) - set(allowed)):
+            wrong.append(f"{noun} {', '.join(extra)} is not allowed for {query.purpose}")
+    most = rule.budget.model_dump()
+    for name, amount in query.budget.model_dump().items():
+        if amount > most[name]:
+            wrong.append(f"{amount:g} {name} is more than the {most[name]:g} that one scope for {query.purpose} may have")
+    if query.seconds > rule.seconds:
+        wrong.append(f"{query.seconds:g} seconds is more than the {rule.seconds:g} that one scope for {query.purpose} may last")
+    return wrong
+
+
+def _scope(query: GrantScope, rule: ScopeRule, now: datetime) -> TrialScope:
+    return TrialScope(
+        scope_id=query.scope_id,
+        purpose=query.purpose,
+        holder=query.holder,
+        domain=query.domain,
+        step_types=_sorted(query.step_types or rule.step_types),
+        providers=_sorted(query.providers or rule.providers),
+        functions=_sorted(query.functions or rule.functions),
+        budget=query.budget,
+        expires_at=(now + timedelta(seconds=query.seconds)).isoformat(),
+    )
+
+
+def _same(query: GrantScope, stored: tuple[GrantScope, GrantedScope]) -> GrantedScope:
+    wish, granted = stored
+    if wish != query:
+        raise OutOfScopeError(f"scope {query.scope_id} was granted for another wish; choose another id")
+    return granted
+
+
+def _sorted(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted(set(names)))
+
+
+def _spoken(budget: Budget) -> str:
+    return f"{budget.runs} runs, {budget.calls} calls, {budget.tokens} tokens, ${budget.cost_usd:g}"
+
+
+def _note(query: GrantScope, granted: GrantedScope, at: Guardrail) -> AuditNote:
+    return AuditNote(
+        key=f"scope:{query.scope_id}",
+        at=granted.attestation.issued_at,
+        action="scope.granted",
+        actor=f"policy:scopes.{query.purpose}",
+        subject=query.scope_id,
+        digest=granted.attestation.digest,
+        policy_revision=at.policy.revision,
+        facts={"holder": query.holder, "domain": query.domain, "budget": query.budget.model_dump()},
+    )

@@ -1,0 +1,136 @@
+"""What a record means to the outside: its audit entries and its facts, the same however often they are told."""
+
+from __future__ import annotations
+
+from services.guardrail.domain.audit import AuditNote, evidence_hash
+from services.guardrail.domain.records import ChangeRecord
+from services.guardrail.ports import Guardrail
+from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, PipelineDeployed
+from shared.events.message import Message
+
+Effects = list[tuple[str, Message]]
+
+
+async def told(record: ChangeRecord, at: Guardrail, *, with_gate: bool = True) -> Effects:
+    """Audits the record's outcome, then returns its facts. Raises `ValueError` for a record that is not decided."""
+    await at.audit.append(outcome_note(record))
+    if record.generation:
+        await at.audit.append(deployment_note(record))
+    facts: Effects = [("gate", record.gate)] if record.gate and with_gate else []
+    facts.append(("verdict", verdict_fact(record)))
+    if record.generation:
+        facts.append(("deployed", deployed_fact(record)))
+    return facts
+
+
+def verdict_fact(record: ChangeRecord) -> ChangeApproved | ChangeQueued | ChangeVetoed:
+    if record.status == "approved":
+        return approved_fact(record)
+    if record.status == "queued":
+        return queued_fact(record)
+    if record.status in ("vetoed", "expired"):
+        return vetoed_fact(record)
+    raise ValueError(f"change {record.change_id} is {record.status}: there is nothing to tell yet")
+
+
+def approved_fact(record: ChangeRecord) -> ChangeApproved:
+    assert record.attestation is not None, "an approved change carries its attestation"
+    return ChangeApproved(
+        change_id=record.change_id,
+        kind=record.kind,
+        pipeline=record.pipeline,
+        digest=record.digest,
+        document=record.document,
+        domain=record.domain,
+        author=record.author,
+        approved_by=record.decided_by,
+        risk=record.risk,
+        risk_reasons=record.risk_reasons,
+        reasons=record.reasons,
+        policy_revision=record.policy_revision,
+        attestation=record.attestation,
+        group_id=record.group_id,
+    )
+
+
+def queued_fact(record: ChangeRecord) -> ChangeQueued:
+    return ChangeQueued(
+        change_id=record.change_id,
+        kind=record.kind,
+        pipeline=record.pipeline,
+        digest=record.digest,
+        author=record.author,
+        risk=record.risk,
+        risk_reasons=record.risk_reasons,
+        reasons=record.reasons,
+        group_id=record.group_id,
+        expires_at=record.expires_at,
+    )
+
+
+def vetoed_fact(record: ChangeRecord) -> ChangeVetoed:
+    return ChangeVetoed(
+        change_id=record.change_id,
+        kind=record.kind,
+        pipeline=record.pipeline,
+        digest=record.digest,
+        author=record.author,
+        vetoed_by=record.decided_by,
+        risk=record.risk,
+        reasons=record.reasons,
+        problems=record.problems,
+        group_id=record.group_id,
+    )
+
+
+def deployed_fact(record: ChangeRecord) -> PipelineDeployed:
+    return PipelineDeployed(
+        pipeline=record.pipeline,
+        digest=record.digest,
+        previous_digest=record.previous_digest,
+        change_id=record.change_id,
+        generation=record.generation,
+    )
+
+
+def outcome_key(change_id: str, status: str) -> str:
+    return f"change:{change_id}:{status}"
+
+
+def outcome_note(record: ChangeRecord) -> AuditNote:
+    based_on = {
+        "evidence": [each.model_dump(mode="json") for each in record.evidence],
+        "gate": record.gate.model_dump(mode="json") if record.gate else None,
+        "diff": list(record.diff),
+    }
+    return AuditNote(
+        key=outcome_key(record.change_id, record.status),
+        at=record.decided_at,
+        action=f"change.{record.status}",
+        actor=record.decided_by,
+        subject=record.pipeline,
+        digest=record.digest,
+        policy_revision=record.policy_revision,
+        evidence_hash=evidence_hash(based_on),
+        facts={
+            "change_id": record.change_id,
+            "kind": record.kind,
+            "author": record.author,
+            "risk": record.risk,
+            "reasons": list(record.reasons),
+            "people": [f"{each.reviewer}: {each.decision}" for each in record.decisions],
+        },
+    )
+
+
+def deployment_note(record: ChangeRecord) -> AuditNote:
+    return AuditNote(
+        key=outcome_key(record.change_id, "deployed"),
+        at=record.decided_at,
+        action="pipeline.deployed",
+        actor=record.decided_by,
+        subject=record.pipeline,
+        digest=record.digest,
+        policy_revision=record.policy_revision,
+        facts={"change_id": record.change_id, "previous_digest": record.previous_digest, "generation": record.generation},
+    )

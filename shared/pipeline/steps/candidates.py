@@ -1,0 +1,47 @@
+"""Pipelines that come out of other steps: references, documents, or text with a document in it. None is believed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from shared.errors import InvalidInputError, Problem
+from shared.pipeline.document import Document
+
+REFERENCE = re.compile(r"[a-z][a-z0-9_]{0,62}(@(stable|canary|[0-9a-f]{8,64}))?")
+_FENCED = re.compile(r"```[a-z]*[ \t]*\n(.*?)\n?```", re.DOTALL)
+_WRAPPERS = ("pipeline", "document", "winner")
+
+
+def read_pipeline(value: Any) -> str | Document:
+    """A reference or a checked document. Takes a step's envelope for its value, and the document out of text and of a map
+    around it. Raises `InvalidInputError` with every problem of the document."""
+    from shared.pipeline.loading import load_document  # loading imports the registry of step types
+
+    value = _unwrapped(value)
+    if isinstance(value, str):
+        text = value.strip()
+        if REFERENCE.fullmatch(text):
+            return text
+        fenced = _FENCED.search(text)
+        return load_document(fenced.group(1) if fenced else text)
+    if isinstance(value, Mapping) and value:
+        return load_document(value)
+    raise InvalidInputError(Problem(reason=f"neither a reference to a pipeline nor a document: {str(value)[:80]!r}"))
+
+
+def _unwrapped(value: Any) -> Any:
+    for _ in range(4):
+        if not isinstance(value, Mapping):
+            return value
+        if value.keys() >= {"value", "status"}:
+            if value["status"] == "failed":
+                raise InvalidInputError(f"the step that should give the pipeline failed: {value.get('error', '')}")
+            value = value["value"]
+            continue
+        wrapper = next((name for name in _WRAPPERS if name in value), None)
+        if wrapper is None or "steps" in value:
+            return value
+        value = value[wrapper]
+    return value

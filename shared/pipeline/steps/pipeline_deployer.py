@@ -1,0 +1,122 @@
+"""`pipeline_deployer`: proposes a change to the guardrail; it never deploys by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field
+
+from shared.errors import InvalidInputError
+from shared.pipeline.document import Document, Step
+from shared.pipeline.step import StepContext, StepResult
+from shared.pipeline.steps.answers import Tally
+from shared.pipeline.steps.base import BaseStepType, Options
+from shared.pipeline.steps.candidates import read_pipeline
+from shared.pipeline.template_text import as_text
+
+Strategy = Literal["gradual_rollout", "immediate", "shadow"]
+
+
+class DeployerConfig(Options):
+    pipeline: str | dict[str, Any]
+    """A document, a reference, or a template that gives one of these or a text that holds a document."""
+    candidates: str | list[Any] | None = None
+    """Documents among which `pipeline` may name the chosen one, by its name, its digest or its number from 1."""
+    deployment_strategy: Strategy = "gradual_rollout"
+    """`gradual_rollout`: must beat the stable revision in the sealed gate; `immediate`: replaces it once approved; `shadow`: is
+    recorded as an approved revision and serves nobody."""
+    wait: float = Field(default=30.0, ge=0, le=3600)
+    """Seconds to wait for the decision; after that it is `pending`."""
+    reason: str = Field(default="", max_length=2000)
+
+
+class PipelineDeployerOptions(Options):
+    config: DeployerConfig
+
+
+class PipelineDeployerStep(BaseStepType):
+    """Value: `{change_id, decision, rollout_id}`; a veto is an answer, not an error."""
+
+    type_names = ("pipeline_deployer",)
+    options = PipelineDeployerOptions
+    value_fields = ("change_id", "decision", "rollout_id")
+
+    @staticmethod
+    def templates(options: Any) -> tuple[tuple[str, Any], ...]:
+        inline = isinstance(options.config.pipeline, Mapping)
+        return tuple(
+            each
+            for each in BaseStepType.templates(options)
+            if not each[0].startswith("config.candidates[") and not (inline and each[0].startswith("config.pipeline."))
+        )
+
+    @staticmethod
+    def functions(options: Any) -> tuple[str, ...]:
+        return ("get_pipeline",)
+
+    @staticmethod
+    def nested(options: Any) -> tuple[Any, ...]:
+        return (options.config.pipeline,) if isinstance(options.config.pipeline, Mapping) else ()
+
+    async def run(self, step: Step, options: PipelineDeployerOptions, context: StepContext) -> StepResult:
+        tally = Tally(context)
+        config = options.config
+        document = await _document(config, context)
+        change = _change(document, config, context)
+        answer = dict(await context.propose_change(change, config.wait))
+        pending = answer.get("decision") == "pending"
+        return StepResult(
+            value=answer,
+            text=as_text(answer),
+            latency_seconds=tally.elapsed_seconds,
+            warnings=(f"no decision within {config.wait} s",) if pending else (),
+        )
+
+
+async def _document(config: DeployerConfig, context: StepContext) -> Document:
+    named = context.render(config.pipeline) if isinstance(config.pipeline, str) else config.pipeline
+    found = _among(named, config, context) or read_pipeline(named)
+    if isinstance(found, Document):
+        return found
+    stored = await context.call_function("get_pipeline", {"pipeline": found})
+    document = stored.get("document") if isinstance(stored, Mapping) else None
+    if not isinstance(document, Mapping):
+        raise InvalidInputError(f"pipeline `{found}` has no document to propose")
+    checked = read_pipeline(document)
+    if not isinstance(checked, Document):
+        raise InvalidInputError(f"pipeline `{found}` has no document to propose")
+    return checked
+
+
+def _among(named: Any, config: DeployerConfig, context: StepContext) -> Document | None:
+    """The candidate that a text or number names, or None."""
+    candidates = context.render(config.candidates) if isinstance(config.candidates, str) else config.candidates
+    if not isinstance(candidates, list) or not isinstance(named, str | int):
+        return None
+    wanted = str(named).strip()
+    for number, written in enumerate(candidates, 1):
+        try:
+            document = read_pipeline(written)
+        except InvalidInputError:
+            continue  # a candidate that is no pipeline cannot be the chosen one; naming it fails below
+        if isinstance(document, Document) and (wanted in (document.name, str(number)) or _is_digest(wanted, document)):
+            return document
+    return None
+
+
+def _is_digest(wanted: str, document: Document) -> bool:
+    return len(wanted) >= 8 and document.digest.startswith(wanted)
+
+
+def _change(document: Document, config: DeployerConfig, context: StepContext) -> dict[str, Any]:
+    """Fields of `shared.events.changes.ProposeChange`; whoever runs the step adds id and author."""
+    reason = as_text(context.render(config.reason)) if config.reason else f"proposed by a run of {context.run.pipeline}"
+    return {
+        "kind": "promotion" if config.deployment_strategy == "gradual_rollout" else "revision",
+        "pipeline": document.name,
+        "document": document.canonical(),
+        "domain": document.domain,
+        "deploy": config.deployment_strategy != "shadow",
+        "reason": f"{reason[:3000]} (deployment strategy: {config.deployment_strategy})",
+    }

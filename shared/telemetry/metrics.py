@@ -1,0 +1,274 @@
+"""Every metric of the system: name, unit, meaning, labels. Labels hold no ids, only small closed sets of values.
+
+Instruments are made on a registry that the caller gives; each class is what one part of a service reports to. Durations are in
+seconds, sizes in bytes, money in US dollars, shares in [0, 1].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Buckets of what a bus or a store does, in seconds."""
+SLOW = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+"""Buckets of what a model or a search does, in seconds."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    unit: str
+    meaning: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = FAST
+
+    def counter(self, registry: CollectorRegistry) -> Counter:
+        return Counter(self.name, self.meaning, self.labels, registry=registry)
+
+    def gauge(self, registry: CollectorRegistry) -> Gauge:
+        return Gauge(self.name, self.meaning, self.labels, registry=registry)
+
+    def histogram(self, registry: CollectorRegistry) -> Histogram:
+        return Histogram(self.name, self.meaning, self.labels, buckets=self.buckets, registry=registry)
+
+
+SERVICE_INFO = Metric("evoline_service_info", "gauge", "1", "Always 1; which service and version this is.", ("service", "version"))
+
+BUS_MESSAGES = Metric(
+    "evoline_bus_messages_total",
+    "counter",
+    "deliveries",
+    "Deliveries by how they ended: done, retried, dead_lettered, abandoned.",
+    ("subject", "outcome"),
+)
+BUS_HANDLER_SECONDS = Metric(
+    "evoline_bus_handler_seconds", "histogram", "seconds", "Delivery to acknowledgement.", ("subject",), SLOW
+)
+BUS_REDELIVERIES = Metric(
+    "evoline_bus_redeliveries_total", "counter", "deliveries", "Deliveries that were not a message's first.", ("subject",)
+)
+BUS_PUBLISH_SECONDS = Metric(
+    "evoline_bus_publish_seconds", "histogram", "seconds", "Publish until stored on disk, retries included.", ("subject",)
+)
+BUS_PUBLISH_RETRIES = Metric(
+    "evoline_bus_publish_retries_total", "counter", "tries", "Publishes that had to be tried again.", ("subject",)
+)
+BUS_ANSWERS = Metric(
+    "evoline_bus_answers_total", "counter", "answers", "Answered queries; code is ok or the error's code.", ("subject", "code")
+)
+BUS_ANSWER_SECONDS = Metric("evoline_bus_answer_seconds", "histogram", "seconds", "Query to answer.", ("subject",))
+
+RUNS = Metric("evoline_runs_total", "counter", "runs", "Ended runs.", ("purpose", "status"))
+RUN_SECONDS = Metric("evoline_run_seconds", "histogram", "seconds", "Claim to end of a run.", ("purpose",), SLOW)
+RUN_QUEUED_SECONDS = Metric(
+    "evoline_run_queued_seconds", "histogram", "seconds", "Command stored to run claimed.", ("purpose",), (*FAST, 30.0, 60.0)
+)
+RUNS_IN_FLIGHT = Metric("evoline_runs_in_flight", "gauge", "runs", "Runs that this executor holds.")
+RUN_TAKEOVERS = Metric("evoline_run_takeovers_total", "counter", "runs", "Runs taken over from an executor that is gone.")
+STEPS = Metric("evoline_steps_total", "counter", "steps", "Executed steps.", ("type", "status"))
+STEP_SECONDS = Metric("evoline_step_seconds", "histogram", "seconds", "Duration of a step, retries included.", ("type",), SLOW)
+
+PROVIDER_CALLS = Metric(
+    "evoline_provider_calls_total",
+    "counter",
+    "calls",
+    "Attempts at a model; outcome is ok or the error's kind.",
+    ("provider", "model", "outcome"),
+)
+PROVIDER_SECONDS = Metric(
+    "evoline_provider_call_seconds", "histogram", "seconds", "Duration of one attempt.", ("provider", "model"), SLOW
+)
+PROVIDER_TOKENS = Metric(
+    "evoline_provider_tokens_total",
+    "counter",
+    "tokens",
+    "Tokens; direction is input (cached ones included), cached_input or output.",
+    ("provider", "model", "direction"),
+)
+PROVIDER_COST = Metric(
+    "evoline_provider_cost_usd_total", "counter", "US dollars", "Cost by the price table.", ("provider", "model")
+)
+
+CHANGES = Metric("evoline_changes_total", "counter", "changes", "Judged changes.", ("kind", "verdict"))
+CHANGE_SECONDS = Metric("evoline_change_decision_seconds", "histogram", "seconds", "Proposal to verdict or queue.", ("kind",))
+REVIEWS_WAITING = Metric("evoline_reviews_waiting", "gauge", "changes", "Changes that wait for people.")
+ROLLBACKS = Metric("evoline_rollbacks_total", "counter", "rollbacks", "Deployments taken back.")
+
+GENERATION_SECONDS = Metric(
+    "evoline_generation_seconds", "histogram", "seconds", "Request to verdict of a generated pipeline.", ("outcome",), SLOW
+)
+CANDIDATES = Metric("evoline_candidates_total", "counter", "candidates", "Candidates of requests.", ("strategy", "outcome"))
+
+EVOLUTION_EVALUATIONS = Metric(
+    "evoline_evolution_evaluations_total",
+    "counter",
+    "evaluations",
+    "Runs of a candidate on one case; outcome is run, cached or failed.",
+    ("strategy", "outcome"),
+)
+EVOLUTIONS = Metric("evoline_evolutions_total", "counter", "searches", "Ended searches.", ("strategy", "verdict"))
+EVOLUTION_GAIN = Metric(
+    "evoline_evolution_gain_points", "gauge", "points", "Gain of the last certified change, in points of 100.", ("strategy",)
+)
+
+PATTERNS_MINED = Metric("evoline_patterns_mined", "gauge", "patterns", "Patterns found by the last mining.")
+TEMPLATES_LEARNED = Metric("evoline_templates_learned_total", "counter", "templates", "Learned templates that were approved.")
+
+
+def catalogue() -> Iterator[Metric]:
+    """All metrics, in the order of this file."""
+    return (value for value in globals().values() if isinstance(value, Metric))
+
+
+class BusMetrics:
+    """A `shared.messaging.observer.BusObserver`."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._messages = BUS_MESSAGES.counter(registry)
+        self._seconds = BUS_HANDLER_SECONDS.histogram(registry)
+        self._redeliveries = BUS_REDELIVERIES.counter(registry)
+        self._publish_seconds = BUS_PUBLISH_SECONDS.histogram(registry)
+        self._publish_retries = BUS_PUBLISH_RETRIES.counter(registry)
+        self._answers = BUS_ANSWERS.counter(registry)
+        self._answer_seconds = BUS_ANSWER_SECONDS.histogram(registry)
+
+    def handled(self, subject: str, outcome: str, seconds: float) -> None:
+        self._messages.labels(subject, outcome).inc()
+        self._seconds.labels(subject).observe(seconds)
+
+    def redelivered(self, subject: str) -> None:
+        self._redeliveries.labels(subject).inc()
+
+    def published(self, subject: str, seconds: float) -> None:
+        self._publish_seconds.labels(subject).observe(seconds)
+
+    def publish_retried(self, subject: str) -> None:
+        self._publish_retries.labels(subject).inc()
+
+    def answered(self, subject: str, code: str, seconds: float) -> None:
+        self._answers.labels(subject, code).inc()
+        self._answer_seconds.labels(subject).observe(seconds)
+
+
+class RunMetrics:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._runs = RUNS.counter(registry)
+        self._seconds = RUN_SECONDS.histogram(registry)
+        self._queued = RUN_QUEUED_SECONDS.histogram(registry)
+        self._takeovers = RUN_TAKEOVERS.counter(registry)
+        self._steps = STEPS.counter(registry)
+        self._step_seconds = STEP_SECONDS.histogram(registry)
+        self.in_flight = RUNS_IN_FLIGHT.gauge(registry)
+
+    def finished(self, purpose: str, status: str, seconds: float) -> None:
+        self._runs.labels(purpose, status).inc()
+        self._seconds.labels(purpose).observe(seconds)
+
+    def claimed(self, purpose: str, queued_seconds: float) -> None:
+        self._queued.labels(purpose).observe(queued_seconds)
+
+    def taken_over(self) -> None:
+        self._takeovers.inc()
+
+    def step(self, step_type: str, status: str, seconds: float) -> None:
+        self._steps.labels(step_type, status).inc()
+        self._step_seconds.labels(step_type).observe(seconds)
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """`input` includes the cached ones."""
+
+    input: int = 0
+    cached_input: int = 0
+    output: int = 0
+
+
+class ProviderMetrics:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._calls = PROVIDER_CALLS.counter(registry)
+        self._seconds = PROVIDER_SECONDS.histogram(registry)
+        self._tokens = PROVIDER_TOKENS.counter(registry)
+        self._cost = PROVIDER_COST.counter(registry)
+
+    def called(self, provider: str, model: str, outcome: str, seconds: float) -> None:
+        self._calls.labels(provider, model, outcome).inc()
+        self._seconds.labels(provider, model).observe(seconds)
+
+    def used(self, provider: str, model: str, tokens: Tokens, cost_usd: float) -> None:
+        for direction in ("input", "cached_input", "output"):
+            self._tokens.labels(provider, model, direction).inc(getattr(tokens, direction))
+        self._cost.labels(provider, model).inc(cost_usd)
+
+
+class ChangeMetrics:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._changes = CHANGES.counter(registry)
+        self._seconds = CHANGE_SECONDS.histogram(registry)
+        self.reviews_waiting = REVIEWS_WAITING.gauge(registry)
+        self._rollbacks = ROLLBACKS.counter(registry)
+
+    def judged(self, kind: str, verdict: str, seconds: float) -> None:
+        self._changes.labels(kind, verdict).inc()
+        self._seconds.labels(kind).observe(seconds)
+
+    def rolled_back(self) -> None:
+        self._rollbacks.inc()
+
+
+class GenerationMetrics:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._seconds = GENERATION_SECONDS.histogram(registry)
+        self._candidates = CANDIDATES.counter(registry)
+
+    def finished(self, outcome: str, seconds: float) -> None:
+        self._seconds.labels(outcome).observe(seconds)
+
+    def candidate(self, strategy: str, outcome: str) -> None:
+        self._candidates.labels(strategy, outcome).inc()
+
+
+class EvolutionMetrics:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._evaluations = EVOLUTION_EVALUATIONS.counter(registry)
+        self._searches = EVOLUTIONS.counter(registry)
+        self._gain = EVOLUTION_GAIN.gauge(registry)
+
+    def evaluated(self, strategy: str, outcome: str, count: int = 1) -> None:
+        self._evaluations.labels(strategy, outcome).inc(count)
+
+    def finished(self, strategy: str, verdict: str) -> None:
+        self._searches.labels(strategy, verdict).inc()
+
+    def certified(self, strategy: str, gain: float) -> None:
+        """`gain` is a difference of mean scores in [-1, 1]."""
+        self._gain.labels(strategy).set(100.0 * gain)
+
+
+class LearningMetrics:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.patterns_mined = PATTERNS_MINED.gauge(registry)
+        self._templates = TEMPLATES_LEARNED.counter(registry)
+
+    def template_learned(self) -> None:
+        self._templates.inc()
+
+
+class Metrics:
+    """All instruments of one process; a part that is never used costs nothing but its zero series."""
+
+    def __init__(self, registry: CollectorRegistry, *, service: str, version: str) -> None:
+        SERVICE_INFO.gauge(registry).labels(service, version).set(1)
+        self.registry = registry
+        self.bus = BusMetrics(registry)
+        self.runs = RunMetrics(registry)
+        self.providers = ProviderMetrics(registry)
+        self.changes = ChangeMetrics(registry)
+        self.generation = GenerationMetrics(registry)
+        self.evolution = EvolutionMetrics(registry)
+        self.learning = LearningMetrics(registry)

@@ -1,0 +1,236 @@
+"""An executor on in-memory stores: the real adapters on `InMemoryDatabase`, fakes only for what is behind the bus."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from services.executor.adapters.guardrail_store import MongoRevisions
+from services.executor.adapters.mongo_runs import MongoJournal, MongoRunStore
+from services.executor.adapters.mongo_values import MongoAnswerCache, MongoCancellations, MongoConversations, MongoScopeLedger
+from services.executor.domain.delivery import CommandDelivery
+from services.executor.engine import StepServices
+from services.executor.engine.children import ChildRuns
+from services.executor.engine.completions import Completions
+from services.executor.engine.functions import FunctionDesk
+from services.executor.engine.services import Breakers, no_model_records
+from services.executor.use_cases import Admission, DocumentLibrary, Executor, PollingCancelWatch, execute_run, run_child
+from shared.attestation import Verifier, public_pem, scope_digest, sign
+from shared.clock import SystemClock
+from shared.events.changes import ProposeChange
+from shared.events.message import Fact, Query, derive_id
+from shared.events.runs import ExecuteRun, RunFinished, RunStarted
+from shared.events.values import Attestation, Budget, GrantedScope, TrialScope
+from shared.pipeline.completion import Family, LanguageModel
+from shared.pipeline.functions import function_catalogue
+from shared.pipeline.loading import load_document
+from shared.pipeline.steps import step_type, type_names
+from shared.storage import Database
+from tests.fakes.language_model import ScriptedModel
+from tests.fakes.storage import InMemoryDatabase
+
+Facts = list[tuple[str, Fact]]
+
+
+class SilentRunObserver:
+    def claimed(self, purpose: str, queued_seconds: float) -> None: ...
+    def taken_over(self) -> None: ...
+    def finished(self, purpose: str, status: str, seconds: float) -> None: ...
+    def step(self, step_type: str, status: str, seconds: float) -> None: ...
+
+
+@dataclass
+class RecordingAnnouncer:
+    """Facts under the ids that the bus would give them."""
+
+    facts: Facts = field(default_factory=list)
+
+    async def announce(self, fact: Fact, *, cause: str, effect: str) -> None:
+        self.facts.append((derive_id(cause, effect), fact))
+
+    def of(self, kind: type[Fact]) -> list[Fact]:
+        return [fact for _, fact in self.facts if isinstance(fact, kind)]
+
+
+@dataclass
+class ScriptedBusChildren:
+    """Ends nested runs as `ends` says; without it they never end."""
+
+    ends: Callable[[ExecuteRun], RunFinished] | None = None
+    commands: list[ExecuteRun] = field(default_factory=list)
+    cancelled: list[str] = field(default_factory=list)
+
+    async def run_all(
+        self, commands: Sequence[ExecuteRun], *, max_in_flight: int, deadline_seconds: float
+    ) -> dict[str, RunFinished]:
+        self.commands.extend(commands)
+        if self.ends is None:
+            await asyncio.sleep(deadline_seconds)
+            return {}
+        return {command.run_id: self.ends(command) for command in commands}
+
+    async def cancel(self, run_ids: Sequence[str], reason: str) -> None:
+        self.cancelled.extend(run_ids)
+
+
+@dataclass
+class ScriptedQuestions:
+    answers: dict[type[Query], Any] = field(default_factory=dict)
+    asked: list[Query] = field(default_factory=list)
+
+    async def ask(self, query: Query) -> dict[str, Any]:
+        self.asked.append(query)
+        answer = self.answers.get(type(query), {})
+        if isinstance(answer, Exception):
+            raise answer
+        return dict(answer)
+
+
+@dataclass
+class ScriptedProposals:
+    decision: str = "approved"
+    changes: list[ProposeChange] = field(default_factory=list)
+
+    async def propose(self, change: ProposeChange, wait_seconds: float) -> dict[str, Any]:
+        self.changes.append(change)
+        return {"change_id": change.change_id, "decision": self.decision, "rollout_id": None, "reasons": []}
+
+
+@dataclass
+class Notary:
+    """Approves what tests want approved, as the guardrail would."""
+
+    key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
+
+    @property
+    def verifier(self) -> Verifier:
+        return Verifier(public_pem(self.key.public_key()))
+
+    def attest(self, kind: str, digest: str, scope: str, *, days: float = 1.0, key: Ed25519PrivateKey | None = None) -> Attestation:
+        now = datetime.now(UTC)
+        unsigned = Attestation(
+            kind=kind,  # type: ignore[arg-type]
+            digest=digest,
+            scope=scope,
+            domain="general",
+            policy_revision="test",
+            issued_at=now.isoformat(),
+            expires_at=(now + timedelta(days=days)).isoformat(),
+            key_id="",
+        )
+        return sign(key or self.key, unsigned)
+
+    def grant(self, *, budget: Budget | None = None, minutes: float = 10.0, **changes: Any) -> GrantedScope:
+        """A scope over everything, unless `changes` narrow it."""
+        fields: dict[str, Any] = {
+            "scope_id": "scope-1",
+            "purpose": "generation",
+            "holder": "test",
+            "domain": "general",
+            "step_types": type_names(),
+            "providers": ("claude", "gemini"),
+            "functions": tuple(function_catalogue()),
+            "budget": budget or Budget(runs=1000, calls=1000, tokens=1_000_000, cost_usd=1.0),
+            "expires_at": (datetime.now(UTC) + timedelta(minutes=minutes)).isoformat(),
+        }
+        scope = TrialScope(**{**fields, **changes})
+        return GrantedScope(scope=scope, attestation=self.attest("scope", scope_digest(scope), scope.purpose))
+
+    async def deploy(self, database: Database, source: Mapping[str, Any] | str, **changes: Any) -> str:
+        """Stores an approved revision in the guardrail's shape and makes it stable; returns its digest."""
+        document = load_document(source)
+        revision = {
+            "_id": document.digest,
+            "pipeline": document.name,
+            "domain": document.domain,
+            "document": document.canonical(),
+            "attestation": self.attest("revision", document.digest, document.name).model_dump(mode="json"),
+            "status": "approved",
+            **changes,
+        }
+        await database.collection("revisions").put(revision)
+        deployment = {"_id": document.name, "stable": document.digest, "canary": None, "previous": [], "generation": 1}
+        await database.collection("deployments").put(deployment)
+        return document.digest
+
+
+@dataclass
+class ExecutorKit:
+    """One executor; several over the same databases compete like processes do."""
+
+    database: Database = field(default_factory=InMemoryDatabase)
+    guardrail: Database = field(default_factory=InMemoryDatabase)
+    notary: Notary = field(default_factory=Notary)
+    model: LanguageModel = field(default_factory=ScriptedModel)
+    announcer: RecordingAnnouncer = field(default_factory=RecordingAnnouncer)
+    bus: ScriptedBusChildren = field(default_factory=ScriptedBusChildren)
+    questions: ScriptedQuestions = field(default_factory=ScriptedQuestions)
+    proposals: ScriptedProposals = field(default_factory=ScriptedProposals)
+    name: str = "executor-1"
+    slots: int = 1
+    sequence: int = 0
+
+    def __post_init__(self) -> None:
+        clock = SystemClock()
+        self.runs = MongoRunStore(self.database)
+        self.journal = MongoJournal(self.database, clock)
+        self.cancellations = MongoCancellations(self.database, clock)
+        ledger = MongoScopeLedger(self.database)
+        models: dict[Family, LanguageModel] = {"claude": self.model, "gemini": self.model}
+        services = StepServices(
+            clock=clock,
+            step_type=step_type,
+            completions=Completions(models, MongoAnswerCache(self.database, clock), ledger, clock, concurrency=4),
+            functions=FunctionDesk(self.questions),
+            children=ChildRuns(self.runs, self.bus, self._run_locally, clock, slots=self.slots),
+            conversations=MongoConversations(self.database, clock),
+            proposals=self.proposals,
+            model_records=no_model_records,
+            breakers=Breakers(clock),
+            observer=SilentRunObserver(),
+            workspace_dir=Path(tempfile.gettempdir()) / "evoline-test-workspaces",
+        )
+        revisions = MongoRevisions(self.guardrail)
+        self.executor = Executor(
+            executor_id=self.name,
+            runs=self.runs,
+            journal=self.journal,
+            admission=Admission(lambda: self.notary.verifier, revisions, ledger, DocumentLibrary(), clock),
+            services=services,
+            watch=PollingCancelWatch(self.cancellations, clock, 0.02),
+            announcer=self.announcer,
+            observer=SilentRunObserver(),
+            clock=clock,
+        )
+
+    async def trial(self, source: Mapping[str, Any], **command: Any) -> RunFinished:
+        """Runs a document under a wide scope and returns its end."""
+        granted = {"run_id": "run-1", "purpose": "trial", "scope": self.notary.grant(), **command}
+        return await self.execute(ExecuteRun(document=dict(source), **granted))
+
+    async def execute(self, command: ExecuteRun, *, sequence: int | None = None, attempt: int = 1) -> RunFinished:
+        finished = await self.deliver(command, sequence=sequence, attempt=attempt)
+        assert finished is not None, "another command holds the run"
+        return finished
+
+    async def deliver(self, command: ExecuteRun, *, sequence: int | None = None, attempt: int = 1) -> RunFinished | None:
+        """One delivery of a command; a new stream sequence unless one is given."""
+        self.sequence += 1
+        delivery = CommandDelivery(sequence=self.sequence if sequence is None else sequence, attempt=attempt)
+        return await execute_run(command, delivery, self.executor)
+
+    def ends(self) -> list[RunFinished]:
+        return [fact for fact in self.announcer.of(RunFinished) if isinstance(fact, RunFinished)]
+
+    def starts(self) -> list[RunStarted]:
+        return [fact for fact in self.announcer.of(RunStarted) if isinstance(fact, RunStarted)]
+
+    async def _run_locally(self, command: ExecuteRun, outer_is_over: Callable[[], bool]) -> RunFinished:
+        return await run_child(command, outer_is_over, self.executor)

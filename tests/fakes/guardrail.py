@@ -1,0 +1,255 @@
+"""A whole guardrail in memory: its real stores on `InMemoryDatabase`, a clock that stands still, a scripted executor fleet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from services.guardrail.adapters.allowances import MongoAllowances
+from services.guardrail.adapters.audit_log import MongoAuditLog
+from services.guardrail.adapters.custody import MongoDatasets
+from services.guardrail.adapters.files import DEFAULT_POLICY, read_policy
+from services.guardrail.adapters.mongo import MongoChanges, MongoDeployments, MongoRevisions, MongoRollbacks, MongoScopes
+from services.guardrail.domain.policy import Policy
+from services.guardrail.ports import Guardrail, Limits
+from services.guardrail.use_cases import propose_change, register_dataset
+from shared.attestation import Verifier, public_pem, sign, verify_scope
+from shared.errors import EvolineError
+from shared.events.changes import ProposeChange, RegisterDataset
+from shared.events.message import Message
+from shared.events.runs import ExecuteRun, RunFinished
+from shared.events.values import Attestation, Case, GraderSpec, Usage
+from shared.pipeline.facts import document_facts
+from shared.pipeline.loading import load_document
+from shared.pipeline.scope import check_scope
+from tests.fakes.storage import InMemoryDatabase
+
+START = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+Answerer = Callable[[dict[str, Any], dict[str, Any]], Any]
+"""(document, inputs) -> outputs; an exception it raises fails the run."""
+
+
+class StillClock:
+    """Moves only when told to."""
+
+    def __init__(self) -> None:
+        self._now = START
+
+    def now(self) -> datetime:
+        return self._now
+
+    def monotonic(self) -> float:
+        return self._now.timestamp()
+
+    async def sleep(self, seconds: float) -> None:
+        self.pass_seconds(seconds)
+
+    def pass_seconds(self, seconds: float) -> None:
+        self._now += timedelta(seconds=seconds)
+
+
+@dataclass
+class KeySigner:
+    clock: StillClock
+    key: Ed25519PrivateKey
+
+    @property
+    def verifier(self) -> Verifier:
+        return Verifier(public_pem(self.key.public_key()))
+
+    def sign(self, attestation: Attestation) -> Attestation:
+        return sign(self.key, attestation)
+
+    def check(self, attestation: Attestation, *, kind: str, digest: str) -> None:
+        self.verifier.verify(attestation, kind=kind, digest=digest, now=self.clock.now())
+
+
+class ScriptedFleet:
+    """Executors that verify scopes as real ones do, remember finished runs by id, and answer by `answer`."""
+
+    def __init__(self, signer: KeySigner) -> None:
+        self._signer = signer
+        self.answer: Answerer = lambda document, inputs: {"answer": ""}
+        self.commands: list[ExecuteRun] = []
+        self.lost: set[str] = set()
+        """Case ids whose runs never end."""
+        self._ended: dict[str, RunFinished] = {}
+
+    async def run_all(
+        self,
+        commands: Sequence[ExecuteRun],
+        *,
+        max_in_flight: int,
+        deadline_seconds: float,
+        on_finished: Callable[[RunFinished], None] | None = None,
+    ) -> dict[str, RunFinished]:
+        for command in commands:
+            if command.run_id not in self._ended and command.case_id not in self.lost:
+                self.commands.append(command)
+                self._ended[command.run_id] = self._run(command)
+        return {each.run_id: self._ended[each.run_id] for each in commands if each.run_id in self._ended}
+
+    def _run(self, command: ExecuteRun) -> RunFinished:
+        assert command.document is not None and command.scope is not None, "sealed runs carry document and scope"
+        document = load_document(command.document)
+        finished = RunFinished(
+            run_id=command.run_id,
+            pipeline=document.name,
+            digest=document.digest,
+            domain=document.domain,
+            purpose=command.purpose,
+            status="succeeded",
+            usage=Usage(calls=1, input_tokens=90, output_tokens=10, cost_usd=0.001),
+            latency_seconds=0.5,
+        )
+        try:
+            verify_scope(self._signer.verifier, command.scope.scope, command.scope.attestation, now=self._signer.clock.now())
+            if check_scope(document_facts(document), command.scope.scope):
+                return finished.model_copy(update={"status": "refused", "error_code": "out_of_scope"})
+            return finished.model_copy(update={"outputs": self.answer(command.document, command.inputs)})
+        except (EvolineError, ZeroDivisionError) as error:
+            return finished.model_copy(update={"status": "failed", "error": str(error)})
+
+
+class Tally:
+    """`Gauges` that remember."""
+
+    def __init__(self) -> None:
+        self.verdicts: list[tuple[str, str]] = []
+        self.rollbacks = 0
+        self.waiting = 0
+
+    def judged(self, kind: str, verdict: str, seconds: float) -> None:
+        self.verdicts.append((kind, verdict))
+
+    def rolled_back(self) -> None:
+        self.rollbacks += 1
+
+    def reviews_waiting(self, count: int) -> None:
+        self.waiting = count
+
+
+@dataclass
+class Bench:
+    """One guardrail with everything a test looks at."""
+
+    at: Guardrail
+    clock: StillClock
+    fleet: ScriptedFleet
+    signer: KeySigner
+    database: InMemoryDatabase
+    sealed: InMemoryDatabase
+    tally: Tally
+
+    def with_policy(self, policy: Policy) -> Bench:
+        return replace(self, at=replace(self.at, policy=policy))
+
+    async def propose(self, document: dict[str, Any], change_id: str = "c1", **fields: Any) -> list[Message]:
+        return facts(await propose_change(proposal(document, change_id, **fields), self.at))
+
+    async def register(self, cases: Sequence[Case] | None = None, dataset_id: str = "tweets") -> list[Message]:
+        return facts(await register_dataset(dataset(cases, dataset_id), self.at))
+
+
+def bench(*, meta_names: frozenset[str] = frozenset(("context_aware_pipeline_generator",)), policy: Policy | None = None) -> Bench:
+    """Signs with the same key always, so that two benches that did the same tell the same facts."""
+    clock = StillClock()
+    signer = KeySigner(clock, Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
+    fleet, tally, database, sealed = ScriptedFleet(signer), Tally(), InMemoryDatabase(), InMemoryDatabase()
+    at = Guardrail(
+        changes=MongoChanges(database),
+        revisions=MongoRevisions(database),
+        deployments=MongoDeployments(database),
+        datasets=MongoDatasets(database, sealed),
+        allowances=MongoAllowances(database),
+        scopes=MongoScopes(database),
+        rollbacks=MongoRollbacks(database),
+        audit=MongoAuditLog(database),
+        runs=fleet,
+        signer=signer,
+        gauges=tally,
+        clock=clock,
+        policy=policy or read_policy(DEFAULT_POLICY),
+        meta_names=meta_names,
+        limits=Limits(),
+    )
+    return Bench(at, clock, fleet, signer, database, sealed, tally)
+
+
+def facts(effects: Sequence[tuple[str, Message]]) -> list[Message]:
+    return [fact for _, fact in effects]
+
+
+def pipeline(prompt: str = "Say the sentiment of: {{ text }}", name: str = "triage", **fields: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "domain": "support",
+        "inputs": {"text": "string"},
+        "steps": [{"name": "classify", "type": "claude", "prompt": prompt}],
+        "outputs": {"answer": "{{ steps.classify.text }}"},
+        **fields,
+    }
+
+
+def proposal(document: dict[str, Any], change_id: str = "c1", **fields: Any) -> ProposeChange:
+    given = {
+        "change_id": change_id,
+        "kind": "revision",
+        "pipeline": document.get("name", "triage"),
+        "document": document,
+        "domain": document.get("domain", "support"),
+        "author": "generator",
+        **fields,
+    }
+    return ProposeChange.model_validate(given)
+
+
+def cases(count: int = 60, labels: Sequence[str] = ("good", "bad"), split: str = "sealed") -> list[Case]:
+    """`split` cases, preceded by a few of train and dev; the label stands at the end of the text."""
+    rows = [("train", 4), ("dev", 4), (split, count)]
+    return [
+        Case.model_validate(
+            {
+                "id": f"{name}-{number:04d}",
+                "input": {"text": f"{name} message number {number} about something {labels[number % len(labels)]}"},
+                "expected": labels[number % len(labels)],
+                "split": name,
+            }
+        )
+        for name, many in rows
+        for number in range(many)
+    ]
+
+
+def dataset(found: Sequence[Case] | None = None, dataset_id: str = "tweets", **fields: Any) -> RegisterDataset:
+    given: dict[str, Any] = {
+        "dataset_id": dataset_id,
+        "domain": "support",
+        "cases": tuple(cases() if found is None else found),
+        "grader": GraderSpec(kind="label"),
+        **fields,
+    }
+    return RegisterDataset.model_validate(given)
+
+
+def right(inputs: dict[str, Any]) -> str:
+    """The label that `cases` put at the end of the text."""
+    return str(inputs["text"]).rsplit(" ", 1)[-1]
+
+
+def answering(shares: dict[str, float]) -> Answerer:
+    """Right on this share of cases by a word of the prompt, wrong on the rest; which cases is fixed by their number."""
+
+    def answer(document: dict[str, Any], inputs: dict[str, Any]) -> dict[str, str]:
+        prompt = document["steps"][0]["prompt"]
+        share = next(value for word, value in shares.items() if word in prompt)
+        number = int(inputs["text"].split(" ")[3])
+        spread = number * 7 % 20 / 20
+        truth = right(inputs)
+        return {"answer": truth if spread < share else {"good": "bad", "bad": "good"}.get(truth, "none")}
+
+    return answer

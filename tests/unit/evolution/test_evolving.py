@@ -1,0 +1,277 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from services.evolution.use_cases import read_evolution, record_gate, record_verdict, start_evolution
+from shared.errors import InvalidInputError, NotFoundError, UnavailableError
+from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, GateFinished, ProposeChange
+from shared.events.improvement import EvolutionFinished, EvolutionProgressed, GetEvolution, PipelineScored, StartEvolution
+from shared.events.values import Attestation, Case, Score
+from shared.pipeline.loading import load_document
+from tests.fakes.evolution_world import World, finished, labelled_cases, seed_document, small_world
+
+SCORE = Score(mean=0.7, low=0.6, high=0.8, cases=100, grader_hash="h")
+ATTESTATION = Attestation(
+    kind="revision", digest="0" * 64, scope="tweets", domain="social", policy_revision="1", issued_at="", expires_at="", key_id="k"
+)
+
+
+def command(**changes: Any) -> StartEvolution:
+    fields = {"evolution_id": "evo-1", "pipeline": "tweets", "dataset_id": "tweets3", "evaluations": 200, "seed": 1}
+    return StartEvolution.model_validate({**fields, **changes})
+
+
+async def proposed(world: World, **changes: Any) -> ProposeChange:
+    ((effect, message),) = await start_evolution(command(**changes), world.evolution)
+    assert effect == "propose" and isinstance(message, ProposeChange)
+    return message
+
+
+async def ended(world: World, **changes: Any) -> EvolutionFinished:
+    ((effect, message),) = await start_evolution(command(**changes), world.evolution)
+    assert effect == "finished" and isinstance(message, EvolutionFinished)
+    return message
+
+
+@pytest.mark.parametrize("strategy", ["climb", "genetic"])
+async def test_the_better_document_is_proposed_with_its_evidence(strategy: str) -> None:
+    world = small_world()
+    change = await proposed(world, strategy=strategy, population=12, generations=3)
+    document = load_document(change.document)
+    assert world.runs.quality(document) > world.runs.quality(load_document(seed_document()))
+    assert change.kind == "promotion" and change.group_id == "evo-1" and change.author == "evolution"
+    assert change.parent_digest == load_document(seed_document()).digest != document.digest
+    (evidence,) = change.evidence
+    assert evidence.score and evidence.baseline and evidence.score.mean > evidence.baseline.mean
+    assert evidence.calls == len(set(world.runs.started)) <= 200
+
+
+async def test_evaluations_stay_within_the_budget_and_none_runs_twice() -> None:
+    for evaluations in (48, 100, 333):
+        world = small_world()
+        await start_evolution(command(evaluations=evaluations), world.evolution)
+        runs = [run for run in world.runs.started if world.runs.ended[run].purpose == "evaluation"]
+        assert len(runs) == len(set(runs)) <= evaluations
+
+
+async def archive_digest(world: World, **changes: Any) -> str:
+    await start_evolution(command(**changes), world.evolution)
+    record = await world.evolution.evolutions.get("evo-1")
+    assert record is not None
+    return str(record["archive_digest"])
+
+
+@pytest.mark.parametrize("strategy", ["climb", "genetic"])
+async def test_one_and_four_workers_leave_the_same_archive(strategy: str) -> None:
+    alone = await archive_digest(small_world(workers=1), strategy=strategy)
+    together = await archive_digest(small_world(workers=4), strategy=strategy)
+    other = await archive_digest(small_world(), strategy=strategy, seed=2)
+    assert alone == together != other
+
+
+@pytest.mark.parametrize("crash_after", [1, 7, 16, 17, 40, 77, 90, 120, 131, 150, 170, 190])
+async def test_a_search_killed_anywhere_resumes_to_the_same_archive_without_running_anything_twice(crash_after: int) -> None:
+    whole = small_world()
+    uninterrupted = await archive_digest(whole)
+    world = small_world(crash_after=crash_after)
+    with pytest.raises(RuntimeError, match="killed"):
+        await start_evolution(command(), world.evolution)
+    assert await archive_digest(world) == uninterrupted
+    assert len(world.runs.started) == len(set(world.runs.started)) == len(whole.runs.started)
+
+
+async def test_the_same_order_again_repeats_its_effect_and_searches_nothing() -> None:
+    world = small_world()
+    first = await proposed(world)
+    runs = len(world.runs.started)
+    assert await proposed(world) == first
+    assert len(world.runs.started) == runs
+
+
+async def test_another_order_under_the_same_id_is_refused() -> None:
+    world = small_world()
+    await proposed(world)
+    with pytest.raises(InvalidInputError, match="evo-1"):
+        await start_evolution(command(evaluations=300), world.evolution)
+
+
+async def test_where_nothing_is_better_on_fresh_cases_nothing_is_proposed() -> None:
+    world = small_world(quality=lambda document: 1.0)
+    answer = await ended(world)
+    assert answer.verdict == "no_candidate"
+    assert answer.reasons and answer.seed_digest and not answer.deployed
+    assert answer.evaluations <= 200
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"pipeline": "unknown"}, "no pipeline 'unknown'"),
+        ({"dataset_id": "unknown"}, "no dataset 'unknown'"),
+        ({"evaluations": 47}, "at least 48"),
+    ],
+)
+async def test_an_order_that_cannot_be_served_is_refused_with_the_reason(changes: dict[str, Any], reason: str) -> None:
+    world = small_world()
+    answer = await ended(world, **changes)
+    assert answer.verdict == "refused"
+    assert reason in str(answer.problems[0])
+    assert world.runs.started == []
+
+
+@pytest.mark.parametrize(
+    ("cases", "reason"),
+    [
+        (labelled_cases(dev=10), "at least 16 dev cases"),
+        (tuple(case.model_copy(update={"expected": "neutral"}) for case in labelled_cases()), "same label"),
+        (tuple(case.model_copy(update={"input": {"body": "x"}}) for case in labelled_cases()), "needs the inputs ['text']"),
+    ],
+)
+async def test_cases_that_decide_nothing_are_refused(cases: tuple[Case, ...], reason: str) -> None:
+    answer = await ended(small_world(cases=cases))
+    assert answer.verdict == "refused"
+    assert reason in str(answer.problems[0])
+
+
+async def test_a_stable_revision_that_fails_everywhere_is_refused_with_its_error() -> None:
+    world = small_world(answers=lambda order: finished(order, "failed", None, error="no such model"))
+    answer = await ended(world)
+    assert answer.verdict == "refused"
+    assert "no such model" in str(answer.problems[0])
+
+
+async def test_without_executors_the_order_is_retried_not_answered() -> None:
+    world = small_world(answers=lambda order: None)
+    with pytest.raises(UnavailableError):
+        await start_evolution(command(), world.evolution)
+    record = await world.evolution.evolutions.get("evo-1")
+    assert record is not None and record["status"] == "searching"
+
+
+async def test_time_that_runs_out_ends_the_search_and_is_told() -> None:
+    world = small_world()
+    world.clock.tick_seconds = 0.2
+    ((_, message),) = await start_evolution(command(seconds=5), world.evolution)
+    if isinstance(message, EvolutionFinished):
+        assert any("time" in reason for reason in message.reasons)
+    record = await world.evolution.evolutions.get("evo-1")
+    assert record is not None
+    assert len(world.runs.started) < 200
+    assert any("time" in reason for reason in (record.get("pending") or record["answer"])["reasons"])
+
+
+async def test_progress_and_scores_are_announced() -> None:
+    world = small_world()
+    change = await proposed(world)
+    facts = list(world.announcer.facts.values())
+    assert [fact.stage for fact in facts if isinstance(fact, EvolutionProgressed)][-1] == "gate"
+    scored = {fact.digest for fact in facts if isinstance(fact, PipelineScored)}
+    assert {load_document(change.document).digest, change.parent_digest} <= scored
+
+
+def gate(change: ProposeChange, verdict: str = "certified") -> GateFinished:
+    return GateFinished.model_validate(
+        {
+            "change_id": change.change_id,
+            "pipeline": "tweets",
+            "candidate_digest": "c",
+            "incumbent_digest": "i",
+            "verdict": verdict,
+            "candidate": SCORE,
+            "incumbent": SCORE,
+            "p_value": 0.01,
+            "alpha": 0.05,
+            "gain": 0.1,
+            "gain_low": 0.02,
+            "gain_high": 0.18,
+        }
+    )
+
+
+def verdict_fields(change: ProposeChange) -> dict[str, Any]:
+    return {
+        "change_id": change.change_id,
+        "kind": "promotion",
+        "pipeline": "tweets",
+        "digest": "c",
+        "author": "evolution",
+        "reasons": ("r",),
+    }
+
+
+def approval(change: ProposeChange) -> ChangeApproved:
+    return ChangeApproved(
+        **verdict_fields(change),
+        document={},
+        domain="social",
+        approved_by="policy:certified",
+        risk=0.1,
+        policy_revision="1",
+        attestation=ATTESTATION,
+    )
+
+
+def veto(change: ProposeChange) -> ChangeVetoed:
+    return ChangeVetoed(**verdict_fields(change), vetoed_by="gate")
+
+
+async def test_an_approved_change_ends_the_evolution_with_the_gates_gain() -> None:
+    world = small_world()
+    change = await proposed(world)
+    assert await record_gate(gate(change), world.evolution) == []
+    ((effect, answer),) = await record_verdict(approval(change), world.evolution)
+    assert effect == "finished:approved" and isinstance(answer, EvolutionFinished)
+    assert (answer.verdict, answer.deployed, answer.gain, answer.gain_low) == ("certified", True, 0.1, 0.02)
+    assert answer.lineage and answer.change_id == change.change_id
+    assert await record_verdict(approval(change), world.evolution) == [(effect, answer)], "a redelivery says the same again"
+
+
+async def test_a_veto_that_overtakes_the_gates_fact_still_knows_the_gate() -> None:
+    world = small_world()
+    change = await proposed(world)
+    world.custodian.gates[change.change_id] = gate(change, "rejected").model_dump(mode="json")
+    ((_, answer),) = await record_verdict(veto(change), world.evolution)
+    assert isinstance(answer, EvolutionFinished)
+    assert (answer.verdict, answer.deployed, answer.gain) == ("rejected", False, 0.1)
+
+
+async def test_a_veto_before_any_gate_claims_no_gain() -> None:
+    world = small_world()
+    change = await proposed(world)
+    ((_, answer),) = await record_verdict(veto(change), world.evolution)
+    assert isinstance(answer, EvolutionFinished)
+    assert (answer.verdict, answer.gain) == ("rejected", None)
+    assert any("sealed" in reason for reason in answer.reasons)
+
+
+async def test_people_decide_later_and_a_late_queued_fact_changes_nothing() -> None:
+    world = small_world()
+    change = await proposed(world)
+    queued = ChangeQueued(**verdict_fields(change), risk=0.8)
+    await record_gate(gate(change, "canary"), world.evolution)
+    ((_, first),) = await record_verdict(queued, world.evolution)
+    ((_, second),) = await record_verdict(approval(change), world.evolution)
+    assert isinstance(first, EvolutionFinished) and isinstance(second, EvolutionFinished)
+    assert (first.verdict, first.deployed) == ("queued", False)
+    assert (second.verdict, second.deployed) == ("canary", True)
+    assert await record_verdict(queued, world.evolution) == []
+
+
+async def test_changes_of_others_are_none_of_our_business() -> None:
+    world = small_world()
+    change = (await proposed(world)).model_copy(update={"change_id": "somebody-elses"})
+    assert await record_gate(gate(change), world.evolution) == []
+    assert await record_verdict(veto(change), world.evolution) == []
+
+
+async def test_the_record_can_be_asked_for() -> None:
+    world = small_world()
+    await proposed(world)
+    answer = await read_evolution(GetEvolution(evolution_id="evo-1"), world.evolution)
+    assert answer["status"] == "proposed"
+    assert answer["candidates"][0]["operator"] == "seed"
+    assert all("document" not in row for row in answer["candidates"])
+    with pytest.raises(NotFoundError):
+        await read_evolution(GetEvolution(evolution_id="nobody"), world.evolution)
