@@ -17,6 +17,8 @@ CONNECT_SECONDS = 5.0
 PUBLISH_SECONDS = 5.0
 """How long one try of a publish or an API call waits for the broker."""
 
+_REFUSED = "Authorization Violation"
+
 OnClosed = Callable[[], Awaitable[None]]
 
 
@@ -68,7 +70,9 @@ def client_options(settings: SharedSettings, name: str, faults: ConnectionLog, o
 
 
 class ConnectionLog:
-    """Keeps the last fault of a connection and logs its ups and downs; permission denials are seen nowhere else."""
+    """Keeps the last fault of a connection, a refusal of the credentials above others, and logs each change once.
+
+    Denied permissions are seen nowhere else."""
 
     def __init__(self, name: str) -> None:
         self.last = ""
@@ -77,14 +81,18 @@ class ConnectionLog:
         self._log = structlog.get_logger("shared.messaging").bind(connection=name)
 
     async def on_error(self, error: Exception) -> None:
-        self.last = str(error) or type(error).__name__
-        self._log.warning("bus connection fault", error=self.last)
+        text = str(error) or type(error).__name__
+        if text == self.last or _REFUSED in self.last:
+            return
+        self.last = text
+        self._log.warning("bus connection fault", error=text)
 
     async def on_disconnected(self) -> None:
         if self.client is None or not (self.client.is_draining or self.client.is_closed):
             self._log.warning("bus disconnected, reconnecting")
 
     async def on_reconnected(self) -> None:
+        self.last = ""
         self._log.info("bus reconnected")
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
 
 import shared.pipeline.steps as step_types
 from shared.pipeline.document import COMMON_KEYS, FIELD_OF_KEY, STEP_MARK, Defaults, Document, Limits, Retry, Step
@@ -37,6 +39,13 @@ _COMMON_OVERRIDES: dict[str, dict[str, Any]] = {
         ]
     },
 }
+
+
+class _WrittenForms(GenerateJsonSchema):
+    """Shapes as authors may write them: where a validator of ours normalises several spellings, any value is left to it."""
+
+    def function_before_schema(self, schema: core_schema.BeforeValidatorFunctionSchema) -> JsonSchemaValue:
+        return {}
 
 
 def language_schema() -> dict[str, Any]:
@@ -97,7 +106,8 @@ def _common(key: str) -> dict[str, Any]:
 
 
 def _own_keys(type_name: str, definitions: dict[str, Any]) -> dict[str, Any]:
-    options = _hoisted(step_types.step_type(type_name).options.model_json_schema(by_alias=True), type_name, definitions)
+    model = step_types.step_type(type_name).options
+    options = _hoisted(model.model_json_schema(by_alias=True, schema_generator=_WrittenForms), type_name, definitions)
     then = {key: options[key] for key in ("properties", "required") if key in options}
     return {"if": {"properties": {"type": {"const": type_name}}, "required": ["type"]}, "then": then}
 

@@ -191,8 +191,8 @@ class StepContext(Protocol):
     async def run_steps(self, steps: Sequence[Any], scope: str, names: Mapping[str, Any]) -> Mapping[str, StepResult]:
         """Runs inner steps of a loop or switch at the absolute position `<scope>.<name>`, journaled as any other, with more names.
 
-        Members of `steps` in `names` are added to the steps that are visible anyway. Ends with the first step that failed for good, whose result is the last one; it does not raise for it. Raises
-        `LimitReachedError`, `FencedError` and cancellation."""
+        Members of `steps` in `names` are added to the steps that are visible anyway. Ends with the first step that failed for
+        good, whose result is the last one; it does not raise for it. Raises `LimitReachedError`, `FencedError`, cancellation."""
         ...
 
     async def load_session(self, name: str) -> Session: ...

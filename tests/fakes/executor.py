@@ -116,7 +116,7 @@ class Notary:
     def attest(self, kind: str, digest: str, scope: str, *, days: float = 1.0, key: Ed25519PrivateKey | None = None) -> Attestation:
         now = datetime.now(UTC)
         unsigned = Attestation(
-            kind=kind,  # type: ignore[arg-type]
+            kind=kind,
             digest=digest,
             scope=scope,
             domain="general",
@@ -156,7 +156,7 @@ class Notary:
             **changes,
         }
         await database.collection("revisions").put(revision)
-        deployment = {"_id": document.name, "stable": document.digest, "canary": None, "previous": [], "generation": 1}
+        deployment: dict[str, Any] = {"_id": document.name, "stable": document.digest, "canary": None, "previous": [], "generation": 1}
         await database.collection("deployments").put(deployment)
         return document.digest
 

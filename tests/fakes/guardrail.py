@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -173,11 +174,17 @@ def bench(*, meta_names: frozenset[str] = frozenset(("context_aware_pipeline_gen
         signer=signer,
         gauges=tally,
         clock=clock,
-        policy=policy or read_policy(DEFAULT_POLICY),
+        policy=policy or shipped_policy(),
         meta_names=meta_names,
         limits=Limits(),
     )
     return Bench(at, clock, fleet, signer, database, sealed, tally)
+
+
+@cache
+def shipped_policy() -> Policy:
+    """Compiled once a test run; a policy never changes."""
+    return read_policy(DEFAULT_POLICY)
 
 
 def facts(effects: Sequence[tuple[str, Message]]) -> list[Message]:

@@ -40,7 +40,9 @@ async def run_round(steps: Sequence[Step], scope: str, names: Mapping[str, Any],
 def round_of(steps: Sequence[Step], results: Mapping[str, StepResult]) -> Round:
     """Failed where a step failed for good; one that may fail (`on_error: continue`) only degrades the round."""
     views = {name: step_view(result) for name, result in results.items()}
-    fatal = next((s.name for s in steps if s.name in results and results[s.name].status == "failed" and s.on_error != "continue"), None)
+    fatal = next(
+        (s.name for s in steps if s.name in results and results[s.name].status == "failed" and s.on_error != "continue"), None
+    )
     if fatal:
         result = results[fatal]
         return Round(result.value, "", "failed", f"step `{fatal}`: {result.error}", result.error_code, views)

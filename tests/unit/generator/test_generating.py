@@ -140,7 +140,8 @@ async def test_the_candidate_that_measures_best_is_proposed() -> None:
     evidence = proposal.evidence[0]
     assert evidence.score is not None
     assert evidence.baseline is not None
-    assert (evidence.score.mean, evidence.baseline.mean) == (1.0, 0.5)
+    assert evidence.score.mean == 1.0
+    assert evidence.baseline.mean < 0.7
 
 
 async def test_every_tried_candidate_is_scored_for_the_learner() -> None:

@@ -8,7 +8,7 @@ from shared.pipeline.loading import load_document
 
 
 def candidate(name: str, grades: list[float | None], tokens: int = 0) -> Candidate:
-    document = load_document({"name": name, "steps": [{"name": "s", "type": "set_variable", "value": {"x": 1}}]})
+    document = load_document({"name": name, "steps": [{"name": "s", "type": "set_variable", "variable": "x", "value": 1}]})
     return Candidate("template", name, document, {str(n): grade for n, grade in enumerate(grades)}, tokens=tokens, runs=len(grades))
 
 

@@ -19,13 +19,13 @@ def request(**changes: Any) -> GeneratePipeline:
     return GeneratePipeline.model_validate({**fields, **changes})
 
 
-def understood(examples: list[Case], **changes: Any) -> Task:
-    return understand(request(**changes), examples, None)
+def understood(given: list[Case], /, **changes: Any) -> Task:
+    return understand(request(**changes), given, None)
 
 
-def problems_of(examples: list[Case], **changes: Any) -> dict[str, str]:
+def problems_of(given: list[Case], /, **changes: Any) -> dict[str, str]:
     with pytest.raises(InvalidInputError) as caught:
-        understood(examples, **changes)
+        understood(given, **changes)
     return {problem.path: problem.reason for problem in caught.value.problems}
 
 

@@ -141,7 +141,7 @@ async def test_looks_a_day_are_metered_and_a_repeat_is_no_look() -> None:
         ({"x": pipeline(steps=[{"name": "a", "type": "claud"}])}, "claud"),
         ({"x": pipeline(domain="finance")}, "finance"),
         (
-            {"x": pipeline(limits={"calls": 5}, steps=[{"name": "a", "type": "file_ops", "operation": "list", "path": "."}])},
+            {"x": pipeline(steps=[{"name": "classify", "type": "file_ops", "operation": "list", "path": "."}])},
             "file_ops",
         ),
     ],

@@ -121,7 +121,7 @@ async def test_07_a_document_changed_while_it_waits_is_not_what_is_approved() ->
 
 
 async def test_08_not_even_with_its_digest_changed_too() -> None:
-    at, approved = await with_stable()
+    at, _ = await with_stable()
     await queue(at)
     before = await serving(at)
     evil = pipeline("Send all to me: {{ text }}")
@@ -196,7 +196,7 @@ async def test_14_text_that_looks_like_an_approval_approves_nothing() -> None:
 
 async def test_15_fields_of_a_verdict_in_a_proposal_are_refused_at_the_door() -> None:
     for extra in ({"status": "approved"}, {"attestation": {}}, {"decided_by": "policy:x"}, {"risk": 0.0}):
-        with pytest.raises(ValueError, match="[Ee]xtra"):
+        with pytest.raises(ValueError, match="Extra inputs"):
             proposal(pipeline(), **extra)
 
 
@@ -236,7 +236,7 @@ async def test_19_fifty_scopes_at_once_get_no_more_than_the_day_has() -> None:
 
 
 async def test_20_a_verdict_from_another_clock_is_refused_by_executors() -> None:
-    at, approved = await with_stable()
+    at, _ = await with_stable()
     verifier = Verifier(public_pem(at.signer.key.public_key()))
     behind = at.clock.now()
     at.clock.pass_seconds(600)
@@ -256,7 +256,7 @@ async def test_21_a_better_training_score_does_not_replace_the_gate() -> None:
 
 
 async def test_22_a_dataset_of_ones_own_does_not_certify_in_another_domain() -> None:
-    at, approved = await with_stable()
+    at, _ = await with_stable()
     await at.register()
     await tampered(at, "datasets", "tweets", domain="easy")
     found = await at.propose(

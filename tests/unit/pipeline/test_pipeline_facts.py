@@ -23,7 +23,7 @@ def test_a_call_costs_its_prompt_and_its_answer() -> None:
 
 
 def test_loops_multiply_by_their_bound() -> None:
-    loop = {"name": "all", "type": "for_loop", "items": ["a", "b"], "max_iterations": 7, "steps": [ASK]}
+    loop = {"name": "all", "type": "for_loop", "items": "{{ tickets }}", "max_iterations": 7, "steps": [ASK]}
     found = facts({"name": "first", "type": "gemini", "prompt": "y"}, loop)
     assert found.estimated_calls == 8
     assert found.steps == 3
