@@ -42,7 +42,8 @@ async def shipped(strategy: Strategy, flip: float, dev: int, budget: int, seed: 
 async def main(seeds: int) -> None:
     print(f"alpha {ALPHA}, {SEALED_CASES} sealed cases, {seeds} seeds a row\n")
     print("| strategy | flip | dev cases | budget | proposed | certified | 95% interval |\n|---|---|---|---|---|---|---|")
-    for strategy, flip, dev, budget in product((Climb(), Genetic()), FLIPS, DEV_CASES, BUDGETS):
+    strategies: tuple[Strategy, ...] = (Climb(), Genetic())
+    for strategy, flip, dev, budget in product(strategies, FLIPS, DEV_CASES, BUDGETS):
         outcomes = [await shipped(strategy, flip, dev, budget, seed) for seed in range(seeds)]
         proposed = sum(row[0] for row in outcomes) / seeds
         certified = sum(row[1] for row in outcomes) / seeds

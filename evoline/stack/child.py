@@ -20,6 +20,8 @@ from evoline.stack.state import ProcessRecord
 from shared.errors import EvolineError
 
 LOG_LINES_IN_ERROR = 15
+MISCONFIGURED = 2
+"""Exit code of a process that cannot work as it is set up (`shared.service`, and argparse): trying again is no use."""
 
 
 class ChildFailedError(EvolineError):
@@ -105,7 +107,8 @@ class Child:
             if self._stopping:
                 return
             failures = 1 if loop.time() - started > self.policy.stable_seconds else failures + 1
-            if not self._was_ready and failures >= self.policy.start_attempts:
+            hopeless = failures >= self.policy.start_attempts or process.returncode == MISCONFIGURED
+            if not self._was_ready and hopeless:
                 self._ready.set_exception(ChildFailedError(self._failure(process, missing, failures)))
                 return
             await self._pause_before_restart(process, failures)

@@ -121,6 +121,8 @@ class LocalStack:
         environment = self._server_environment()
         if service in CALLS_PROVIDERS and self.options.provider_keys:
             environment |= {name: self.environment[name] for name in PROVIDER_KEYS if name in self.environment}
+        if service == SCALED:
+            environment["EVOLINE_EXECUTOR_WORKSPACE_DIR"] = str(self.home.data / "work")
         if service == "guardrail":
             environment[PRIVATE_KEY_VARIABLE] = str(self.home.keys / "guardrail.key")
         if self.model_url:

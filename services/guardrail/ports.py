@@ -10,9 +10,14 @@ from services.guardrail.domain.audit import AuditEntry, AuditNote
 from services.guardrail.domain.policy import Policy
 from services.guardrail.domain.records import ChangeRecord, Dataset, Deployment, RevisionRecord, RollbackRecord, SplitCases
 from shared.clock import Clock
+from shared.errors import UnavailableError
 from shared.events.changes import GrantScope
 from shared.events.runs import ExecuteRun, RunFinished
 from shared.events.values import Attestation, Budget, Case, GrantedScope, Split
+
+
+class LostRaceError(UnavailableError):
+    """Another writer was faster. Nothing was written: read again and decide again."""
 
 
 class Changes(Protocol):
@@ -22,7 +27,7 @@ class Changes(Protocol):
 
     async def get(self, change_id: str) -> ChangeRecord | None: ...
     async def save(self, record: ChangeRecord) -> ChangeRecord:
-        """Writes the next version. Raises `UnavailableError` where another writer was faster: read again and retry."""
+        """Writes the next version. Raises `LostRaceError` where the stored one is not the one that `record` came from."""
         ...
 
     async def queued(self, limit: int) -> Sequence[ChangeRecord]:

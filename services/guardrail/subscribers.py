@@ -52,7 +52,7 @@ def _commands(consumer: Consumer, at: Guardrail, concurrency: int) -> None:
     consumer.on(MeasurePipelines, on_measure, durable="guardrail-measure", concurrency=2, deadline_seconds=patient)
     consumer.on(DecideReview, on_decide, durable="guardrail-decide")
     consumer.on(RollbackPipeline, on_rollback, durable="guardrail-rollback", concurrency=2)
-    consumer.on(RegisterDataset, on_register_dataset, durable="guardrail-register_dataset")
+    consumer.on(RegisterDataset, on_register_dataset, durable="guardrail-register-dataset")
 
 
 def _queries(consumer: Consumer, at: Guardrail) -> None:

@@ -168,7 +168,9 @@ class ChangeVetoed(Fact):
 
 
 class GateFinished(Fact):
-    """One look at the sealed cases. `certified`: better by an exact paired test; `canary`: undecided; `rejected`: shown worse or failing."""
+    """One look at the sealed cases.
+
+    `certified`: better by an exact paired test; `canary`: undecided; `rejected`: shown worse, or failing."""
 
     subject: ClassVar[str] = "evt.gate.finished"
     owner: ClassVar[str] = "guardrail"
@@ -294,7 +296,9 @@ class PipelinesMeasured(Fact):
 
 
 class GrantScope(Query):
-    """Asks for a signed trial scope. Answer: `GrantedScope`; a refusal is an error with reasons. The same `scope_id` gets the same scope."""
+    """Asks for a signed trial scope.
+
+    Answer: `GrantedScope`; a refusal is an error with reasons. The same `scope_id` gets the same scope."""
 
     subject: ClassVar[str] = "api.guardrail.grant_scope"
     owner: ClassVar[str] = "guardrail"
@@ -312,7 +316,8 @@ class GrantScope(Query):
 
 
 class ListReviews(Query):
-    """Answer: `{reviews: [{change_id, kind, pipeline, digest, author, risk, risk_reasons, reasons, diff, created_at, expires_at}]}`."""
+    """Answer: `{reviews: [{change_id, kind, pipeline, digest, author, risk, risk_reasons, reasons, diff, created_at,
+    expires_at}]}`."""
 
     subject: ClassVar[str] = "api.guardrail.list_reviews"
     owner: ClassVar[str] = "guardrail"

@@ -28,7 +28,9 @@ class GeneratePipeline(Command):
     examples: tuple[Case, ...] = Field(default=(), max_length=500)
     dataset_id: Identifier | None = None
     grader: GraderSpec | None = None
-    """Default: the dataset's, else inferred from the labels (few distinct strings: `label`; numbers: `numeric`; objects: `json_fields`)."""
+    """Default: the dataset's, else inferred from the labels.
+
+    Few distinct strings: `label`; numbers: `numeric`; objects: `json_fields`."""
     constraints: Constraints = Constraints()
     resources: dict[str, Any] = Field(default_factory=dict)
     """Free facts for the context analysis: tools at hand, languages, style guides."""
@@ -102,7 +104,7 @@ class RequestFinished(Fact):
 
 
 class GetRequest(Query):
-    """Answer: the request's record `{request_id, status, pipeline, digest, change_id, candidates, reasons, created_at, finished_at}`."""
+    """Answer: the request's record `{request_id, status, pipeline, change_id, answer, created_at, finished_at}`."""
 
     subject: ClassVar[str] = "api.generator.get_request"
     owner: ClassVar[str] = "generator"

@@ -9,7 +9,9 @@ from shared.events.message import Fact
 
 
 class CommandRefused(Fact):
-    """A command that was dead-lettered: malformed, or failing for good. `message_id` is the sender's `Nats-Msg-Id`, if it gave one."""
+    """A command that was dead-lettered: malformed, or failing for good.
+
+    `message_id` is the sender's `Nats-Msg-Id`, if it gave one."""
 
     subject: ClassVar[str] = "evt.command.refused"
     owner: ClassVar[str] = "*"

@@ -137,6 +137,8 @@ class Consumer:
             async with asyncio.timeout(CONNECT_SECONDS + len(self._broker.subscribers)):
                 self._faults.client = self._client = await self._broker.connect()
                 await self._broker.start()
+                # Subscriptions are only queued so far; after this the server knows them and queries find somebody.
+                await self._client.flush()
             self._calm_pull_loops()
         except (TimeoutError, OSError, nats.errors.Error) as error:
             raise ConfigurationError(f"cannot consume from the bus: {self._faults.last or error}") from error

@@ -156,7 +156,13 @@ class Notary:
             **changes,
         }
         await database.collection("revisions").put(revision)
-        deployment: dict[str, Any] = {"_id": document.name, "stable": document.digest, "canary": None, "previous": [], "generation": 1}
+        deployment: dict[str, Any] = {
+            "_id": document.name,
+            "stable": document.digest,
+            "canary": None,
+            "previous": [],
+            "generation": 1,
+        }
         await database.collection("deployments").put(deployment)
         return document.digest
 

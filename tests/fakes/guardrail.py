@@ -19,6 +19,7 @@ from services.guardrail.domain.policy import Policy
 from services.guardrail.ports import Guardrail, Limits
 from services.guardrail.use_cases import propose_change, register_dataset
 from shared.attestation import Verifier, public_pem, sign, verify_scope
+from shared.clock import Clock
 from shared.errors import EvolineError
 from shared.events.changes import ProposeChange, RegisterDataset
 from shared.events.message import Message
@@ -72,8 +73,9 @@ class KeySigner:
 class ScriptedFleet:
     """Executors that verify scopes as real ones do, remember finished runs by id, and answer by `answer`."""
 
-    def __init__(self, signer: KeySigner) -> None:
-        self._signer = signer
+    def __init__(self, verifier: Verifier, clock: Clock) -> None:
+        self._verifier = verifier
+        self._clock = clock
         self.answer: Answerer = lambda document, inputs: {"answer": ""}
         self.commands: list[ExecuteRun] = []
         self.lost: set[str] = set()
@@ -94,6 +96,9 @@ class ScriptedFleet:
                 self._ended[command.run_id] = self._run(command)
         return {each.run_id: self._ended[each.run_id] for each in commands if each.run_id in self._ended}
 
+    def ended(self, run_ids: Sequence[str]) -> list[RunFinished]:
+        return [self._ended[run_id] for run_id in run_ids if run_id in self._ended]
+
     def _run(self, command: ExecuteRun) -> RunFinished:
         assert command.document is not None and command.scope is not None, "sealed runs carry document and scope"
         document = load_document(command.document)
@@ -108,7 +113,7 @@ class ScriptedFleet:
             latency_seconds=0.5,
         )
         try:
-            verify_scope(self._signer.verifier, command.scope.scope, command.scope.attestation, now=self._signer.clock.now())
+            verify_scope(self._verifier, command.scope.scope, command.scope.attestation, now=self._clock.now())
             if check_scope(document_facts(document), command.scope.scope):
                 return finished.model_copy(update={"status": "refused", "error_code": "out_of_scope"})
             return finished.model_copy(update={"outputs": self.answer(command.document, command.inputs)})
@@ -160,7 +165,7 @@ def bench(*, meta_names: frozenset[str] = frozenset(("context_aware_pipeline_gen
     """Signs with the same key always, so that two benches that did the same tell the same facts."""
     clock = StillClock()
     signer = KeySigner(clock, Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
-    fleet, tally, database, sealed = ScriptedFleet(signer), Tally(), InMemoryDatabase(), InMemoryDatabase()
+    fleet, tally, database, sealed = ScriptedFleet(signer.verifier, clock), Tally(), InMemoryDatabase(), InMemoryDatabase()
     at = Guardrail(
         changes=MongoChanges(database),
         revisions=MongoRevisions(database),

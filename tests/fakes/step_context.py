@@ -59,6 +59,18 @@ def completion(
     )
 
 
+class Load:
+    """Calls in flight, shared by a context and those of its inner steps."""
+
+    def __init__(self) -> None:
+        self.running = 0
+        self.most_at_once = 0
+
+    def begin(self) -> None:
+        self.running += 1
+        self.most_at_once = max(self.most_at_once, self.running)
+
+
 class ScriptedStepContext:
     """`replies` are taken in order; when they are used up, the last one is given again.
 
@@ -69,8 +81,7 @@ class ScriptedStepContext:
     ) -> None:
         self.replies = list(replies)
         self.requests: list[CompletionRequest] = []
-        self.most_at_once = 0
-        self.running = 0
+        self.load = Load()
         self.clock = ManualClock()
         self.random = random.Random(7)
         self.workspace = workspace
@@ -116,13 +127,12 @@ class ScriptedStepContext:
     async def complete(self, request: CompletionRequest) -> Completion:
         self.requests.append(request)
         reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
-        self.running += 1
-        self.most_at_once = max(self.most_at_once, self.running)
+        self.load.begin()
         try:
             await asyncio.sleep(0)
             return _made(reply, request)
         finally:
-            self.running -= 1
+            self.load.running -= 1
 
     async def cached_answer(self, request: CompletionRequest) -> Completion | None:
         return self.cached(request)
@@ -167,7 +177,6 @@ class ScriptedStepContext:
         inner.__dict__.update(self.__dict__)
         inner.own_names = {**self.own_names, **names}
         inner.run = self.run.model_copy(update={"position": position})
-        inner.complete = self.complete  # type: ignore[method-assign]  counts and replies are those of the outer context
         return inner
 
     async def load_session(self, name: str) -> Session:

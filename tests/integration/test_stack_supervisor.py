@@ -104,7 +104,9 @@ async def test_a_process_that_is_killed_is_started_again_and_counted(home: Home)
 async def test_a_process_that_never_starts_fails_the_start_with_its_last_words_and_stops_the_others(home: Home) -> None:
     events: list[StackEvent] = []
     supervisor = make(home, "broken", events)
-    with pytest.raises(ChildFailedError, match=r"worker does not start \(it ended with exit code 7, 2 attempts\)(.|\n)*cellar is full"):
+    with pytest.raises(
+        ChildFailedError, match=r"worker does not start \(it ended with exit code 7, 2 attempts\)(.|\n)*cellar is full"
+    ):
         await supervisor.run()
     assert trace(home)[-1] == "stopped store"
     record = read_state(home.state_file)
@@ -162,7 +164,8 @@ async def test_an_unknown_request_on_the_control_socket_is_refused_and_changes_n
 async def daemon(home: Home, what: str = "fine") -> AsyncIterator[subprocess.Popen[bytes]]:
     """The tiny stack in a process of its own, ready."""
     environment = os.environ | {"PYTHONPATH": str(SCRIPT.parents[2])}
-    process = subprocess.Popen([sys.executable, str(SCRIPT), str(home.root), what], env=environment, stdout=subprocess.DEVNULL)
+    command = [sys.executable, str(SCRIPT), str(home.root), what]
+    process = await asyncio.to_thread(subprocess.Popen, command, env=environment, stdout=subprocess.DEVNULL)
     try:
         await eventually(lambda: read_state(home.state_file).status == "ready", 20)
         yield process

@@ -85,15 +85,23 @@ def answer_expression(document: Mapping[str, Any]) -> str | None:
     return match[1] if match and "}}" not in match[1] else None
 
 
-def widened_limits(document: Mapping[str, Any], *, calls: int, tokens: int, seconds: float = 0.0) -> Genome:
-    """Limits raised by what added steps need, where the document states limits at all."""
+def with_room(document: Mapping[str, Any]) -> Genome:
+    """Limits raised to what the steps need at least, where the document states lower ones.
+
+    Never more than that: a revision that may use more than the stable one is for people to decide."""
     changed = copied(document)
     limits = changed.get("limits")
     if isinstance(limits, dict):
-        for name, more in (("calls", calls), ("steps", max(1, calls)), ("tokens", tokens), ("seconds", seconds)):
-            if name in limits:
-                limits[name] = limits[name] + more
+        asking = [steps_of(changed)[index] for index in prompted_steps(changed)]
+        needed = {"steps": len(steps_of(changed)), "calls": len(asking), "tokens": sum(map(_tokens_needed, asking))}
+        limits.update({name: max(limits[name], least) for name, least in needed.items() if name in limits})
     return changed
+
+
+def _tokens_needed(step: Mapping[str, Any]) -> int:
+    """A generous guess: three characters a token, the answer, an item, and six examples where some are looked up."""
+    looked_up = 600 if "{% for" in step["prompt"] else 0
+    return len(step["prompt"]) // 3 + int(step.get("max_tokens", 256)) + 200 + looked_up
 
 
 def _nodes(schema: Any) -> Iterator[dict[str, Any]]:

@@ -33,9 +33,4 @@ class AddModelStep:
             {"name": name, "type": "claude", "prompt": prompt.text(), "schema": label_schema(context.labels), "max_tokens": 24}
         )
         changed["outputs"] = {"answer": f"{{{{ steps.{name}.result.label }}}}"}
-        limits = changed.get("limits")
-        if isinstance(limits, dict):
-            limits.update(
-                calls=max(2, limits.get("calls", 2)), tokens=max(6000, limits.get("tokens", 0)), steps=len(changed["steps"]) + 2
-            )
         return Proposal(changed, self.name, f"{name} reads the nearest examples")

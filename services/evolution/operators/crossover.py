@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from services.evolution.domain.candidates import OperatorContext, Proposal
-from services.evolution.domain.genome import widened_limits, with_labels
+from services.evolution.domain.genome import with_labels
 from services.evolution.operators.edits import Site, answering_site, with_step
 
 _PARTS = ("instruction", "examples", "labels", "numbers")
@@ -30,7 +30,7 @@ class Crossover:
         step = _crossed(base, donor, chosen)
         if step == base.step:
             return None
-        changed = widened_limits(with_step(pair[0], base.index, step), calls=0, tokens=len(donor.prompt.examples))
+        changed = with_step(pair[0], base.index, step)
         return Proposal(changed, self.name, f"{', '.join(chosen)} of {base.step['name']} from a mate")
 
 

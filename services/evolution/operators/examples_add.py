@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from services.evolution.domain.candidates import OperatorContext, Proposal
-from services.evolution.domain.genome import widened_limits
 from services.evolution.domain.prompts import EXAMPLES_HEAD, join_examples, split_examples
 from services.evolution.operators.edits import answering_site, drawn_examples, with_prompt
 
@@ -31,5 +30,4 @@ class ExamplesAdd:
         block = [*shown, *more]
         prompt = replace(site.prompt, examples=join_examples(block), head=EXAMPLES_HEAD, item_first=False)
         changed = with_prompt(document, site.index, prompt)
-        changed = widened_limits(changed, calls=0, tokens=sum(map(len, more)))
         return Proposal(changed, self.name, f"{len(more)} examples more in {site.step['name']}: {len(block)}")

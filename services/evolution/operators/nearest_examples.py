@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from services.evolution.domain.candidates import OperatorContext, Proposal
-from services.evolution.domain.genome import free_name, widened_limits
+from services.evolution.domain.genome import free_name
 from services.evolution.domain.prompts import escape
 from services.evolution.operators.edits import (
     LONGEST_EXAMPLE,
@@ -45,7 +45,6 @@ class NearestExamples:
         }
         prompt = replace(site.prompt, examples=similar_block(name, answer_key(context)), head=SIMILAR_HEAD, item_first=False)
         changed = with_inserted(with_prompt(document, site.index, prompt), site.index, lookup)
-        changed = widened_limits(changed, calls=0, tokens=150 * count)
         return Proposal(changed, self.name, f"the {count} most similar of {len(pool)} examples are shown")
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from services.evolution.domain.candidates import OperatorContext, Proposal
-from services.evolution.domain.genome import free_name, widened_limits
+from services.evolution.domain.genome import free_name
 from services.evolution.domain.prompts import Prompt
 from services.evolution.operators.edits import answering_site, with_inserted, with_prompt
 
@@ -30,5 +30,4 @@ class ReasonFirst:
         reason = {"name": name, "type": "claude", "prompt": thinking.text(), "max_tokens": tokens}
         prompt = replace(site.prompt, item=f"{site.prompt.item}\n\n{_REASONING}\n{{{{ steps.{name}.text }}}}")
         changed = with_inserted(with_prompt(document, site.index, prompt), site.index, reason)
-        changed = widened_limits(changed, calls=2, tokens=3000, seconds=30)
         return Proposal(changed, self.name, f"{name} thinks before {site.step['name']}")

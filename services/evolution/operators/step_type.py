@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from services.evolution.domain.candidates import OperatorContext, Proposal
-from services.evolution.domain.genome import prompted_steps, steps_of, widened_limits
+from services.evolution.domain.genome import prompted_steps, steps_of
 from services.evolution.operators.edits import with_step
 
 
@@ -23,5 +23,5 @@ class StepType:
         step = steps_of(document)[index]
         types = ["claude", "claude_robust", *(["claude_extract"] if "schema" in step else [])]
         chosen = generator.choice([name for name in types if name != step["type"]])
-        changed = widened_limits(with_step(document, index, {**step, "type": chosen}), calls=4, tokens=2000)
+        changed = with_step(document, index, {**step, "type": chosen})
         return Proposal(changed, self.name, f"{step['name']} is {chosen} instead of {step['type']}")

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from services.evolution.domain.candidates import OperatorContext, Proposal
-from services.evolution.domain.genome import answer_expression, copied, free_name, redirected, steps_of, widened_limits
+from services.evolution.domain.genome import answer_expression, copied, free_name, redirected, steps_of
 from services.evolution.operators.edits import answering_site, with_inserted
 
 _FIRST_ANSWER = "First answer:"
@@ -36,6 +36,4 @@ class Verify:
         step = {**copied(site.step), "name": name, "prompt": prompt.text()}
         changed = with_inserted(document, len(steps_of(document)), step)
         changed["outputs"] = redirected(changed.get("outputs", {}), site.step["name"], name)
-        return Proposal(
-            widened_limits(changed, calls=2, tokens=2000), self.name, f"{name} checks the answer of {site.step['name']}"
-        )
+        return Proposal(changed, self.name, f"{name} checks the answer of {site.step['name']}")

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from services.evolution.domain.candidates import OperatorContext, Proposal
-from services.evolution.domain.genome import answer_expression, copied, free_name, redirected, steps_of, widened_limits
+from services.evolution.domain.genome import answer_expression, copied, free_name, redirected, steps_of
 from services.evolution.domain.prompts import escape
 from services.evolution.operators.edits import Site, answering_site, with_inserted
 from services.evolution.operators.phrases import LABEL_FRAMES
@@ -39,7 +39,7 @@ class Vote:
             "function": "vote",
             "arguments": {"answers": [f"{{{{ {text} }}}}" for text in expressions]},
         }
-        changed = widened_limits(with_inserted(changed, len(steps_of(changed)), majority), calls=4, tokens=4000)
+        changed = with_inserted(changed, len(steps_of(changed)), majority)
         changed["outputs"] = {"answer": f"{{{{ steps.{name}.result.winner }}}}"}
         return Proposal(changed, self.name, f"majority of {len(expressions)} phrasings")
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from services.evolution.domain.candidates import Candidate, Entry, Failure, OperatorContext, Proposal
+from services.evolution.domain.genome import with_room
 from services.evolution.operators import Operator, rewrite
 from shared.errors import InvalidInputError
 from shared.events.values import TrialScope
@@ -57,7 +58,7 @@ class OperatorMenu:
 
     def _checked(self, offer: Proposal, parent: str) -> Candidate | None:
         try:
-            document = load_document(offer.document)
+            document = load_document(with_room(offer.document))
         except InvalidInputError:
             return None  # operators are valid by this check, not by knowing every rule themselves
         if document.digest == parent or check_scope(document_facts(document), self._scope):

@@ -215,7 +215,7 @@ def _value_schema(values: Sequence[Any]) -> dict[str, Any]:
 
 
 def _divide(cases: Sequence[Case], seed: int) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
-    """Shown and trial cases: the dev split is tried on where there is one, else a share of the rest; sealed cases are for neither."""
+    """Shown and trial cases: dev cases are tried on where there are any, else a share of the rest; sealed ones serve neither."""
     train = [case for case in cases if case.split in (None, "train")]
     dev = [case for case in cases if case.split == "dev"]
     order = random.Random(f"trial:{seed}")  # noqa: S311 - a reproducible shuffle, no secret

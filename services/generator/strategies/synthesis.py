@@ -1,7 +1,7 @@
 """Candidates that a model writes: the meta pipeline `context_aware_pipeline_generator`, run by the executors like any other.
 
-Its answer is a proposal in words and steps. Grounding makes a document of it: our names, the task's inputs, the answer's schema and our
-limits, whatever the model wrote there. What does not parse or check is reported, never repaired into something else."""
+Its answer is a proposal in words and steps. Grounding makes a document of it: our names, the task's inputs, the answer's schema
+and our limits, whatever the model wrote there. What does not parse or check is reported, never repaired into something else."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from services.guardrail.domain.records import ChangeRecord, Deployment, RevisionRecord, RollbackRecord
+from services.guardrail.ports import LostRaceError
 from shared.errors import UnavailableError
 from shared.events.changes import GrantScope
 from shared.events.values import GrantedScope
@@ -36,7 +37,7 @@ class MongoChanges:
         after = record.model_copy(update={"version": record.version + 1})
         fields = after.model_dump(mode="json")
         if not await self._changes.update_if({"_id": record.change_id, "version": record.version}, {"$set": fields}):
-            raise UnavailableError(f"change {record.change_id} was written by another process at this moment")
+            raise LostRaceError(f"change {record.change_id} was written by another process at this moment")
         return after
 
     async def queued(self, limit: int) -> Sequence[ChangeRecord]:

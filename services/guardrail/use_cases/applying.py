@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from services.guardrail.domain.records import ChangeRecord, Deployment, RevisionRecord, redeployed
-from services.guardrail.ports import Guardrail
-from shared.errors import UnavailableError
+from services.guardrail.ports import Guardrail, LostRaceError
 from shared.events.values import Attestation
 
 STALE = "another revision became stable while this change was judged; propose it again, against the new one"
@@ -48,7 +47,7 @@ async def apply(record: ChangeRecord, at: Guardrail) -> ChangeRecord:
 async def deployed(record: ChangeRecord, at: Guardrail) -> tuple[int, str] | None:
     """(generation, digest before it), or None where something else than the judged incumbent serves by now.
 
-    Raises `UnavailableError` where another writer was faster: the next delivery looks again."""
+    Raises `LostRaceError`: the next delivery looks again."""
     now = at.clock.now().isoformat()
     current = await at.deployments.get(record.pipeline)
     if current is not None and record.change_id in current.causes:
@@ -63,7 +62,7 @@ async def deployed(record: ChangeRecord, at: Guardrail) -> tuple[int, str] | Non
         moved = await at.deployments.swap(after, from_generation=current.generation)
         generation = after.generation
     if not moved:
-        raise UnavailableError(f"the deployment of {record.pipeline} moved at this moment")
+        raise LostRaceError(f"the deployment of {record.pipeline} moved at this moment")
     return generation, record.incumbent_digest
 
 

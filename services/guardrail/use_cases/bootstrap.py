@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from services.guardrail.domain.records import SHIPPED_APPROVER, SHIPPED_AUTHOR, SHIPPED_PREFIX, ChangeRecord, Deployment
-from services.guardrail.ports import Guardrail
+from services.guardrail.ports import Guardrail, LostRaceError
 from services.guardrail.use_cases.applying import apply, attested
 from services.guardrail.use_cases.telling import Effects, told
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, UnavailableError
 from shared.pipeline.document import Document
 from shared.pipeline.loading import load_document
+
+MAX_RACES = 20
 
 
 async def attest_shipped(documents: Sequence[Document], at: Guardrail) -> Effects:
@@ -20,20 +22,33 @@ async def attest_shipped(documents: Sequence[Document], at: Guardrail) -> Effect
     brought back by a restart. Effects are named by change."""
     effects: Effects = []
     for document in documents:
-        current = await at.deployments.get(document.name)
-        if not await _is_due(document, current, at):
-            continue
-        record = await at.changes.open(_record(document, current, at))
-        if record.author != SHIPPED_AUTHOR or load_document(record.document).digest != document.digest:
-            raise ConfigurationError(
-                f"change {record.change_id} in the store is not the shipped document: the store was tampered with"
-            )
-        if record.status == "proposed":
-            record = await _approved(record, at)
-        if record.status == "approved" and not record.applied:
-            record = await apply(record, at)
-            effects += [(f"{record.change_id}:{effect}", fact) for effect, fact in await told(record, at)]
+        effects += await _attested_once(document, at)
     return effects
+
+
+async def _attested_once(document: Document, at: Guardrail) -> Effects:
+    """Guardrails that start at the same moment meet here: whoever loses a race looks again and finds it done."""
+    for _ in range(MAX_RACES):
+        try:
+            return await _attest(document, at)
+        except LostRaceError:
+            continue
+    raise UnavailableError(f"{document.name} is being deployed by other processes all the time")
+
+
+async def _attest(document: Document, at: Guardrail) -> Effects:
+    current = await at.deployments.get(document.name)
+    if not await _is_due(document, current, at):
+        return []
+    record = await at.changes.open(_record(document, current, at))
+    if record.author != SHIPPED_AUTHOR or load_document(record.document).digest != document.digest:
+        raise ConfigurationError(f"change {record.change_id} in the store is not the shipped document: the store was tampered with")
+    if record.status == "proposed":
+        record = await _approved(record, at)
+    if record.status != "approved" or record.applied:
+        return []
+    record = await apply(record, at)
+    return [(f"{record.change_id}:{effect}", fact) for effect, fact in await told(record, at)]
 
 
 async def _is_due(document: Document, current: Deployment | None, at: Guardrail) -> bool:

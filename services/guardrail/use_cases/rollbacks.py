@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from services.guardrail.domain.audit import AuditNote
 from services.guardrail.domain.records import Deployment, RollbackRecord, redeployed
-from services.guardrail.ports import Guardrail
+from services.guardrail.ports import Guardrail, LostRaceError
 from services.guardrail.use_cases.judging import descendants
 from services.guardrail.use_cases.telling import Effects
-from shared.errors import UnavailableError
 from shared.events.changes import PipelineDeployed, PipelineRolledBack, RollbackPipeline, RollbackRefused
 
 
@@ -87,7 +86,7 @@ async def _moved(record: RollbackRecord, at: Guardrail) -> int | None:
     # The bad revision leaves the list of those that one may go back to.
     after = after.model_copy(update={"previous": tuple(each for each in after.previous if each != record.from_digest)})
     if not await at.deployments.swap(after, from_generation=current.generation):
-        raise UnavailableError(f"the deployment of {record.pipeline} moved at this moment")
+        raise LostRaceError(f"the deployment of {record.pipeline} moved at this moment")
     return after.generation
 
 

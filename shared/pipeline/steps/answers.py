@@ -20,14 +20,16 @@ DEFAULT_MAX_TOKENS = 512
 DEFAULT_TIMEOUT_SECONDS = 60.0
 
 
-def build_request(step: Step, context: StepContext, family: Family) -> CompletionRequest:
+def build_request(step: Step, context: StepContext, family: Family, *, is_rendered: bool = False) -> CompletionRequest:
     """The request of one step, rendered: system text, prompt, context section, schema, parameters.
 
-    Instructions come first and inserted context last, so that the start of equal prompts stays equal (prompt caches)."""
-    prompt = context.render_prompt(step.prompt or "")
+    `is_rendered`: the prompt is text that another step made, so it is no template any more. Instructions come first and
+    context last, so that the start of equal prompts stays equal (prompt caches)."""
+    written = step.prompt or ""
+    prompt = written if is_rendered else context.render_prompt(written)
     if not prompt.strip():
         raise InvalidInputError(f"step `{step.name}`: the prompt is empty")
-    section = context.context_section(step.prompt or "").strip()
+    section = "" if is_rendered else context.context_section(written).strip()
     text = f"{prompt}\n\n{section}" if section else prompt
     return CompletionRequest(
         family=family,

@@ -10,19 +10,21 @@ T = TypeVar("T")
 
 
 async def gather_bounded(calls: Sequence[Callable[[], Awaitable[T]]], max_parallel: int) -> list[T]:
-    """Results in the order of `calls`. The first error cancels what still runs, waits for its end, and is raised as it is."""
-    slots = asyncio.Semaphore(max_parallel)
+    """Results in the order of `calls`. The first error cancels what still runs, starts nothing more, and is raised as it is."""
+    waiting = iter(enumerate(calls))
+    results: dict[int, T] = {}
 
-    async def one(call: Callable[[], Awaitable[T]]) -> T:
-        async with slots:
-            return await call()
+    async def work() -> None:
+        for index, call in waiting:
+            results[index] = await call()
 
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(call)) for call in calls]
+            for _ in range(min(max_parallel, len(calls))):
+                group.create_task(work())
     except BaseExceptionGroup as failures:
         raise _first(failures) from None
-    return [task.result() for task in tasks]
+    return [results[index] for index in range(len(calls))]
 
 
 def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -67,7 +67,7 @@ class ClaudeBatchStep(BaseStepType):
         tally = Tally(context)
         asked = options.asked
         tasks = rendered_tasks(step, asked, options.max_tasks, context) if isinstance(asked, str) else asked
-        results = await ask_tasks(step, tasks, options, "claude", context)
+        results = await ask_tasks(step, tasks, options, context)
         named = {str(index): result for index, result in enumerate(results)}
         value = [result.model_dump(mode="json") for result in results]
         return joined(value, named, {str(index): task for index, task in enumerate(tasks)}, options, tally)

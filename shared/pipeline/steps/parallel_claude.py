@@ -87,7 +87,7 @@ class ParallelClaudeStep(BaseStepType):
     async def run(self, step: Step, options: ParallelClaudeOptions, context: StepContext) -> StepResult:
         tally = Tally(context)
         tasks = {name: _with_prompt(name, task, step) for name, task in options.tasks.items()}
-        results = dict(zip(tasks, await ask_tasks(step, [*tasks.values()], options, "claude", context), strict=True))
+        results = dict(zip(tasks, await ask_tasks(step, [*tasks.values()], options, context), strict=True))
         value = {name: result.model_dump(mode="json") for name, result in results.items()}
         return joined(value, results, tasks, options, tally)
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from shared.errors import EvolineError, InvalidInputError, LimitReachedError, OutOfScopeError, PermanentError, ProviderError
 from shared.events.values import Usage
-from shared.pipeline.completion import Family
 from shared.pipeline.document import Count, Number, Schema, Step
 from shared.pipeline.step import StepContext, StepResult, StepStatus
 from shared.pipeline.steps.answers import Tally, build_request
@@ -33,12 +32,19 @@ class Task(Options):
     timeout_seconds: Number | None = Field(default=None, gt=0, le=86_400)
     on_error: Literal["continue", "fail"] = "continue"
     """`fail`: the step fails with this task, whatever the others do."""
+    is_rendered: ClassVar[bool] = False
 
     def of(self, step: Step, timeout_seconds: float | None) -> Step:
         """The step as if it asked this task alone; `timeout_seconds` is that of tasks that name none."""
         own = {name: getattr(self, name) for name in _OF_TASK if getattr(self, name) is not None}
         timeout = self.timeout_seconds or timeout_seconds or step.timeout_seconds
         return step.model_copy(update={"prompt": self.prompt, "timeout_seconds": timeout, **own})
+
+
+class RenderedTask(Task):
+    """Its prompt came out of another step: data, never a template."""
+
+    is_rendered: ClassVar[bool] = True
 
 
 _OF_TASK = ("system", "output_schema", "model", "temperature", "max_tokens")
@@ -58,17 +64,17 @@ class FanOut(Options):
     """Fewer good answers fail the step; None: all must be good."""
 
 
-async def ask_tasks(step: Step, tasks: Sequence[Task], options: FanOut, family: Family, context: StepContext) -> list[StepResult]:
+async def ask_tasks(step: Step, tasks: Sequence[Task], options: FanOut, context: StepContext) -> list[StepResult]:
     """Envelopes in the order of `tasks`. A failed task is an envelope with status `failed`; limits and cancellation are raised."""
-    asks = [partial(_ask, task.of(step, options.task_timeout_seconds), family, context) for task in tasks]
+    asks = [partial(_ask, task.of(step, options.task_timeout_seconds), task.is_rendered, context) for task in tasks]
     return await gather_bounded(asks, options.max_parallel)
 
 
-async def _ask(step: Step, family: Family, context: StepContext) -> StepResult:
+async def _ask(step: Step, is_rendered: bool, context: StepContext) -> StepResult:
     tally = Tally(context)
     try:
         async with asyncio.timeout(step.timeout_seconds):
-            request = build_request(step, context, family)
+            request = build_request(step, context, "claude", is_rendered=is_rendered)
             return tally.result(await tally.ask(request, use_cache=step.cache))
     except (LimitReachedError, OutOfScopeError):
         raise
@@ -126,9 +132,4 @@ def rendered_tasks(step: Step, template: str, most: int, context: StepContext) -
         raise InvalidInputError(f"step `{step.name}`: `{template}` must give a list of texts")
     if len(prompts) > most:
         raise LimitReachedError("tasks", f"step `{step.name}`: {len(prompts)} prompts, but max_tasks is {most}")
-    return tuple(Task(prompt=literal(each)) for each in prompts)
-
-
-def literal(text: str) -> str:
-    """A template whose rendering is the text itself, braces included."""
-    return text.replace("{", "{{ '{' }}") if "{" in text else text
+    return tuple(RenderedTask(prompt=each) for each in prompts)

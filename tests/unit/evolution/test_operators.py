@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import json
 import random
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.evolution.domain.candidates import Entry, Failure, OperatorContext
-from services.evolution.domain.genome import answering_step, labels_of, steps_of
+from services.evolution.domain.genome import answering_step, labels_of, steps_of, with_room
 from services.evolution.domain.prompts import read_prompt, split_examples
 from services.evolution.operators import Operator, all_operators
 from services.evolution.operators.rewrite import rewriting_document, rewriting_inputs, rewritten
@@ -63,7 +63,7 @@ def apply(name: str, document: dict[str, Any], seed: int = 1, **changes: Any) ->
     for number in range(seed, seed + 20):
         offer = operator(name).apply(document, context, random.Random(number))
         if offer is not None:
-            return load_document(offer.document).canonical()
+            return load_document(with_room(offer.document)).canonical()
     raise AssertionError(f"{name} offered nothing")
 
 
@@ -171,6 +171,12 @@ def test_a_pipeline_without_a_model_can_get_one() -> None:
     assert changed["limits"]["calls"] >= 1
 
 
+def test_limits_are_raised_only_where_the_steps_need_it() -> None:
+    for name in ("examples_add", "nearest_examples", "instruction_variant", "step_type", "label_glosses"):
+        assert apply(name, seed_document())["limits"] == seed_document()["limits"]
+    assert apply("vote", seed_document())["limits"]["calls"] == 3
+
+
 def test_crossover_takes_examples_of_the_mate() -> None:
     mate = apply("examples_add", seed_document())
     offers = [
@@ -208,8 +214,8 @@ async def test_the_menu_offers_nothing_outside_the_scope() -> None:
 
 async def test_an_operator_that_breaks_documents_offers_nothing() -> None:
     class Vandal:
-        name = "vandal"
-        weight = 1.0
+        name: ClassVar[str] = "vandal"
+        weight: ClassVar[float] = 1.0
 
         def apply(self, document: Any, context: OperatorContext, generator: random.Random) -> Any:
             offer = operator("label_emphasis").apply(document, context, generator)

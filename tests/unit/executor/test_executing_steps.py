@@ -134,7 +134,9 @@ async def test_steps_limit_ends_the_run_with_its_name() -> None:
     loop = {"name": "each", "type": "for_loop", "items": "{{ words }}", "steps": [setting("word", "{{ loop.item }}")]}
     run = await ended(ScriptedModel(), {**loop, "on_error": "continue"}, limits={"steps": 3}, inputs={"words": [1, 2, 3, 4]})
     assert (run.status, run.error_code) == ("failed", "limit_reached:steps")
-    assert statuses(run) == {"each[0].word": "ok", "each[1].word": "ok", "each[2].word": "failed", "each": "failed"}
+    ended_as = statuses(run)
+    assert [ended_as[f"each[{n}].word"] for n in range(3)] == ["ok", "ok", "failed"]
+    assert ended_as["each"] == "failed"
 
 
 async def test_calls_limit_holds_over_retries_and_ignores_on_error() -> None:
@@ -163,11 +165,20 @@ async def test_concurrency_of_calls_never_exceeds_the_documents_cap() -> None:
 
 
 async def test_tokens_limit_cuts_answers_to_what_is_left_and_then_ends_the_run() -> None:
-    model = ScriptedModel(["word " * 150])
-    run = await ended(model, asking("one", max_tokens=500), asking("two", max_tokens=500), limits={"tokens": 200})
-    assert model.requests[0].max_tokens < 200
+    model = ScriptedModel(lambda request: "word " * request.max_tokens)
+    ask = asking("one", "{{ text }}", max_tokens=90)
+    run = await ended(model, ask, asking("two", "More.", max_tokens=90), limits={"tokens": 200}, inputs={"text": "w " * 150})
+    assert model.requests[0].max_tokens < 90
     assert (run.status, run.error_code) == ("failed", "limit_reached:tokens")
     assert len(model.requests) == 1
+    assert run.usage.input_tokens + run.usage.output_tokens <= 300
+
+
+async def test_a_prompt_that_is_larger_than_the_tokens_left_is_never_sent() -> None:
+    model = ScriptedModel()
+    run = await ended(model, asking("one", "{{ text }}", max_tokens=10), limits={"tokens": 100}, inputs={"text": "w " * 1000})
+    assert run.error_code == "limit_reached:tokens"
+    assert model.requests == []
 
 
 async def test_cost_limit_ends_the_run() -> None:

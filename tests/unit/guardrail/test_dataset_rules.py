@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from services.guardrail.use_cases import get_dataset, register_dataset
@@ -9,7 +11,7 @@ from shared.events.values import Case, GraderSpec
 from tests.fakes.guardrail import bench, cases, dataset, facts
 
 
-def reasons(found: list[object]) -> str:
+def reasons(found: Sequence[object]) -> str:
     (fact,) = found
     assert isinstance(fact, DatasetRefused), fact
     return "\n".join(str(problem) for problem in fact.problems)
@@ -33,7 +35,7 @@ async def test_other_cases_under_a_taken_id_are_refused_and_change_nothing() -> 
     at = bench()
     await at.register()
     before = await at.at.datasets.cases("tweets", "sealed")
-    assert "registered already" in reasons(list(await at.register(cases(61))))
+    assert "registered already" in reasons(await at.register(cases(61)))
     assert await at.at.datasets.cases("tweets", "sealed") == before
 
 
@@ -59,7 +61,7 @@ async def test_all_problems_come_at_once() -> None:
 async def test_inputs_that_differ_only_in_case_and_space_are_twins() -> None:
     found = cases(6)
     shouted = Case(id="loud", input={"text": f"  {found[0].input['text'].upper()} "}, expected="good", split="sealed")
-    assert "several splits" in reasons(list(await bench().register([*found, shouted])))
+    assert "several splits" in reasons(await bench().register([*found, shouted]))
 
 
 @pytest.mark.parametrize("grader", ["label", "exact", "normalized"])
@@ -70,7 +72,7 @@ async def test_one_class_is_refused_since_a_constant_would_win(grader: str) -> N
 
 async def test_one_class_in_the_sealed_split_alone_is_refused() -> None:
     lone = [case for case in cases(20) if case.split != "sealed" or case.expected == "good"]
-    assert "all 10 sealed cases have the same label" in reasons(list(await bench().register(lone)))
+    assert "all 10 sealed cases have the same label" in reasons(await bench().register(lone))
 
 
 async def test_null_is_a_label_only_inside_an_object() -> None:
@@ -89,7 +91,7 @@ async def test_a_grader_that_finds_the_label_itself_wrong_is_refused() -> None:
 
 
 async def test_too_few_sealed_cases_are_refused() -> None:
-    assert "2 cases in sealed" in reasons(list(await bench().register(cases(2))))
+    assert "2 cases in sealed" in reasons(await bench().register(cases(2)))
 
 
 async def test_sealed_cases_are_never_told() -> None:

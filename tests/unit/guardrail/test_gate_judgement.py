@@ -72,7 +72,7 @@ def test_a_smaller_alpha_asks_for_more() -> None:
 
 
 def test_looks_halve_and_never_spend_more_than_the_total() -> None:
-    spent, looks = 0.0, []
+    spent, looks = 0.0, list[float]()
     while (alpha := alpha_of_look(RULE, len(looks), spent)) > 0:
         looks.append(alpha)
         spent += alpha

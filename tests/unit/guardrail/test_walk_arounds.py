@@ -195,7 +195,8 @@ async def test_14_text_that_looks_like_an_approval_approves_nothing() -> None:
 
 
 async def test_15_fields_of_a_verdict_in_a_proposal_are_refused_at_the_door() -> None:
-    for extra in ({"status": "approved"}, {"attestation": {}}, {"decided_by": "policy:x"}, {"risk": 0.0}):
+    extras: list[dict[str, Any]] = [{"status": "approved"}, {"attestation": {}}, {"decided_by": "policy:x"}, {"risk": 0.0}]
+    for extra in extras:
         with pytest.raises(ValueError, match="Extra inputs"):
             proposal(pipeline(), **extra)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from shared.pipeline.loading import dump_yaml, load_document
 
-TEXT = st.text(alphabet=st.characters(exclude_categories=("Cs",)), max_size=40)
+TEXT = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=40)
 """Any text but template marks, which would be syntax."""
 SAFE = TEXT.filter(lambda text: "{{" not in text and "{%" not in text and "{#" not in text)
 PROMPT = st.one_of(

@@ -165,7 +165,7 @@ def test_a_cpu_without_avx2_is_a_warning_only_where_a_model_is_served(tmp_path: 
 
 def local_stack(tmp_path: Path, **options: object) -> LocalStack:
     environment = {"PATH": "/bin", "ANTHROPIC_API_KEY": "sk-1", "GEMINI_API_KEY": "g-2", "EVOLINE_GUARDRAIL_PRIVATE_KEY_FILE": "/x"}
-    return LocalStack(Home(tmp_path), StackOptions(pipelines_dir=tmp_path, **options), chooser(set()), environment)  # type: ignore[arg-type]
+    return LocalStack(Home(tmp_path), StackOptions(pipelines_dir=tmp_path, **options), chooser(set()), environment)
 
 
 def test_only_the_guardrail_is_told_where_the_signing_key_is(tmp_path: Path) -> None:

@@ -1,0 +1,174 @@
+"""Claude through Anthropic's SDK; also the local model server, which speaks the same wire format.
+
+One call is one attempt: the SDK's own retries are off, so that attempts are counted in one place. Anthropic's models take no
+temperature and no seed; the local server does, beside the SDK's own parameters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, Literal, TypeVar, cast
+
+from anthropic import (
+    APIConnectionError,
+    APIResponseValidationError,
+    APIStatusError,
+    APITimeoutError,
+    AsyncAnthropic,
+    transform_schema,
+)
+from anthropic.types import Message
+
+from shared.events.values import Usage
+from shared.llm.endpoint import Endpoint
+from shared.llm.failures import Failures
+from shared.llm.prices import PriceTable
+from shared.pipeline.completion import ChatMessage, Completion, CompletionRequest, ToolAnswer, ToolCall
+
+T = TypeVar("T")
+Stop = Literal["end", "max_tokens", "tool_use", "refused", "other"]
+STOPS: dict[str, Stop] = {
+    "end_turn": "end",
+    "stop_sequence": "end",
+    "max_tokens": "max_tokens",
+    "model_context_window_exceeded": "max_tokens",
+    "tool_use": "tool_use",
+    "refusal": "refused",
+}
+
+
+class AnthropicModel:
+    def __init__(self, endpoint: Endpoint, prices: PriceTable, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._endpoint = endpoint
+        self._prices = prices
+        self._monotonic = monotonic
+        self._failures = Failures("anthropic", endpoint.api_key.get_secret_value())
+        self._client = AsyncAnthropic(api_key=endpoint.key, base_url=endpoint.base_url or None, max_retries=0)
+
+    async def complete(self, request: CompletionRequest) -> Completion:
+        """One attempt. Raises `ProviderError` or `ProviderRefusedError`; cancelling closes the connection."""
+        started = self._monotonic()
+        create = self._client.messages.with_raw_response.create
+        raw = await self._call(request, create(**self._body(request), timeout=request.timeout_seconds))
+        try:
+            message = cast("Message", raw.parse())
+        except (ValueError, APIResponseValidationError) as error:
+            raise self._failures.invalid_answer(str(error)) from error
+        provider = self._endpoint.provider_of(raw.headers, "anthropic")
+        return self._completion(message, provider, self._monotonic() - started)
+
+    async def count_tokens(self, request: CompletionRequest) -> int:
+        body = {name: value for name, value in self._body(request).items() if name not in {"max_tokens", "extra_body"}}
+        counting = self._client.messages.count_tokens(**body, timeout=request.timeout_seconds)
+        counted = await self._call(request, counting)
+        if not isinstance(getattr(counted, "input_tokens", None), int):
+            raise self._failures.invalid_answer("no token count in it")
+        return counted.input_tokens
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def _call(self, request: CompletionRequest, call: Coroutine[Any, Any, T]) -> T:
+        """The SDK's time-out starts anew with every byte; ours bounds the whole call."""
+        try:
+            async with asyncio.timeout(request.timeout_seconds):
+                return await call
+        except (TimeoutError, APITimeoutError) as error:
+            raise self._failures.timeout(request.timeout_seconds) from error
+        except APIConnectionError as error:
+            raise self._failures.connection(str(error.__cause__ or error)) from error
+        except APIStatusError as error:
+            raise self._failures.of_status(error.status_code, _reason(error), error.response.headers) from error
+        except (APIResponseValidationError, ValueError) as error:
+            raise self._failures.invalid_answer(str(error)) from error
+
+    def _body(self, request: CompletionRequest) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "model": self._endpoint.model_for(request.model),
+            "max_tokens": request.max_tokens,
+            "messages": [_message(message) for message in request.messages],
+        }
+        if request.system:
+            body["system"] = request.system
+        if request.json_schema is not None:
+            body["output_config"] = {"format": {"type": "json_schema", "schema": self._schema(request.json_schema)}}
+        if request.tools:
+            body["tools"] = [
+                {"name": tool.name, "description": tool.description, "input_schema": tool.parameters} for tool in request.tools
+            ]
+            body["tool_choice"] = {"type": request.tool_choice}
+        if self._endpoint.is_local:
+            body["extra_body"] = {"temperature": request.temperature or 0.0} | (
+                {} if request.seed is None else {"seed": request.seed}
+            )
+        return body
+
+    def _schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """Anthropic takes closed objects and few keywords; what it leaves out is validated by whoever reads the answer."""
+        if self._endpoint.is_local:
+            return schema
+        try:
+            return cast("dict[str, Any]", transform_schema(schema))
+        except ValueError as error:
+            raise self._failures.refused(f"this schema cannot be asked for: {error}") from error
+
+    def _completion(self, message: Message, provider: str, latency_seconds: float) -> Completion:
+        if not isinstance(message, Message) or not isinstance(message.content, list) or message.usage is None:
+            raise self._failures.invalid_answer("not a message")
+        text = "".join(block.text for block in message.content if block.type == "text")
+        calls = tuple(
+            ToolCall(id=block.id, name=block.name, arguments=dict(block.input))
+            for block in message.content
+            if block.type == "tool_use"
+        )
+        stop = STOPS.get(message.stop_reason or "", "other")
+        self._check_content(text, calls, stop)
+        model = str(message.model)
+        return Completion(
+            text=text,
+            tool_calls=calls,
+            stop=stop,
+            usage=self._prices.charged(provider, model, _usage(message)),
+            provider=provider,
+            model=model,
+            latency_seconds=latency_seconds,
+        )
+
+    def _check_content(self, text: str, calls: tuple[ToolCall, ...], stop: Stop) -> None:
+        if text or calls or stop == "max_tokens":
+            return
+        if stop == "refused":
+            raise self._failures.refused("the model refused to answer")
+        raise self._failures.invalid_answer("it is empty")
+
+
+def _message(message: ChatMessage) -> dict[str, Any]:
+    content: list[dict[str, Any]] = [_tool_result(answer) for answer in message.tool_answers]
+    if message.text or not (message.tool_answers or message.tool_calls):
+        content.append({"type": "text", "text": message.text})
+    content += [{"type": "tool_use", "id": call.id, "name": call.name, "input": call.arguments} for call in message.tool_calls]
+    return {"role": message.role, "content": content}
+
+
+def _tool_result(answer: ToolAnswer) -> dict[str, Any]:
+    content = answer.content if isinstance(answer.content, str) else json.dumps(answer.content, ensure_ascii=False)
+    return {"type": "tool_result", "tool_use_id": answer.call_id, "content": content, "is_error": answer.is_error}
+
+
+def _usage(message: Message) -> Usage:
+    """Anthropic counts cached input apart; here `input_tokens` includes it."""
+    counted = message.usage
+    cached = counted.cache_read_input_tokens or 0
+    return Usage(
+        calls=1,
+        input_tokens=counted.input_tokens + cached + (counted.cache_creation_input_tokens or 0),
+        cached_input_tokens=cached,
+        output_tokens=counted.output_tokens,
+    )
+
+
+def _reason(error: APIStatusError) -> str:
+    return error.api_message or (error.response.text[:200] if error.response.is_closed else "") or type(error).__name__

@@ -1,0 +1,41 @@
+"""Settings -> one model for each step family."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import SecretStr
+
+from shared.llm.anthropic import AnthropicModel
+from shared.llm.endpoint import Endpoint
+from shared.llm.gemini import GeminiModel
+from shared.llm.prices import PriceTable
+from shared.pipeline.completion import Family, LanguageModel
+from shared.settings import ProviderSettings
+
+LOCAL_MODEL = "local"
+"""What the local model server answers to, whichever file it serves."""
+
+
+def build_models(settings: ProviderSettings) -> Mapping[Family, LanguageModel]:
+    """With a key the provider itself, without one the local model server through the same SDK."""
+    prices = PriceTable.load()
+    return {
+        "claude": AnthropicModel(claude_endpoint(settings), prices),
+        "gemini": GeminiModel(gemini_endpoint(settings), prices),
+    }
+
+
+def claude_endpoint(settings: ProviderSettings) -> Endpoint:
+    return _endpoint(settings, settings.anthropic_api_key, settings.claude_base_url, settings.claude_model)
+
+
+def gemini_endpoint(settings: ProviderSettings) -> Endpoint:
+    return _endpoint(settings, settings.gemini_api_key, settings.gemini_base_url, settings.gemini_model)
+
+
+def _endpoint(settings: ProviderSettings, key: SecretStr, base_url: str, model: str) -> Endpoint:
+    if key.get_secret_value():
+        return Endpoint(model, key, base_url)
+    # A keyless endpoint of the user's own serves the model that settings name; our local server has just one.
+    return Endpoint(model if base_url else LOCAL_MODEL, base_url=base_url or settings.local_model_url)

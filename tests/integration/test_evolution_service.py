@@ -1,0 +1,232 @@
+"""The evolution service on a real broker and store, with a scripted guardrail and executor."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from services.evolution.app import create_app
+from services.evolution.settings import EvolutionSettings
+from shared.errors import NotFoundError
+from shared.events import Message
+from shared.events.changes import (
+    ChangeApproved,
+    ChangeVetoed,
+    GateFinished,
+    GetChange,
+    GetDataset,
+    GetPipeline,
+    GrantScope,
+    ProposeChange,
+)
+from shared.events.improvement import EvolutionFinished, EvolutionProgressed, GetEvolution, StartEvolution
+from shared.events.runs import ExecuteRun, FinishedRuns, RunFinished
+from shared.events.values import Attestation, Score
+from shared.messaging.bus import Bus
+from shared.messaging.consumer import Answer, Consumer
+from shared.messaging.handling import Delivery
+from shared.pipeline.loading import load_document
+from shared.settings import SharedSettings
+from tests.conftest import OpenBus
+from tests.fakes.evolution_world import LABELS, ScriptedRuns, granted, labelled_cases, seed_document
+from tests.messaging import consuming
+
+pytestmark = pytest.mark.usefixtures("empty_streams")
+
+SCORE = Score(mean=0.7, low=0.6, high=0.8, cases=100, grader_hash="h")
+ATTESTATION = Attestation(
+    kind="revision", digest="0" * 64, scope="tweets", domain="social", policy_revision="1", issued_at="", expires_at="", key_id="k"
+)
+
+
+@dataclass
+class ScriptedGuardrail:
+    """Certifies what its truth says is better, and vetoes everything else before any gate."""
+
+    approves: bool = True
+    proposals: list[ProposeChange] = field(default_factory=list)
+
+    def register(self, consumer: Consumer) -> None:
+        consumer.answers(GetPipeline, self.pipeline)
+        consumer.answers(GetDataset, self.dataset)
+        consumer.answers(GrantScope, self.scope)
+        consumer.answers(GetChange, self.change)
+        consumer.on(ProposeChange, self.judge, durable="guardrail-propose")
+
+    async def pipeline(self, query: GetPipeline) -> Answer:
+        if query.pipeline != "tweets":
+            raise NotFoundError(f"no pipeline {query.pipeline!r}")
+        document = load_document(seed_document())
+        return {"name": "tweets", "stable": document.digest, "document": document.canonical()}
+
+    async def dataset(self, query: GetDataset) -> Answer:
+        cases = [case.model_dump(mode="json") for case in labelled_cases() if case.split in query.splits]
+        return {"domain": "social", "grader": {"kind": "label", "options": {"labels": list(LABELS)}}, "cases": cases}
+
+    async def scope(self, query: GrantScope) -> Answer:
+        return granted(query, datetime.now(UTC) + timedelta(seconds=query.seconds))
+
+    async def change(self, query: GetChange) -> Answer:
+        return {"change_id": query.change_id, "gate": None}
+
+    async def judge(self, change: ProposeChange, _: Delivery) -> Sequence[tuple[str, Message]]:
+        self.proposals.append(change)
+        digest = load_document(change.document).digest
+        fields: dict[str, Any] = {"change_id": change.change_id, "kind": change.kind, "pipeline": change.pipeline, "digest": digest}
+        fields |= {"author": change.author, "group_id": change.group_id}
+        if not self.approves:
+            return [("verdict", ChangeVetoed(**fields, vetoed_by="policy:no", reasons=("not today",)))]
+        return [("gate", _gate(change, digest)), ("verdict", _approval(change, fields))]
+
+
+def _gate(change: ProposeChange, digest: str) -> GateFinished:
+    return GateFinished(
+        change_id=change.change_id,
+        pipeline=change.pipeline,
+        candidate_digest=digest,
+        incumbent_digest=change.parent_digest or "",
+        verdict="certified",
+        candidate=SCORE,
+        incumbent=SCORE,
+        p_value=0.01,
+        alpha=0.05,
+        gain=0.12,
+        gain_low=0.03,
+        gain_high=0.2,
+        group_id=change.group_id,
+    )
+
+
+def _approval(change: ProposeChange, fields: dict[str, Any]) -> ChangeApproved:
+    return ChangeApproved(
+        **fields,
+        document=change.document,
+        domain="social",
+        approved_by="policy:certified",
+        risk=0.1,
+        reasons=("certified",),
+        policy_revision="1",
+        attestation=ATTESTATION,
+    )
+
+
+@dataclass
+class ScriptedExecutor:
+    """Answers from the planted quality of `ScriptedRuns`; finished runs can be asked for."""
+
+    world: ScriptedRuns = field(default_factory=lambda: ScriptedRuns({case.id: case for case in labelled_cases()}))
+    broken_deliveries: int = 0
+
+    def register(self, consumer: Consumer) -> None:
+        consumer.on(ExecuteRun, self.execute, durable="executor-execute", concurrency=4)
+        consumer.answers(FinishedRuns, self.finished)
+
+    async def execute(self, command: ExecuteRun, _: Delivery) -> Sequence[tuple[str, Message]]:
+        ended = await self.world.run_all([command], max_in_flight=1, deadline_seconds=5)
+        return [("finished", ended[command.run_id])]
+
+    async def finished(self, query: FinishedRuns) -> Answer:
+        ended = self.world.ended
+        return {"runs": [ended[run_id].model_dump(mode="json") for run_id in query.run_ids if run_id in ended]}
+
+
+@dataclass
+class Stage:
+    bus: Bus
+    guardrail: ScriptedGuardrail
+    executor: ScriptedExecutor
+
+    async def evolve(self, **changes: Any) -> tuple[EvolutionFinished, list[EvolutionProgressed]]:
+        """Publishes the command and waits for its end."""
+        fields = {"evolution_id": f"evo-{uuid.uuid4().hex[:12]}", "pipeline": "tweets", "dataset_id": "tweets3", "evaluations": 120}
+        command = StartEvolution.model_validate({**fields, **changes})
+        progress: list[EvolutionProgressed] = []
+        async with self.bus.follow(EvolutionProgressed, EvolutionFinished) as facts:
+            await self.bus.publish(command, cause=command.evolution_id)
+            async for fact, _ in facts:
+                if isinstance(fact, EvolutionProgressed):
+                    progress.append(fact)
+                elif isinstance(fact, EvolutionFinished) and fact.evolution_id == command.evolution_id:
+                    return fact, progress
+        raise AssertionError("the evolution never ended")
+
+
+@contextlib.asynccontextmanager
+async def stage(open_bus: OpenBus, nats_url: str, mongo_url: str, guardrail: ScriptedGuardrail) -> AsyncIterator[Stage]:
+    executor = ScriptedExecutor()
+    settings = SharedSettings(nats_url=nats_url, mongo_url=SecretStr(mongo_url), log_level="error")
+    app = create_app(settings, EvolutionSettings(run_seconds=20))
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(consuming(await open_bus("guardrail"), nats_url, guardrail.register))
+        await stack.enter_async_context(consuming(await open_bus("executor"), nats_url, executor.register))
+        await app.start()
+        stack.push_async_callback(app.stop)
+        yield Stage(await open_bus("test"), guardrail, executor)
+
+
+async def test_a_command_becomes_a_certified_promotion(open_bus: OpenBus, nats_url: str, mongo_url: str) -> None:
+    async with stage(open_bus, nats_url, mongo_url, ScriptedGuardrail()) as on:
+        answer, progress = await on.evolve()
+        assert (answer.verdict, answer.deployed, answer.gain) == ("certified", True, 0.12)
+        (proposal,) = on.guardrail.proposals
+        assert load_document(proposal.document).digest == answer.best_digest != answer.seed_digest
+        assert answer.evaluations == len(set(on.executor.world.started)) <= 120
+        assert {"scope", "seed", "finalists", "gate"} <= {fact.stage for fact in progress}
+        record = await on.bus.ask(GetEvolution(evolution_id=answer.evolution_id))
+        assert record["status"] == "finished"
+        assert len(record["candidates"]) == answer.candidates
+
+
+async def test_a_veto_ends_the_evolution_with_its_reasons(open_bus: OpenBus, nats_url: str, mongo_url: str) -> None:
+    async with stage(open_bus, nats_url, mongo_url, ScriptedGuardrail(approves=False)) as on:
+        answer, _ = await on.evolve(seed=3)
+        assert (answer.verdict, answer.deployed) == ("rejected", False)
+        assert "not today" in answer.reasons
+
+
+async def test_an_unknown_pipeline_is_refused_over_the_bus(open_bus: OpenBus, nats_url: str, mongo_url: str) -> None:
+    async with stage(open_bus, nats_url, mongo_url, ScriptedGuardrail()) as on:
+        answer, _ = await on.evolve(pipeline="nowhere")
+        assert answer.verdict == "refused"
+        assert "nowhere" in str(answer.problems[0])
+        with pytest.raises(NotFoundError):
+            await on.bus.ask(GetEvolution(evolution_id="never-started"))
+
+
+async def test_a_service_that_dies_in_the_middle_leaves_an_evolution_that_another_one_ends(
+    open_bus: OpenBus, nats_url: str, mongo_url: str
+) -> None:
+    settings = SharedSettings(nats_url=nats_url, mongo_url=SecretStr(mongo_url), log_level="error")
+    guardrail, executor = ScriptedGuardrail(), ScriptedExecutor()
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(consuming(await open_bus("guardrail"), nats_url, guardrail.register))
+        await stack.enter_async_context(consuming(await open_bus("executor"), nats_url, executor.register))
+        bus = await open_bus("test")
+        first = create_app(settings, EvolutionSettings(run_seconds=20))
+        await first.start()
+        command = StartEvolution(
+            evolution_id=f"evo-{uuid.uuid4().hex[:12]}", pipeline="tweets", dataset_id="tweets3", evaluations=120
+        )
+        async with bus.follow(EvolutionFinished, RunFinished) as facts:
+            await bus.publish(command, cause=command.evolution_id)
+            async for fact, _ in facts:
+                if isinstance(fact, RunFinished) and len(executor.world.started) >= 30:
+                    break
+            assert first.host is not None
+            await first.stop()
+            second = create_app(settings, EvolutionSettings(run_seconds=20))
+            await second.start()
+            stack.push_async_callback(second.stop)
+            async for fact, _ in facts:
+                if isinstance(fact, EvolutionFinished):
+                    break
+        assert isinstance(fact, EvolutionFinished)
+        assert fact.verdict in ("certified", "no_candidate")
+        assert len(executor.world.started) == len(set(executor.world.started)) == fact.evaluations <= 120

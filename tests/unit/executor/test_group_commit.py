@@ -1,0 +1,91 @@
+"""Group commit: many writers, few writes, each writer told its own truth."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from services.executor.adapters.group_commit import GroupCommit
+from shared.errors import UnavailableError
+from tests.fakes.storage import InMemoryCollection
+
+
+class SlowCollection(InMemoryCollection):
+    """A write takes a moment, and its size is noted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[int] = []
+        self.fault: Exception | None = None
+
+    async def insert_many(self, documents: Sequence[Mapping[str, Any]]) -> frozenset[str]:
+        self.batches.append(len(documents))
+        await asyncio.sleep(0.01)
+        if self.fault:
+            raise self.fault
+        return await super().insert_many(documents)
+
+
+async def test_a_lone_write_goes_out_at_once() -> None:
+    collection = SlowCollection()
+    assert await GroupCommit(collection).insert_once({"_id": "a"})
+    assert collection.batches == [1]
+
+
+async def test_writes_that_wait_at_the_same_time_become_one() -> None:
+    collection = SlowCollection()
+    commits = GroupCommit(collection)
+    written = await asyncio.gather(*(commits.insert_once({"_id": str(n)}) for n in range(50)))
+    assert all(written)
+    assert sum(collection.batches) == 50
+    assert len(collection.batches) <= 2
+
+
+async def test_batches_are_bounded() -> None:
+    collection = SlowCollection()
+    commits = GroupCommit(collection, max_batch=8)
+    await asyncio.gather(*(commits.insert_once({"_id": str(n)}) for n in range(50)))
+    assert max(collection.batches) == 8
+    assert await collection.count({}) == 50
+
+
+async def test_duplicates_are_told_to_their_own_writer_only() -> None:
+    collection = SlowCollection()
+    await collection.insert_once({"_id": "3", "old": True})
+    commits = GroupCommit(collection)
+    written = await asyncio.gather(*(commits.insert_once({"_id": str(n)}) for n in range(6)))
+    assert written == [True, True, True, False, True, True]
+    assert await collection.get("3") == {"_id": "3", "old": True}
+
+
+async def test_of_two_writers_of_one_id_exactly_the_first_wins() -> None:
+    collection = SlowCollection()
+    commits = GroupCommit(collection)
+    written = await asyncio.gather(*(commits.insert_once({"_id": "same", "n": n}) for n in range(4)))
+    assert written == [True, False, False, False]
+    assert await collection.get("same") == {"_id": "same", "n": 0}
+
+
+async def test_a_fault_reaches_every_writer_of_the_batch_and_the_next_batch_works() -> None:
+    collection = SlowCollection()
+    commits = GroupCommit(collection)
+    collection.fault = UnavailableError("down")
+    failures = await asyncio.gather(*(commits.insert_once({"_id": str(n)}) for n in range(3)), return_exceptions=True)
+    assert all(isinstance(failure, UnavailableError) for failure in failures)
+    collection.fault = None
+    assert await commits.insert_once({"_id": "after"})
+
+
+async def test_a_writer_that_gives_up_does_not_disturb_the_others() -> None:
+    collection = SlowCollection()
+    commits = GroupCommit(collection)
+    impatient = asyncio.create_task(commits.insert_once({"_id": "impatient"}))
+    patient = asyncio.create_task(commits.insert_once({"_id": "patient"}))
+    await asyncio.sleep(0)
+    impatient.cancel()
+    assert await patient
+    with pytest.raises(asyncio.CancelledError):
+        await impatient

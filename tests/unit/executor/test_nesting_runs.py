@@ -1,0 +1,173 @@
+"""Runs inside runs: over the bus while that is safe, in the parent's own executor otherwise."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from services.executor.domain.delivery import CommandDelivery
+from services.executor.use_cases import cancel_run, execute_run
+from shared.events.runs import CancelRun, ExecuteRun, RunFinished
+from shared.events.values import Usage
+from tests.eventually import eventually
+from tests.fakes.executor import ExecutorKit
+from tests.fakes.language_model import ScriptedModel
+
+CHILD = {
+    "name": "child",
+    "inputs": {"n": "integer"},
+    "steps": [{"name": "ask", "type": "claude", "prompt": "Number {{ n }}?"}],
+    "outputs": {"said": "{{ steps.ask.result }}"},
+}
+
+
+def parent(pipeline: Any = CHILD, **keys: Any) -> dict[str, Any]:
+    nested = {"name": "nest", "type": "pipeline", "pipeline": pipeline, "inputs": {"n": 1}, **keys}
+    return {"name": "parent", "steps": [nested]}
+
+
+def ended(order: ExecuteRun, **fields: Any) -> RunFinished:
+    given: dict[str, Any] = {"outputs": {"said": "from the bus"}, "usage": Usage(calls=2, input_tokens=10), **fields}
+    return RunFinished(
+        run_id=order.run_id, pipeline="child", digest="0" * 64, domain="general", purpose=order.purpose, status="succeeded", **given
+    )
+
+
+async def test_with_a_single_place_nested_runs_run_in_the_parents_executor() -> None:
+    kit = ExecutorKit(slots=1)
+    run = await kit.trial(parent())
+    assert (run.status, run.outputs) == ("succeeded", {"said": "ok"})
+    assert kit.bus.commands == []
+    inner, outer = kit.ends()
+    assert (inner.parent_run_id, outer.run_id) == ("run-1", "run-1")
+    assert run.usage.calls == 1
+    usage = await kit.database.collection("scope_usage").get("scope-1")
+    assert usage is not None
+    assert (usage["runs"], usage["calls"]) == (2, 1)
+
+
+async def test_with_more_places_nested_runs_go_over_the_bus_with_tighter_limits_and_the_parents_scope() -> None:
+    kit = ExecutorKit(slots=2)
+    kit.bus.ends = ended
+    run = await kit.trial({**parent(), "limits": {"depth": 3, "calls": 9}}, seed=5, group_id="g")
+    assert (run.status, run.outputs, run.usage.calls) == ("succeeded", {"said": "from the bus"}, 2)
+    (order,) = kit.bus.commands
+    assert (order.parent_run_id, order.depth, order.seed, order.group_id) == ("run-1", 1, 5, "g")
+    assert order.scope is not None
+    assert order.limits["depth"] == 2
+    assert order.limits["calls"] == 9
+
+
+async def test_parents_never_wait_for_the_bus_in_all_places_at_once() -> None:
+    kit = ExecutorKit(slots=2)
+    waiting = asyncio.create_task(kit.trial(parent(), run_id="first"))
+    await eventually(lambda: len(kit.bus.commands) == 1)
+    second = await kit.trial(parent(), run_id="second")
+    assert second.status == "succeeded"
+    assert len(kit.bus.commands) == 1
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+
+
+async def test_a_resumed_parent_finds_its_finished_children_and_does_not_run_them_again() -> None:
+    kit = ExecutorKit(slots=2)
+    kit.bus.ends = ended
+    children = [parent(), parent()]
+    await kit.trial(children[0])
+    first = kit.bus.commands[0].run_id
+    other = ExecutorKit(slots=1, database=kit.database, notary=kit.notary, name="executor-2")
+    await kit.database.collection("journal").delete({"run_id": "run-1"})
+    await kit.database.collection("runs").delete({"_id": "run-1"})
+    again = await other.trial(children[1])
+    assert again.status == "succeeded"
+    assert [run.run_id for run in other.ends()][0] == first
+
+
+async def test_depth_is_bounded_through_all_levels() -> None:
+    innermost = parent()
+    document = {"name": "outer", "steps": [{"name": "nest", "type": "pipeline", "pipeline": innermost}], "limits": {"depth": 1}}
+    run = await ExecutorKit().trial(document)
+    assert run.status == "failed"
+    assert "depth" in run.error_code
+
+
+async def test_a_nested_runs_calls_count_against_the_parent_and_what_is_left_bounds_it() -> None:
+    model = ScriptedModel()
+    ask = {"name": "ask", "type": "claude", "prompt": "First?", "context": "none"}
+    steps = [ask, parent()["steps"][0], {**ask, "name": "last"}]
+    kit = ExecutorKit(model=model)
+    run = await kit.trial({"name": "parent", "steps": steps, "limits": {"calls": 3}})
+    assert (run.status, run.usage.calls) == ("succeeded", 3)
+    looped = {"name": "each", "type": "for_loop", "items": "{{ numbers }}", "steps": [{**ask, "name": "inner"}]}
+    document = {"name": "parent", "steps": [looped, parent()["steps"][0]], "limits": {"calls": 200}}
+    run = await kit.trial(document, run_id="run-2", inputs={"numbers": [1]}, limits={"calls": 1})
+    assert run.status == "failed"
+    assert "calls" in run.error
+
+
+async def test_cancelling_a_parent_ends_its_nested_run_too() -> None:
+    model = ScriptedModel(delay_seconds=30)
+    kit = ExecutorKit(model=model)
+    task = asyncio.create_task(kit.trial(parent()))
+    await eventually(lambda: len(model.requests) == 1)
+    await cancel_run(CancelRun(run_id="run-1"), kit.runs, kit.cancellations)
+    run = await task
+    assert run.status == "cancelled"
+    assert sorted(each.status for each in kit.ends()) == ["cancelled", "cancelled"]
+    assert await kit.database.collection("runs").count({"status": "running"}) == 0
+
+
+async def test_a_stopping_process_leaves_nested_runs_to_whoever_resumes_the_parent() -> None:
+    model = ScriptedModel(delay_seconds=30)
+    kit = ExecutorKit(model=model)
+    order = ExecuteRun(run_id="run-1", document=parent(), scope=kit.notary.grant(), purpose="trial")
+    task = asyncio.create_task(kit.deliver(order, sequence=3))
+    await eventually(lambda: len(model.requests) == 1)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert kit.ends() == []
+    other = ExecutorKit(database=kit.database, notary=kit.notary, name="executor-2")
+    run = await execute_run(order, CommandDelivery(sequence=3, attempt=2), other.executor)
+    assert run is not None
+    assert (run.status, run.resumed) == ("succeeded", 1)
+    assert [each.resumed for each in other.ends()] == [1, 1]
+
+
+async def test_a_steps_time_out_ends_its_nested_run() -> None:
+    model = ScriptedModel(delay_seconds=30)
+    kit = ExecutorKit(model=model)
+    run = await kit.trial(parent(timeout_seconds=0.1, on_error="continue"))
+    assert run.status == "degraded"
+    assert await kit.database.collection("runs").count({"status": "running"}) == 0
+
+
+async def test_cancelling_a_parent_on_the_bus_cancels_what_it_started_there() -> None:
+    kit = ExecutorKit(slots=2)
+    task = asyncio.create_task(kit.trial(parent()))
+    await eventually(lambda: len(kit.bus.commands) == 1)
+    await cancel_run(CancelRun(run_id="run-1"), kit.runs, kit.cancellations)
+    run = await task
+    assert run.status == "cancelled"
+    assert kit.bus.cancelled == [kit.bus.commands[0].run_id]
+
+
+async def test_a_document_written_in_an_attested_one_runs_and_any_other_does_not() -> None:
+    kit = ExecutorKit()
+    digest = await kit.notary.deploy(kit.guardrail, parent())
+    run = await kit.execute(ExecuteRun(run_id="run-1", pipeline="parent"))
+    assert run.status == "succeeded", run.error
+    child = kit.ends()[0]
+    assert (child.pipeline, child.status, child.purpose) == ("child", "succeeded", "production")
+    smuggled = {**CHILD, "steps": [{"name": "ask", "type": "claude", "prompt": "Something else?"}]}
+    refused = await kit.execute(ExecuteRun(run_id="run-2", pipeline=f"parent@{digest}", document=smuggled, inputs={"n": 1}))
+    assert (refused.status, refused.error_code) == ("refused", "not_attested")
+
+
+async def test_a_nested_reference_of_an_attested_parent_must_be_attested_itself() -> None:
+    kit = ExecutorKit()
+    await kit.notary.deploy(kit.guardrail, parent("child@stable"))
+    refused = await kit.execute(ExecuteRun(run_id="run-1", pipeline="parent"))
+    assert (refused.status, refused.error_code) == ("failed", "not_found")
+    await kit.notary.deploy(kit.guardrail, CHILD)
+    run = await kit.execute(ExecuteRun(run_id="run-2", pipeline="parent"))
+    assert (run.status, run.outputs) == ("succeeded", {"said": "ok"})
