@@ -87,7 +87,7 @@ def evolve(  # noqa: PLR0913 - the options of the command line
     pipeline: Annotated[str, typer.Argument(help="Name of a deployed pipeline.")],
     dataset_file: DatasetFile = None,
     dataset_id: DatasetId = None,
-    evaluations: Annotated[int, typer.Option(min=1, max=100_000, help="Runs of candidates on single cases.")] = 300,
+    evaluations: Annotated[int, typer.Option("--evaluations", "--budget", min=1, max=100_000, help="Runs of candidates.")] = 300,
     strategy: Annotated[Literal["climb", "genetic"], typer.Option(help="Search strategy.")] = "climb",
     seconds: Annotated[float, typer.Option(help="Time for the search.")] = 600.0,
     seed: Annotated[int, typer.Option()] = 0,

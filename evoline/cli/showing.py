@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 import yaml
+from pydantic import ValidationError
 
 from evoline.cli.output import AsJson, print_json, run_async
 from evoline.client.connection import connected
+from shared.errors import ConfigurationError, NotFoundError
 from shared.events import Query
 from shared.events.changes import GetChange, GetPipeline
 from shared.events.generation import GetRequest
@@ -26,16 +29,25 @@ class Kind(StrEnum):
 
 
 def show(
-    kind: Annotated[Kind, typer.Argument(help="What it is.")],
-    name: Annotated[str, typer.Argument(metavar="ID", help="Its id; for a pipeline NAME or NAME@DIGEST.")],
+    what: Annotated[list[str], typer.Argument(metavar="[KIND] ID", help="KIND is run, pipeline, request, change or evolution.")],
     as_json: AsJson = False,
 ) -> None:
-    """Show a run with its journal, a pipeline with its revisions and document, a request, a change or an evolution."""
-    found = run_async(_ask(query_for(kind, name)))
+    """Show a run with its journal, a pipeline with its revisions and document, a request, a change or an evolution.
+
+    Without KIND the first thing of that id is shown, sought in the order above."""
+    found = run_async(_find(*_kind_and_id(what)))
     if as_json:
         print_json(found)
     else:
         typer.echo(as_yaml(found), nl=False)
+
+
+def _kind_and_id(words: list[str]) -> tuple[Kind | None, str]:
+    if len(words) == 1:
+        return None, words[0]
+    if len(words) == 2 and words[0] in set(Kind):
+        return Kind(words[0]), words[1]
+    raise ConfigurationError(f"evoline show {' '.join(words)}: give ID, or KIND ID with KIND one of {', '.join(Kind)}")
 
 
 def query_for(kind: Kind, name: str) -> Query:
@@ -53,9 +65,14 @@ def query_for(kind: Kind, name: str) -> Query:
             return GetEvolution(evolution_id=name)
 
 
-async def _ask(query: Query) -> dict[str, Any]:
+async def _find(kind: Kind | None, name: str) -> dict[str, Any]:
     async with connected() as client:
-        return await client.ask(query)
+        if kind is not None:
+            return await client.ask(query_for(kind, name))
+        for each in Kind:
+            with contextlib.suppress(NotFoundError, ValidationError):
+                return await client.ask(query_for(each, name))
+    raise NotFoundError(f"no run, pipeline, request, change or evolution has the id {name!r}")
 
 
 class _Dumper(yaml.SafeDumper):

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Mapping
 
 from services.executor.adapters.guardrail_store import KeyFile, MongoRevisions
+from services.executor.adapters.metrics import MeteredModel
 from services.executor.adapters.mongo_runs import MongoJournal, MongoRunStore
 from services.executor.adapters.mongo_values import MongoAnswerCache, MongoCancellations, MongoConversations, MongoScopeLedger
 from services.executor.adapters.nats import BusAnnouncer, BusProposals, BusQuestions, FleetChildren
@@ -52,11 +53,15 @@ def _step_services(
     host: Host, own: ExecutorSettings, models: Models | None, runs: MongoRunStore, run_locally: RunLocally
 ) -> StepServices:
     providers = ProviderSettings()
+    metered = {
+        family: MeteredModel(family, model, host.metrics.providers, host.clock)
+        for family, model in (models or build_models(providers)).items()
+    }
     return StepServices(
         clock=host.clock,
         step_type=step_type,
         completions=Completions(
-            models or build_models(providers),
+            metered,
             MongoAnswerCache(host.database, host.clock),
             MongoScopeLedger(host.database),
             host.clock,

@@ -1,3 +1,3 @@
 """consumes cmd.guardrail.{register_dataset,propose,decide,rollback,measure} and api.guardrail.*;
 emits evt.{dataset,change,gate,review,pipeline,rollback,pipelines}.*;
-owns evoline_guardrail (changes, revisions, deployments, quarantine, datasets, scopes, quotas, looks, audit) and evoline_sealed."""
+owns evoline_guardrail (changes, revisions, deployments, quarantine, datasets, scopes, quotas, audit, ...) and evoline_sealed."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal, TypeVar, cast
 
 from anthropic import (
@@ -20,7 +20,7 @@ from anthropic import (
     AsyncAnthropic,
     transform_schema,
 )
-from anthropic.types import Message
+from anthropic.types import Message, MessageTokensCount
 
 from shared.events.values import Usage
 from shared.llm.endpoint import Endpoint
@@ -51,18 +51,18 @@ class AnthropicModel:
     async def complete(self, request: CompletionRequest) -> Completion:
         """One attempt. Raises `ProviderError` or `ProviderRefusedError`; cancelling closes the connection."""
         started = self._monotonic()
-        create = self._client.messages.with_raw_response.create
-        raw = await self._call(request, create(**self._body(request), timeout=request.timeout_seconds))
-        try:
-            message = cast("Message", raw.parse())
-        except (ValueError, APIResponseValidationError) as error:
-            raise self._failures.invalid_answer(str(error)) from error
-        provider = self._endpoint.provider_of(raw.headers, "anthropic")
+        message, headers = await self._call(request, self._exchange(request))
+        provider = self._endpoint.provider_of(headers, "anthropic")
         return self._completion(message, provider, self._monotonic() - started)
+
+    async def _exchange(self, request: CompletionRequest) -> tuple[Message, Mapping[str, str]]:
+        create = self._client.messages.with_raw_response.create
+        raw: Any = await create(**self._body(request), timeout=request.timeout_seconds)
+        return cast("Message", await raw.parse()), raw.headers
 
     async def count_tokens(self, request: CompletionRequest) -> int:
         body = {name: value for name, value in self._body(request).items() if name not in {"max_tokens", "extra_body"}}
-        counting = self._client.messages.count_tokens(**body, timeout=request.timeout_seconds)
+        counting: Awaitable[MessageTokensCount] = self._client.messages.count_tokens(**body, timeout=request.timeout_seconds)
         counted = await self._call(request, counting)
         if not isinstance(getattr(counted, "input_tokens", None), int):
             raise self._failures.invalid_answer("no token count in it")
@@ -71,7 +71,7 @@ class AnthropicModel:
     async def close(self) -> None:
         await self._client.close()
 
-    async def _call(self, request: CompletionRequest, call: Coroutine[Any, Any, T]) -> T:
+    async def _call(self, request: CompletionRequest, call: Awaitable[T]) -> T:
         """The SDK's time-out starts anew with every byte; ours bounds the whole call."""
         try:
             async with asyncio.timeout(request.timeout_seconds):
@@ -111,7 +111,7 @@ class AnthropicModel:
         if self._endpoint.is_local:
             return schema
         try:
-            return cast("dict[str, Any]", transform_schema(schema))
+            return transform_schema(schema)
         except ValueError as error:
             raise self._failures.refused(f"this schema cannot be asked for: {error}") from error
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic import SecretStr
 
@@ -19,7 +19,7 @@ class Endpoint:
     """`base_url` empty: the SDK's own address. `api_key` empty: the endpoint is a local model, whatever a step asks for."""
 
     default_model: str
-    api_key: SecretStr = SecretStr("")
+    api_key: SecretStr = field(default_factory=lambda: SecretStr(""))
     base_url: str = ""
 
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from typing import Any, Literal, TypeVar
 
 import httpx2
@@ -75,7 +75,7 @@ class GeminiModel:
     async def close(self) -> None:
         await self._client.aio.aclose()
 
-    async def _call(self, request: CompletionRequest, call: Coroutine[Any, Any, T]) -> T:
+    async def _call(self, request: CompletionRequest, call: Awaitable[T]) -> T:
         """The SDK's time-out starts anew with every byte; ours bounds the whole call."""
         try:
             async with asyncio.timeout(request.timeout_seconds):

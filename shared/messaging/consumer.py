@@ -137,7 +137,8 @@ class Consumer:
             async with asyncio.timeout(CONNECT_SECONDS + len(self._broker.subscribers)):
                 self._faults.client = self._client = await self._broker.connect()
                 await self._broker.start()
-                # Subscriptions are only queued so far; after this the server knows them and queries find somebody.
+                # Subscriptions are only queued so far, and the first ping overtakes them; after the second the server knows them.
+                await self._client.flush()
                 await self._client.flush()
             self._calm_pull_loops()
         except (TimeoutError, OSError, nats.errors.Error) as error:

@@ -52,6 +52,7 @@ class ScriptedGuardrail:
 
     approves: bool = True
     proposals: list[ProposeChange] = field(default_factory=list)
+    gates: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def register(self, consumer: Consumer) -> None:
         consumer.answers(GetPipeline, self.pipeline)
@@ -74,7 +75,7 @@ class ScriptedGuardrail:
         return granted(query, datetime.now(UTC) + timedelta(seconds=query.seconds))
 
     async def change(self, query: GetChange) -> Answer:
-        return {"change_id": query.change_id, "gate": None}
+        return {"change_id": query.change_id, "gate": self.gates.get(query.change_id)}
 
     async def judge(self, change: ProposeChange, _: Delivery) -> Sequence[tuple[str, Message]]:
         self.proposals.append(change)
@@ -83,7 +84,9 @@ class ScriptedGuardrail:
         fields |= {"author": change.author, "group_id": change.group_id}
         if not self.approves:
             return [("verdict", ChangeVetoed(**fields, vetoed_by="policy:no", reasons=("not today",)))]
-        return [("gate", _gate(change, digest)), ("verdict", _approval(change, fields))]
+        gate = _gate(change, digest)
+        self.gates[change.change_id] = gate.model_dump(mode="json")
+        return [("gate", gate), ("verdict", _approval(change, fields))]
 
 
 def _gate(change: ProposeChange, digest: str) -> GateFinished:
@@ -122,7 +125,11 @@ class ScriptedExecutor:
     """Answers from the planted quality of `ScriptedRuns`; finished runs can be asked for."""
 
     world: ScriptedRuns = field(default_factory=lambda: ScriptedRuns({case.id: case for case in labelled_cases()}))
-    broken_deliveries: int = 0
+
+    @property
+    def evaluated(self) -> list[str]:
+        """Run ids of evaluations in order of start; rewrites are no evaluations."""
+        return [run_id for run_id in self.world.started if self.world.ended[run_id].purpose == "evaluation"]
 
     def register(self, consumer: Consumer) -> None:
         consumer.on(ExecuteRun, self.execute, durable="executor-execute", concurrency=4)
@@ -177,7 +184,7 @@ async def test_a_command_becomes_a_certified_promotion(open_bus: OpenBus, nats_u
         assert (answer.verdict, answer.deployed, answer.gain) == ("certified", True, 0.12)
         (proposal,) = on.guardrail.proposals
         assert load_document(proposal.document).digest == answer.best_digest != answer.seed_digest
-        assert answer.evaluations == len(set(on.executor.world.started)) <= 120
+        assert answer.evaluations == len(on.executor.evaluated) == len(set(on.executor.evaluated)) <= 120
         assert {"scope", "seed", "finalists", "gate"} <= {fact.stage for fact in progress}
         record = await on.bus.ask(GetEvolution(evolution_id=answer.evolution_id))
         assert record["status"] == "finished"
@@ -229,4 +236,4 @@ async def test_a_service_that_dies_in_the_middle_leaves_an_evolution_that_anothe
                     break
         assert isinstance(fact, EvolutionFinished)
         assert fact.verdict in ("certified", "no_candidate")
-        assert len(executor.world.started) == len(set(executor.world.started)) == fact.evaluations <= 120
+        assert len(executor.evaluated) == len(set(executor.evaluated)) == fact.evaluations <= 120

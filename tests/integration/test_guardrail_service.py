@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 import pytest
 from pydantic import SecretStr
 
+from services.executor.app import create_app as create_executor
+from services.executor.settings import ExecutorSettings
 from services.guardrail.adapters.audit_log import MongoAuditLog
 from services.guardrail.app import create_app
 from services.guardrail.domain.audit import verify_chain
@@ -39,6 +41,7 @@ from shared.events.changes import (
 )
 from shared.events.message import Command, Fact
 from shared.events.operations import CommandRefused
+from shared.events.runs import ExecuteRun, RunFinished
 from shared.events.values import Budget, GrantedScope
 from shared.messaging.bus import Bus
 from shared.service import Application
@@ -52,6 +55,8 @@ from tests.messaging import consuming
 
 pytestmark = pytest.mark.usefixtures("empty_streams")
 PIPELINES = Path(__file__).parent.parent.parent / "pipelines"
+RULES_OF_THUMB = ("{{ 'good' if text | length > 44 else 'bad' }}", "{{ 'good' if 'good' in text else 'bad' }}")
+"""Pipelines without a model: one guesses by the length of the text, the other reads it."""
 F = TypeVar("F", bound=Fact)
 StartGuardrail = Callable[[], Awaitable[Application]]
 
@@ -82,7 +87,7 @@ async def bus(open_bus: OpenBus) -> Bus:
 async def heard(bus: Bus) -> AsyncIterator[Facts]:
     facts = Facts()
     kinds = (ChangeApproved, ChangeQueued, ChangeVetoed, DatasetRegistered, GateFinished, PipelineDeployed, PipelineRolledBack)
-    async with bus.follow(*kinds, ReviewRefused, CommandRefused) as stream:
+    async with bus.follow(*kinds, ReviewRefused, CommandRefused, RunFinished) as stream:
 
         async def listen() -> None:
             async for fact, _ in stream:
@@ -125,6 +130,22 @@ async def executor(open_bus: OpenBus, nats_url: str, tmp_path: Path) -> AsyncIte
     fleet = ScriptedFleet(Verifier.from_file(keys.public), SystemClock())
     async with consuming(await open_bus("executor"), nats_url, BusExecutor(fleet).register):
         yield fleet
+
+
+@pytest.fixture
+async def real_executor(nats_url: str, mongo_url: str, tmp_path: Path) -> AsyncIterator[Application]:
+    public = create_key_pair(tmp_path / "keys").public
+    settings = SharedSettings(nats_url=nats_url, mongo_url=SecretStr(mongo_url), guardrail_public_key_file=public)
+    app = create_executor(settings, ExecutorSettings(workspace_dir=tmp_path / "workspaces"))
+    await app.start()
+    yield app
+    await app.stop()
+
+
+async def ran(bus: Bus, heard: Facts, reference: str) -> RunFinished:
+    command = ExecuteRun(run_id=uuid.uuid4().hex, pipeline=reference, inputs={"text": "a message number 1 that is good"})
+    await send(bus, command)
+    return await heard.one(RunFinished, run_id=command.run_id)
 
 
 async def send(bus: Bus, command: Command) -> None:
@@ -176,6 +197,31 @@ async def test_from_dataset_to_certified_promotion_and_back(
     store.close()
     assert verify_chain(entries, expected_length=length, expected_chain_hash=chain) == ()
     assert [entry.action for entry in entries][-3:] == ["change.approved", "pipeline.deployed", "pipeline.rolled_back"]
+
+
+async def test_real_executors_run_the_gate_and_refuse_what_was_rolled_back(
+    start_guardrail: StartGuardrail, real_executor: Application, bus: Bus, heard: Facts
+) -> None:
+    await start_guardrail()
+    await send(bus, dataset())
+    await heard.one(DatasetRegistered)
+    first, better = (
+        pipeline(steps=[{"name": "classify", "type": "set_variable", "variable": "label", "value": value}])
+        for value in RULES_OF_THUMB
+    )
+    await send(bus, proposal(first, "c1", dataset_id="tweets"))
+    await heard.one(PipelineDeployed, change_id="c1")
+    await send(bus, proposal(better, "p1", kind="promotion", author="evolution", dataset_id="tweets"))
+    gate = await heard.one(GateFinished, change_id="p1")
+    assert (gate.verdict, gate.candidate.mean, gate.incumbent.failures) == ("certified", 1.0, 0)
+    promoted = await heard.one(PipelineDeployed, change_id="p1")
+    assert (await ran(bus, heard, "triage")).status == "succeeded"
+    await send(bus, RollbackPipeline(rollback_id="r1", pipeline="triage", reason="wrong answers", author="alice"))
+    await heard.one(PipelineRolledBack)
+    refused = await ran(bus, heard, f"triage@{promoted.digest}")
+    assert (refused.status, refused.error_code) == ("refused", "not_attested")
+    again = await ran(bus, heard, "triage")
+    assert (again.status, again.digest) == ("succeeded", promoted.previous_digest)
 
 
 async def test_a_document_with_keys_of_json_schema_survives_the_store(

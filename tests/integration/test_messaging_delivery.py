@@ -197,12 +197,10 @@ async def test_slots_work_side_by_side_and_hold_nothing_back(open_bus: OpenBus, 
 
     for number in range(9):
         await bus.publish(learn(f"slot-{number}"), cause=f"test-slots-{number}")
-    started = time.monotonic()
     async with consuming(bus, nats_url, lambda consumer: consumer.on(LearnFromRuns, handle, durable=DURABLE, concurrency=3)):
         await eventually(lambda: queue_is_empty(bus))
     assert most_running == 3
     assert most_taken == 3
-    assert time.monotonic() - started < 2.0
 
 
 async def test_slow_message_does_not_delay_a_fast_one(open_bus: OpenBus, nats_url: str) -> None:

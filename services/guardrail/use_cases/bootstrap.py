@@ -38,6 +38,8 @@ async def _attested_once(document: Document, at: Guardrail) -> Effects:
 
 async def _attest(document: Document, at: Guardrail) -> Effects:
     current = await at.deployments.get(document.name)
+    if current is not None and current.stable == document.digest:
+        return await _finished(current, at)
     if not await _is_due(document, current, at):
         return []
     record = await at.changes.open(_record(document, current, at))
@@ -45,6 +47,17 @@ async def _attest(document: Document, at: Guardrail) -> Effects:
         raise ConfigurationError(f"change {record.change_id} in the store is not the shipped document: the store was tampered with")
     if record.status == "proposed":
         record = await _approved(record, at)
+    return await _applied(record, at)
+
+
+async def _finished(current: Deployment, at: Guardrail) -> Effects:
+    """Where a crash came between the compare-and-set and the record of it, the rest is done now."""
+    cause = list(current.causes)[-1]
+    record = await at.changes.get(cause) if cause.startswith(SHIPPED_PREFIX) else None
+    return await _applied(record, at) if record else []
+
+
+async def _applied(record: ChangeRecord, at: Guardrail) -> Effects:
     if record.status != "approved" or record.applied:
         return []
     record = await apply(record, at)
@@ -57,7 +70,7 @@ async def _is_due(document: Document, current: Deployment | None, at: Guardrail)
     if current is None:
         return True
     stable = await at.revisions.get(current.stable)
-    return current.stable != document.digest and stable is not None and stable.approved_by == SHIPPED_APPROVER
+    return stable is not None and stable.approved_by == SHIPPED_APPROVER
 
 
 def _record(document: Document, current: Deployment | None, at: Guardrail) -> ChangeRecord:

@@ -19,6 +19,8 @@ from shared.events.values import Attestation, Budget, Case, GraderSpec, GrantedS
 from shared.evidence.graders import answer_of, grade_run
 
 OWN_HOLDER = "guardrail"
+RUNS_ALLOWED_A_CASE = 2
+"""Executors count a run when they take it up; one that was taken up twice, after a crash, must not starve the last ones."""
 Purpose = Literal["gate", "measure"]
 
 
@@ -114,7 +116,7 @@ def _command(look: Look, label: str, case: Case, scope: GrantedScope) -> Execute
 def _budget(look: Look) -> Budget:
     limits, count = [revision.document.limits for revision in look.revisions.values()], len(look.cases)
     return Budget(
-        runs=len(limits) * count,
+        runs=RUNS_ALLOWED_A_CASE * len(limits) * count,
         calls=sum(each.calls for each in limits) * count,
         tokens=sum(each.tokens for each in limits) * count,
         cost_usd=sum(each.cost_usd for each in limits) * count,

@@ -173,6 +173,16 @@ async def test_shipped_pipelines_are_attested_and_deployed_once() -> None:
     at.signer.check(stored.attestation, kind="revision", digest=document.digest)
 
 
+async def test_a_start_that_broke_off_after_the_deployment_is_finished_by_the_next() -> None:
+    at = bench()
+    document = load_document(pipeline(name="context_aware_pipeline_generator"))
+    expected = await attest_shipped([document], at.at)
+    changes = at.database.collection("changes")
+    assert await changes.update_if({"applied": True}, {"$set": {"applied": False, "generation": 0}})
+    assert await attest_shipped([document], at.at) == expected
+    assert await attest_shipped([document], at.at) == []
+
+
 async def test_a_newer_shipped_pipeline_replaces_an_older_shipped_one_and_back() -> None:
     at = bench()
     old, new = (

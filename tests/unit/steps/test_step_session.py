@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from shared.errors import InvalidInputError, ProviderError, UnavailableError
@@ -11,7 +13,7 @@ from shared.pipeline.steps.claude_session import SUMMARY_INSTRUCTION
 from tests.fakes.step_context import ScriptedStepContext, run_step
 
 
-def resumed(context: ScriptedStepContext, run_id: str, **info: str) -> ScriptedStepContext:
+def resumed(context: ScriptedStepContext, run_id: str, **info: Any) -> ScriptedStepContext:
     """Another run, maybe in another process, on the same store."""
     other = ScriptedStepContext(*context.replies, run_id=run_id, **info)
     other.sessions = context.sessions
@@ -50,11 +52,11 @@ async def test_tenants_and_trials_never_share_a_conversation() -> None:
 
 
 async def test_the_name_may_be_a_template_but_not_empty() -> None:
-    context = ScriptedStepContext(counting, names={"user": "u7", "none": " "})
+    context = ScriptedStepContext(counting, names={"user": "u7", "blank": " "})
     await run_step(context, type="claude_session", prompt="x", session="chat-{{ user }}")
     assert list(context.sessions) == ["default/chat-u7"]
     with pytest.raises(InvalidInputError, match="name is empty"):
-        await run_step(context, type="claude_session", prompt="x", session="{{ none }}")
+        await run_step(context, type="claude_session", prompt="x", session="{{ blank }}")
 
 
 async def test_a_schema_gives_the_object() -> None:

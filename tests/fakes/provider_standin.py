@@ -1,0 +1,230 @@
+"""A local HTTP server that speaks the wire formats of Anthropic and Gemini, for the real SDKs, with faults on demand.
+
+    standin.answer = lambda messages, schema: {"label": "positive"}     # a fast deterministic model
+    standin.script(status(429, retry_after="7"), text("hello"))          # the next answers, in order; then `answer`
+
+`messages` is a list of `{"role": "system" | "user" | "assistant", "text": str}`; `schema` the JSON Schema asked for, or None.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import select
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Literal
+
+import pytest
+
+from tests.fakes import provider_wire as wire
+
+Kind = Literal["text", "tool", "status", "drip", "hang", "cut", "invalid_json", "wrong_shape", "empty", "blocked"]
+MODEL = "standin-1"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One scripted answer or fault; use the functions below."""
+
+    kind: Kind
+    text: str = ""
+    tool: str = ""
+    arguments: dict[str, Any] = field(default_factory=dict)
+    status: int = 200
+    retry_after: str = ""
+    cached_tokens: int = 0
+    stop: Literal["end", "max_tokens"] = "end"
+
+
+def text(value: str, *, cached_tokens: int = 0, stop: Literal["end", "max_tokens"] = "end") -> Reply:
+    return Reply("text", text=value, cached_tokens=cached_tokens, stop=stop)
+
+
+def tool_call(name: str, arguments: dict[str, Any]) -> Reply:
+    return Reply("tool", tool=name, arguments=arguments)
+
+
+def status(code: int, message: str = "scripted fault", retry_after: str = "") -> Reply:
+    return Reply("status", text=message, status=code, retry_after=retry_after)
+
+
+def fault(kind: Literal["drip", "hang", "cut", "invalid_json", "wrong_shape", "empty", "blocked"]) -> Reply:
+    """`drip`: one byte every 50 ms without end; `hang`: no byte; `cut`: closed in the middle of the body; `invalid_json` and
+    `wrong_shape`: a 200 that is no answer; `empty`: an answer without content; `blocked`: the provider's content filter."""
+    return Reply(kind)
+
+
+@dataclass(frozen=True)
+class Received:
+    path: str
+    headers: dict[str, str]
+    body: dict[str, Any]
+
+
+Answer = Callable[[list[dict[str, str]], dict[str, Any] | None], "str | dict[str, Any] | Reply"]
+
+
+def echo(messages: list[dict[str, str]], schema: dict[str, Any] | None) -> str | dict[str, Any]:
+    """Without a schema the last message; with one the smallest value that fits a plain schema."""
+    return messages[-1]["text"] if schema is None else wire.smallest_value(schema)
+
+
+class ProviderStandin:
+    """`requests` are all generation and counting calls so far; `disconnects` how often a client hung up before its answer."""
+
+    def __init__(self) -> None:
+        self.answer: Answer = echo
+        self.served_by = ""
+        """Value of the header `x-served-by`: set to the local model server's name to play it."""
+        self.requests: list[Received] = []
+        self.disconnects = 0
+        self.stopping = threading.Event()
+        self._script: deque[Reply] = deque()
+        self._lock = threading.Lock()
+        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server.standin = self
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    @property
+    def calls(self) -> int:
+        return len(self.requests)
+
+    def script(self, *replies: Reply) -> None:
+        with self._lock:
+            self._script.extend(replies)
+
+    def stop(self) -> None:
+        self.stopping.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(timeout=5)
+
+    def next_reply(self, asked: wire.Asked, received: Received) -> Reply:
+        with self._lock:
+            self.requests.append(received)
+            if self._script:
+                return self._script.popleft()
+        value = self.answer(asked.messages, asked.schema)
+        if isinstance(value, Reply):
+            return value
+        return text(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+
+    def count_disconnect(self) -> None:
+        with self._lock:
+            self.disconnects += 1
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    standin: ProviderStandin
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients of this server hang up on purpose; everything else fails the test by its missing answer."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        return
+
+    def do_GET(self) -> None:
+        self._send(200, wire.models(self.path, MODEL))
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers.get("content-length") or 0)) or b"{}")
+        asked = wire.read(self.path, body)
+        standin = self.server.standin
+        reply = standin.next_reply(asked, Received(self.path, {k.lower(): v for k, v in self.headers.items()}, body))
+        if reply.kind == "status":
+            return self._send(reply.status, wire.error(asked, reply.status, reply.text), reply.retry_after)
+        if reply.kind in {"drip", "hang"}:
+            return self._stall(drip=reply.kind == "drip")
+        if reply.kind == "cut":
+            return self._cut()
+        if reply.kind == "invalid_json":
+            return self._send_bytes(200, b'{"id": "msg_1", "content": [')
+        if reply.kind == "wrong_shape":
+            return self._send(200, {"unexpected": True})
+        if asked.counting:
+            return self._send(200, wire.count(asked))
+        return self._answer(asked, reply)
+
+    def _answer(self, asked: wire.Asked, reply: Reply) -> None:
+        answer = wire.Answered(
+            text="" if reply.kind in {"empty", "blocked"} else reply.text,
+            tool=reply.tool,
+            arguments=reply.arguments,
+            stop=reply.stop,
+            cached_tokens=reply.cached_tokens,
+            blocked=reply.kind == "blocked",
+            model=MODEL,
+        )
+        if asked.stream:
+            return self._stream(wire.events(asked, answer))
+        return self._send(200, wire.answer(asked, answer))
+
+    def _send(self, code: int, value: dict[str, Any], retry_after: str = "") -> None:
+        self._send_bytes(code, json.dumps(value).encode(), retry_after)
+
+    def _send_bytes(self, code: int, data: bytes, retry_after: str = "") -> None:
+        self._head(
+            code, "application/json", {"content-length": str(len(data))} | ({"retry-after": retry_after} if retry_after else {})
+        )
+        self.wfile.write(data)
+
+    def _stream(self, chunks: list[bytes]) -> None:
+        self._head(200, "text/event-stream", {"connection": "close"})
+        for chunk in chunks:
+            self.wfile.write(chunk)
+            self.wfile.flush()
+        self.close_connection = True
+
+    def _head(self, code: int, content_type: str, headers: dict[str, str]) -> None:
+        self.send_response(code)
+        served_by = {"x-served-by": self.server.standin.served_by} if self.server.standin.served_by else {}
+        for name, value in ({"content-type": content_type} | headers | served_by).items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def _cut(self) -> None:
+        self._head(200, "application/json", {"content-length": "1000"})
+        self.wfile.write(b'{"id": ')
+        self.wfile.flush()
+        self.connection.shutdown(socket.SHUT_RDWR)
+        self.close_connection = True
+
+    def _stall(self, *, drip: bool) -> None:
+        """Until the client hangs up, which is counted, or this server stops."""
+        if drip:
+            self._head(200, "application/json", {"content-length": "1000000"})
+        self.close_connection = True
+        while not self.server.standin.stopping.is_set():
+            readable, _, _ = select.select([self.connection], [], [], 0.05)
+            if readable and not self.connection.recv(1, socket.MSG_PEEK):
+                self.server.standin.count_disconnect()
+                break
+            if drip:
+                self._drip()
+
+    def _drip(self) -> None:
+        with contextlib.suppress(OSError):  # the look for a hang-up above says why
+            self.wfile.write(b" ")
+
+
+@pytest.fixture
+def provider_standin() -> Iterator[ProviderStandin]:
+    standin = ProviderStandin()
+    yield standin
+    standin.stop()
