@@ -7,6 +7,7 @@
     │   ├── NotAttestedError      a run that nobody approved
     │   ├── OutOfScopeError       a trial outside what its scope allows
     │   ├── LimitReachedError     time, steps, calls, tokens, cost, depth or quota used up
+    │   ├── StepLimitError        a bound of one step: rounds, rows, bytes; the step fails, the run may go on
     │   ├── ProviderRefusedError  a model provider says no: bad request, credentials, blocked content
     │   └── ConfigurationError    this process cannot work as it is set up
     ├── TransientError            may succeed later: retry with delay
@@ -84,6 +85,16 @@ class LimitReachedError(PermanentError):
     """`limit` is the name of the limit as documents write it: `seconds`, `steps`, `calls`, ..."""
 
     code = "limit_reached"
+
+    def __init__(self, limit: str, message: str) -> None:
+        self.limit = limit
+        super().__init__(message)
+
+
+class StepLimitError(PermanentError):
+    """`limit` is the bound as the step's options write it: `max_iterations`, `max_bytes`, ..."""
+
+    code = "step_limit"
 
     def __init__(self, limit: str, message: str) -> None:
         self.limit = limit

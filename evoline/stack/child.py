@@ -17,14 +17,14 @@ from evoline.stack.events import OnEvent, StackEvent
 from evoline.stack.logs import open_log, tail
 from evoline.stack.readiness import Probe
 from evoline.stack.state import ProcessRecord
-from shared.errors import EvolineError
+from shared.errors import UnavailableError
 
 LOG_LINES_IN_ERROR = 15
 MISCONFIGURED = 2
 """Exit code of a process that cannot work as it is set up (`shared.service`, and argparse): trying again is no use."""
 
 
-class ChildFailedError(EvolineError):
+class ChildFailedError(UnavailableError):
     """A process of the stack cannot be started; the message has the end of its log."""
 
     code = "child_failed"

@@ -37,7 +37,6 @@ def create_app(
 
     async def register(host: Host) -> None:
         runs = MongoRunStore(host.database)
-        await runs.prepare()
 
         async def run_locally(command: ExecuteRun, outer_is_over: Callable[[], bool]) -> RunFinished:
             return await run_child(command, outer_is_over, executor)

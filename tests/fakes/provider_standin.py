@@ -211,12 +211,18 @@ class _Handler(BaseHTTPRequestHandler):
             self._head(200, "application/json", {"content-length": "1000000"})
         self.close_connection = True
         while not self.server.standin.stopping.is_set():
-            readable, _, _ = select.select([self.connection], [], [], 0.05)
-            if readable and not self.connection.recv(1, socket.MSG_PEEK):
+            if self._client_hung_up():
                 self.server.standin.count_disconnect()
                 break
             if drip:
                 self._drip()
+
+    def _client_hung_up(self) -> bool:
+        readable, _, _ = select.select([self.connection], [], [], 0.05)
+        try:
+            return bool(readable) and not self.connection.recv(1, socket.MSG_PEEK)
+        except ConnectionError:
+            return True
 
     def _drip(self) -> None:
         with contextlib.suppress(OSError):  # the look for a hang-up above says why

@@ -144,6 +144,13 @@ class ScriptedExecutor:
         return {"runs": [ended[run_id].model_dump(mode="json") for run_id in query.run_ids if run_id in ended]}
 
 
+def order(**changes: Any) -> StartEvolution:
+    """A dataset id of its own: nothing comes from the cache of another test."""
+    unique = uuid.uuid4().hex[:12]
+    fields = {"evolution_id": f"evo-{unique}", "pipeline": "tweets", "dataset_id": f"tweets-{unique}", "evaluations": 120}
+    return StartEvolution.model_validate({**fields, **changes})
+
+
 @dataclass
 class Stage:
     bus: Bus
@@ -152,8 +159,7 @@ class Stage:
 
     async def evolve(self, **changes: Any) -> tuple[EvolutionFinished, list[EvolutionProgressed]]:
         """Publishes the command and waits for its end."""
-        fields = {"evolution_id": f"evo-{uuid.uuid4().hex[:12]}", "pipeline": "tweets", "dataset_id": "tweets3", "evaluations": 120}
-        command = StartEvolution.model_validate({**fields, **changes})
+        command = order(**changes)
         progress: list[EvolutionProgressed] = []
         async with self.bus.follow(EvolutionProgressed, EvolutionFinished) as facts:
             await self.bus.publish(command, cause=command.evolution_id)
@@ -218,9 +224,7 @@ async def test_a_service_that_dies_in_the_middle_leaves_an_evolution_that_anothe
         bus = await open_bus("test")
         first = create_app(settings, EvolutionSettings(run_seconds=20))
         await first.start()
-        command = StartEvolution(
-            evolution_id=f"evo-{uuid.uuid4().hex[:12]}", pipeline="tweets", dataset_id="tweets3", evaluations=120
-        )
+        command = order()
         async with bus.follow(EvolutionFinished, RunFinished) as facts:
             await bus.publish(command, cause=command.evolution_id)
             async for fact, _ in facts:

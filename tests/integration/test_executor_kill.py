@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 import os
 import sys
-import time
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import Process
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from shared.attestation import public_pem
 from shared.events.runs import ExecuteRun
 from shared.messaging.fleet import Fleet
-from shared.storage import connect
+from shared.storage import MongoStore, connect
 from tests.conftest import OpenBus
 from tests.eventually import eventually
 from tests.fakes.executor import Notary
@@ -37,24 +37,22 @@ DOCUMENT: dict[str, Any] = {
 
 
 @contextlib.asynccontextmanager
-async def executor_process(name: str, environment: dict[str, str]) -> AsyncIterator[Process]:
+async def executor_process(name: str, environment: dict[str, str], folder: Path) -> AsyncIterator[Process]:
+    """Ready when entered, gone when left; its log is in `<folder>/<name>.log`."""
     variables = {**os.environ, "PYTHONPATH": ".", **environment, "EVOLINE_EXECUTOR_ID": name}
-    command = (sys.executable, "-m", "tests.executor_process")
-    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE, env=variables)
+    log = folder / f"{name}.log"
+    with log.open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.executor_process", stdout=output, stderr=output, env=variables
+        )
     try:
-        assert process.stdout is not None
-        async with asyncio.timeout(30):
-            while line := await process.stdout.readline():
-                if b"service started" in line:
-                    break
-            else:
-                assert process.stderr is not None
-                raise AssertionError((await process.stderr.read()).decode()[-3000:])
+        await eventually(lambda: process.returncode is not None or "service started" in log.read_text(), timeout_seconds=30)
+        assert process.returncode is None, log.read_text()[-3000:]
         yield process
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
-        await process.communicate()
+        await process.wait()
 
 
 def calls_in(file: Path) -> list[tuple[str, str]]:
@@ -68,13 +66,19 @@ def prompt_key(prompt: str) -> str:
     return "".join(character for character in prompt if character.isalnum() or character in "-_")
 
 
+@pytest.fixture
+def store(mongo_url: str) -> Iterator[MongoStore]:
+    opened = connect(SecretStr(mongo_url))
+    yield opened
+    opened.close()
+
+
 @pytest.mark.timeout(120)
 async def test_a_killed_executor_loses_no_run_and_no_finished_step_is_executed_again(
-    nats_url: str, mongo_url: str, open_bus: OpenBus, tmp_path: Path
+    nats_url: str, mongo_url: str, store: MongoStore, open_bus: OpenBus, tmp_path: Path
 ) -> None:
     notary, calls = Notary(), tmp_path / "calls.log"
     (tmp_path / "guardrail.pub").write_bytes(public_pem(notary.key.public_key()))
-    store = connect(SecretStr(mongo_url))
     await store.drop_database("evoline_executor")
     environment = {
         "EVOLINE_NATS_URL": nats_url,
@@ -91,22 +95,20 @@ async def test_a_killed_executor_loses_no_run_and_no_finished_step_is_executed_a
     ]
     journal = store.database("evoline_executor").collection("journal")
     async with contextlib.AsyncExitStack() as stack:
-        started = [executor_process(f"x{n}", environment) for n in range(3)]
+        started = [executor_process(f"x{n}", environment, tmp_path) for n in range(3)]
         executors = await asyncio.gather(*(stack.enter_async_context(each) for each in started))
         running = asyncio.create_task(Fleet(await open_bus("cli")).run_all(orders, max_in_flight=RUNS, deadline_seconds=90))
         await eventually(lambda: sum(name == "x0" for name, _ in calls_in(calls)) >= 2 * PLACES, timeout_seconds=30)
         executors[0].kill()
         await executors[0].wait()
-        killed_at = time.monotonic()
+        killed_at = datetime.now(UTC)
         finished_then = {(line["run_id"], line["path"]) for line in await journal.find({"kind": "step"})}
         calls_then = len(calls_in(calls))
         runs = await running
-        seconds = time.monotonic() - killed_at
     assert sorted(runs) == sorted(order.run_id for order in orders), "a run was lost"
     assert {run.status for run in runs.values()} == {"succeeded"}
     resumed = [run for run in runs.values() if run.resumed]
     assert 1 <= len(resumed) <= PLACES
-    assert seconds < 12 + RUNS * STEPS * CALL_SECONDS / (2 * PLACES), f"took {seconds:.1f} s after the kill"
     again = {prompt_key(prompt) for _, prompt in calls_in(calls)[calls_then:]}
     finished_keys = {f"w{run_id.removeprefix('kill-')}w-{path[1:]}" for run_id, path in finished_then}
     assert not [key for key in finished_keys if any(key in prompt for prompt in again)], "a finished step was executed again"
@@ -115,6 +117,5 @@ async def test_a_killed_executor_loses_no_run_and_no_finished_step_is_executed_a
     assert sum(counts.values()) <= RUNS * STEPS + PLACES, "more than one call repeated for a lost run"
     lines = await journal.find({"kind": "step"})
     assert len({(line["run_id"], line["path"]) for line in lines}) == len(lines) == RUNS * STEPS
-    takeover = max(run.latency_seconds for run in resumed)
-    assert takeover < 12 + RUNS * STEPS * CALL_SECONDS / (2 * PLACES)
-    store.close()
+    last = max(datetime.fromisoformat(run.finished_at) for run in resumed)
+    assert (last - killed_at).total_seconds() < 12 + STEPS * CALL_SECONDS

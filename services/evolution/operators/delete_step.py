@@ -1,4 +1,4 @@
-"""One step less: what referred to it now reads an earlier step of the same kind, or shows no examples."""
+"""One step less: outputs that read it now read another step of the same kind, prompts show no looked-up examples any more."""
 
 from __future__ import annotations
 
@@ -27,8 +27,7 @@ class DeleteStep:
         changed["steps"] = [_without_examples(step, removed["name"]) for step in steps_of(changed)]
         twin = _twin(changed, removed)
         if twin:
-            for key in ("steps", "outputs"):
-                changed[key] = redirected(changed.get(key, {}), removed["name"], twin)
+            changed["outputs"] = redirected(changed.get("outputs", {}), removed["name"], twin)
         if refers_to(json.dumps([changed["steps"], changed.get("outputs", {})]), removed["name"]):
             return None
         return Proposal(changed, self.name, f"without {removed['name']}")

@@ -19,6 +19,8 @@ from shared.storage import Database
 
 T = TypeVar("T")
 RETRY_SECONDS = 10.0
+FIRST_CHUNK, LARGEST_CHUNK = 16, 512
+"""Journal lines that are read at once."""
 LISTED = (
     "pipeline",
     "digest",
@@ -37,9 +39,6 @@ class MongoRunStore:
     def __init__(self, database: Database) -> None:
         self._runs = database.collection("runs")
         self._claims = GroupCommit(self._runs)
-
-    async def prepare(self) -> None:
-        await self._runs.ensure_index([("started_at", -1)], name="newest")
 
     async def claim(self, record: RunRecord) -> bool:
         return await self._claims.insert_once(_document(record))
@@ -87,8 +86,18 @@ class MongoJournal:
                 raise RunFencedError(f"position {entry.position} of run {entry.run_id} was written by another owner")
 
     async def entries(self, run_id: str) -> list[JournalEntry]:
-        lines = {"_id": {"$gte": line_id(run_id, 0), "$lte": line_id(run_id, 999_999)}, "run_id": run_id}
-        return sorted((_entry(each) for each in await self._journal.find(lines)), key=lambda entry: entry.position)
+        """Positions have no gaps, so the lines are asked for by their ids, ever more at a time, until one is missing.
+
+        A range of ids would be a scan on the embedded server, and an index on the run would slow every append."""
+        found: list[JournalEntry] = []
+        asked = FIRST_CHUNK
+        while True:
+            ids = [line_id(run_id, len(found) + number) for number in range(asked)]
+            lines = await self._journal.find({"_id": {"$in": ids}})
+            found += sorted((_entry(line) for line in lines), key=lambda entry: entry.position)
+            if len(lines) < asked:
+                return found
+            asked = min(asked * 4, LARGEST_CHUNK)
 
     async def _retried(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """A finished step is worth some patience: giving up executes it again."""

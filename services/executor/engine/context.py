@@ -65,6 +65,7 @@ class RunContext:
     def workspace(self) -> Path:
         folder = self._services.workspace_dir / self._state.record.run_id
         folder.mkdir(parents=True, exist_ok=True)
+        self._state.has_workspace = True
         return folder
 
     def render(self, template: Any) -> Any:

@@ -31,6 +31,7 @@ class RunState:
     views: dict[str, Any] = field(default_factory=dict)
     """Top-level steps as templates see them."""
     results: dict[str, StepResult] = field(default_factory=dict)
+    has_workspace: bool = False
     call_slots: asyncio.Semaphore = field(init=False)
 
     def __post_init__(self) -> None:

@@ -138,7 +138,8 @@ async def _run(record: RunRecord, admitted: Admitted, journal: RunJournal, deliv
     state = RunState(record, document, inputs, meter, journal, time, deadline, preset=at.services.preset)
     outcome = await _outcome(state, at)
     finished = await _finish(record, outcome, journal, meter.usage, at)
-    await _clear(at.services.workspace_dir / record.run_id)
+    if state.has_workspace or record.epoch > 1:
+        await _clear(at.services.workspace_dir / record.run_id)
     if time.outer_is_over:
         raise asyncio.CancelledError
     return finished

@@ -46,12 +46,11 @@ def arithmetic(expression: str, variables: Mapping[str, Number] | None = None) -
     Raises `InvalidInputError`: syntax, unknown name, division by zero, a result that is not finite or too large."""
     try:
         tree = ast.parse(expression.strip(), mode="eval")
-        value = _evaluate(tree.body, variables or {}, 0)
+        return _bounded(_evaluate(tree.body, variables or {}, 0))
     except (SyntaxError, RecursionError, MemoryError) as error:
         raise InvalidInputError(f"arithmetic: not an expression: {expression[:80]}") from error
     except (ArithmeticError, ValueError, TypeError) as error:
         raise InvalidInputError(f"arithmetic: {error}") from error
-    return _bounded(value)
 
 
 def _evaluate(node: ast.expr, variables: Mapping[str, Number], depth: int) -> Number:

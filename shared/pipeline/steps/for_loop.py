@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from shared.errors import InvalidInputError, LimitReachedError
+from shared.errors import InvalidInputError, StepLimitError
 from shared.pipeline.document import Step
 from shared.pipeline.step import StepContext, StepResult
 from shared.pipeline.steps.answers import Tally
@@ -70,7 +70,7 @@ def _items(step: Step, options: ForLoopOptions, context: StepContext) -> list[An
         raise InvalidInputError(f"step `{step.name}`: items must be a list, not {type(items).__name__}")
     if len(items) > options.max_iterations:
         message = f"step `{step.name}`: {len(items)} items, but max_iterations is {options.max_iterations}"
-        raise LimitReachedError("iterations", message)
+        raise StepLimitError("max_iterations", message)
     return items
 
 

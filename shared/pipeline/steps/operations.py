@@ -27,28 +27,28 @@ Function = Literal["count", "sum", "mean", "min", "max", "median", "first", "las
 class Query(Options):
     """Any value -> the value of the expression."""
 
-    op: Literal["query"] = "query"
+    op: Literal["query"]
     expression: Expression
 
 
 class Filter(Options):
     """Rows for which the expression is true (as JMESPath defines truth)."""
 
-    op: Literal["filter"] = "filter"
+    op: Literal["filter"]
     where: Expression
 
 
 class Map(Options):
     """Each row -> the value of the expression; null results are kept."""
 
-    op: Literal["map"] = "map"
+    op: Literal["map"]
     expression: Expression
 
 
 class Sort(Options):
     """By one expression or several. Any values have an order: null, booleans, numbers, texts, others."""
 
-    op: Literal["sort"] = "sort"
+    op: Literal["sort"]
     by: Listed
     descending: bool = False
 
@@ -56,14 +56,14 @@ class Sort(Options):
 class Group(Options):
     """`[{key, rows}]` in the order in which keys are first seen."""
 
-    op: Literal["group"] = "group"
+    op: Literal["group"]
     by: Expression
 
 
 class Join(Options):
     """Rows of both lists that agree, merged; `how: left` keeps rows without a match."""
 
-    op: Literal["join"] = "join"
+    op: Literal["join"]
     with_: str | list[Any] = Field(alias="with")
     """The other list, or a template that gives it."""
     on: Expression | None = None
@@ -98,7 +98,7 @@ class Measure(Options):
 class Aggregate(Options):
     """One map of measures, or with `by` one map a group, its key under `key`."""
 
-    op: Literal["aggregate"] = "aggregate"
+    op: Literal["aggregate"]
     by: Expression | None = None
     measures: dict[str, Measure] = Field(min_length=1)
 
@@ -106,14 +106,14 @@ class Aggregate(Options):
 class Limit(Options):
     """At most so many rows, from the start."""
 
-    op: Literal["limit"] = "limit"
+    op: Literal["limit"]
     count: int = Field(ge=0)
 
 
 class Unique(Options):
     """The first row of each value of the expression; without one, of each whole row."""
 
-    op: Literal["unique"] = "unique"
+    op: Literal["unique"]
     by: Expression | None = None
 
 

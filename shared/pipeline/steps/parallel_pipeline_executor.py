@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, ValidationError
 
-from shared.errors import InvalidInputError, LimitReachedError
+from shared.errors import InvalidInputError, StepLimitError
 from shared.events.values import Case, GraderSpec, Usage
 from shared.pipeline.document import Document, Step
 from shared.pipeline.step import ChildRun, ChildSpec, StepContext, StepResult
@@ -135,7 +135,7 @@ def _listed(step: Step, config: ExecutorConfig, context: StepContext) -> list[An
     if not isinstance(pipelines, list) or not pipelines:
         raise InvalidInputError(f"step `{step.name}`: config.pipelines must give a list of pipelines")
     if len(pipelines) > MAX_PIPELINES:
-        raise LimitReachedError("pipelines", f"step `{step.name}`: {len(pipelines)} pipelines, at most {MAX_PIPELINES}")
+        raise StepLimitError("max_pipelines", f"step `{step.name}`: {len(pipelines)} pipelines, at most {MAX_PIPELINES}")
     return pipelines
 
 
@@ -154,7 +154,7 @@ def _cases(step: Step, config: ExecutorConfig, context: StepContext) -> list[Cas
     if not isinstance(data, list) or not data:
         raise InvalidInputError(f"step `{step.name}`: config.test_data must give a list of cases")
     if len(data) > config.max_cases:
-        raise LimitReachedError("cases", f"step `{step.name}`: {len(data)} cases, but max_cases is {config.max_cases}")
+        raise StepLimitError("max_cases", f"step `{step.name}`: {len(data)} cases, but max_cases is {config.max_cases}")
     cases = {case.id: case for case in (_case(step, index, written) for index, written in enumerate(data))}
     if len(cases) < len(data):
         raise InvalidInputError(

@@ -12,7 +12,7 @@ import jmespath
 from jmespath.exceptions import JMESPathError
 from jmespath.parser import ParsedResult
 
-from shared.errors import InvalidInputError, LimitReachedError
+from shared.errors import InvalidInputError, StepLimitError
 
 MAX_ROWS = 1_000_000
 """Of any list that an operation makes; a join can multiply."""
@@ -106,7 +106,7 @@ def join(left: Rows, right: Rows, on: tuple[str, str], how: str) -> Rows:
         if not matches and how == "left":
             joined.append(row)
         if len(joined) > MAX_ROWS:
-            raise LimitReachedError("rows", f"a join makes more than {MAX_ROWS} rows")
+            raise StepLimitError("max_rows", f"a join makes more than {MAX_ROWS} rows")
     return joined
 
 
@@ -141,7 +141,10 @@ def _number(value: Any, function: str) -> Any:
 
 
 def _distinct(values: Rows) -> Rows:
-    return [*{identity(value): value for value in reversed(values)}.values()][::-1]
+    first: dict[str, Any] = {}
+    for value in values:
+        first.setdefault(identity(value), value)
+    return [*first.values()]
 
 
 _OF_ANYTHING: Mapping[str, Callable[[Rows], Any]] = {

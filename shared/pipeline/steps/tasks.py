@@ -9,7 +9,15 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from shared.errors import EvolineError, InvalidInputError, LimitReachedError, OutOfScopeError, PermanentError, ProviderError
+from shared.errors import (
+    EvolineError,
+    InvalidInputError,
+    LimitReachedError,
+    OutOfScopeError,
+    PermanentError,
+    ProviderError,
+    StepLimitError,
+)
 from shared.events.values import Usage
 from shared.pipeline.document import Count, Number, Schema, Step
 from shared.pipeline.step import StepContext, StepResult, StepStatus
@@ -131,5 +139,5 @@ def rendered_tasks(step: Step, template: str, most: int, context: StepContext) -
     if not isinstance(prompts, list) or not prompts or not all(isinstance(each, str) and each.strip() for each in prompts):
         raise InvalidInputError(f"step `{step.name}`: `{template}` must give a list of texts")
     if len(prompts) > most:
-        raise LimitReachedError("tasks", f"step `{step.name}`: {len(prompts)} prompts, but max_tasks is {most}")
+        raise StepLimitError("max_tasks", f"step `{step.name}`: {len(prompts)} prompts, but max_tasks is {most}")
     return tuple(RenderedTask(prompt=each) for each in prompts)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from shared.errors import InvalidInputError, LimitReachedError, NotFoundError
+from shared.errors import InvalidInputError, NotFoundError, StepLimitError
 
 MAX_ENTRIES = 10_000
 MAX_DEPTH = 16
@@ -33,14 +33,14 @@ def read_bytes(workspace: Path, path: str, max_bytes: int) -> bytes:
         with os.fdopen(descriptor, "rb") as file:
             content = file.read(max_bytes + 1)
     if len(content) > max_bytes:
-        raise LimitReachedError("bytes", f"file {path!r} is larger than {max_bytes} bytes")
+        raise StepLimitError("max_bytes", f"file {path!r} is larger than {max_bytes} bytes")
     return content
 
 
 def write_bytes(workspace: Path, path: str, content: bytes, max_bytes: int) -> None:
     """Replaces the whole file at once, so that no reader and no crash meets half of it."""
     if len(content) > max_bytes:
-        raise LimitReachedError("bytes", f"content for {path!r} is larger than {max_bytes} bytes")
+        raise StepLimitError("max_bytes", f"content for {path!r} is larger than {max_bytes} bytes")
     with _folder_of(workspace, _file_parts(path), create=True) as (folder, name):
         temporary = f".{name[:200]}.{os.getpid()}.part"
         _refuse_folder(folder, name, path)
@@ -63,7 +63,7 @@ def _walk(folder: int, prefix: str, depth: int) -> Iterator[str]:
         listed = sorted(entries, key=lambda entry: entry.name)
     for number, entry in enumerate(listed):
         if number >= MAX_ENTRIES:
-            raise LimitReachedError("entries", f"more than {MAX_ENTRIES} files in {prefix or '.'!r}")
+            raise StepLimitError("max_entries", f"more than {MAX_ENTRIES} files in {prefix or '.'!r}")
         path = f"{prefix}/{entry.name}" if prefix else entry.name
         if entry.is_file(follow_symlinks=False):
             yield path

@@ -73,7 +73,7 @@ def prompt_of(document: dict[str, Any]) -> str:
     return str(steps_of(document)[index]["prompt"])
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     start=st.sampled_from(sorted(DOCUMENTS)),
     names=st.lists(st.sampled_from([o.name for o in all_operators()]), max_size=8),

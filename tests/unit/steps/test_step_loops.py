@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from shared.errors import InvalidInputError, LimitReachedError, ProviderError
+from shared.errors import InvalidInputError, LimitReachedError, ProviderError, StepLimitError
 from shared.pipeline.completion import CompletionRequest
 from shared.pipeline.document import Step
 from shared.pipeline.steps import step_type
@@ -55,9 +55,9 @@ async def test_a_parallel_loop_keeps_order_and_never_exceeds_its_cap() -> None:
 
 async def test_more_items_than_max_iterations_run_nothing() -> None:
     context = ScriptedStepContext(echo, names={"many": list(range(101))})
-    with pytest.raises(LimitReachedError) as caught:
+    with pytest.raises(StepLimitError) as caught:
         await run_step(context, type="for_loop", items="{{ many }}", steps=[ASK])
-    assert (caught.value.limit, context.requests) == ("iterations", [])
+    assert (caught.value.limit, context.requests) == ("max_iterations", [])
     assert (await run_step(context, type="for_loop", items="{{ many }}", steps=[ASK], max_iterations=101)).status == "ok"
 
 
@@ -158,11 +158,11 @@ async def test_a_failed_round_of_while_keeps_what_the_last_one_reached() -> None
 
 @pytest.mark.parametrize(
     ("value", "chosen"),
-    [("{{ kind }}", "spam-way"), ("{{ flag }}", "true-way"), ("{{ number }}", "one-way"), ("other", "default-way")],
+    [("{{ kind }}", "spam-way"), ("{{ flag }}", "true-way"), ("{{ number }}", "two-way"), ("other", "default-way")],
 )
 async def test_switch_runs_one_case_by_value(value: str, chosen: str) -> None:
-    context = ScriptedStepContext(echo, names={"kind": "spam", "flag": True, "number": 1})
-    cases: dict[Any, Any] = {name: [way(f"{label}-way")] for name, label in (("spam", "spam"), (True, "true"), (1, "one"))}
+    context = ScriptedStepContext(echo, names={"kind": "spam", "flag": True, "number": 2})
+    cases: dict[Any, Any] = {name: [way(f"{label}-way")] for name, label in (("spam", "spam"), (True, "true"), (2, "two"))}
     result = await run_step(context, type="switch", value=value, cases=cases, default=way("default-way"))
     assert (result.value, len(context.requests)) == (chosen, 1)
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from pydantic import ValidationError
 
-from shared.errors import InvalidInputError, LimitReachedError, ProviderError, ProviderRefusedError
+from shared.errors import InvalidInputError, LimitReachedError, ProviderError, ProviderRefusedError, StepLimitError
 from shared.pipeline.completion import Completion, CompletionRequest
 from shared.pipeline.document import Step
 from shared.pipeline.steps import step_type
@@ -67,7 +67,7 @@ async def test_prompts_may_come_from_a_template_and_are_never_expanded_again() -
 
 
 async def test_a_template_of_prompts_must_give_few_enough_texts() -> None:
-    with pytest.raises(LimitReachedError, match="max_tasks is 2"):
+    with pytest.raises(StepLimitError, match="max_tasks is 2"):
         await run_step(
             ScriptedStepContext(echo, names={"ideas": ["a", "b", "c"]}), type="claude_batch", prompts="{{ ideas }}", max_tasks=2
         )

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from shared.errors import InvalidInputError, LimitReachedError
+from shared.errors import InvalidInputError, StepLimitError
 from shared.events.values import Usage
 from shared.pipeline.document import Document, Step
 from shared.pipeline.loading import load_document
@@ -162,17 +162,18 @@ async def test_wrong_test_data_is_refused(data: object) -> None:
 
 
 async def test_numbers_of_pipelines_and_cases_are_bounded() -> None:
-    with pytest.raises(LimitReachedError, match="max_cases is 1"):
+    with pytest.raises(StepLimitError, match="max_cases is 1"):
         await run_step(
             ScriptedStepContext(),
             type="parallel_pipeline_executor",
             config={"pipelines": [VARIANT], "test_data": CASES, "max_cases": 1},
         )
-    with pytest.raises(LimitReachedError, match="at most 20"):
+    with pytest.raises(StepLimitError, match="at most 20"):
         await run_step(
             ScriptedStepContext(), type="parallel_pipeline_executor", config={"pipelines": [VARIANT] * 21, "test_data": CASES}
         )
-    for pipelines in ([], "{{ run.seed }}"):
+    wrong: tuple[Any, ...] = ([], "{{ run.seed }}")
+    for pipelines in wrong:
         with pytest.raises(InvalidInputError, match="list of pipelines"):
             await run_step(
                 ScriptedStepContext(), type="parallel_pipeline_executor", config={"pipelines": pipelines, "test_data": CASES}
@@ -248,7 +249,13 @@ async def test_the_winner_may_be_named_among_candidates(named: object) -> None:
 
 
 async def test_nothing_is_proposed_where_the_winner_is_no_pipeline() -> None:
-    for winner in ("The second one, clearly.", {"steps": []}, None, {"name": "x", "steps": [{"name": "a", "type": "magic"}]}):
+    winners: tuple[Any, ...] = (
+        "The second one, clearly.",
+        {"steps": []},
+        None,
+        {"name": "x", "steps": [{"name": "a", "type": "magic"}]},
+    )
+    for winner in winners:
         context = ScriptedStepContext(names={"winner": winner})
         with pytest.raises(InvalidInputError):
             await run_step(context, type="pipeline_deployer", config={"pipeline": "{{ winner }}"})
