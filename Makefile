@@ -54,7 +54,9 @@ down: install-runtime  ## stop it; the data stay
 	@$(BIN)/evoline down
 
 bench: install model  ## measure latency, throughput, memory; writes bench/results
-	@$(BIN)/python -m bench
+	@for module in $$(ls bench/*/*.py | grep -v __init__ | sed 's#/#.#g; s#\.py$$##'); do \
+		echo "== $$module"; $(BIN)/python -m $$module || exit 1; \
+	done
 
 LOCK = UV_NO_CONFIG=1 $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 lock: install  ## regenerate the lock files from pyproject.toml

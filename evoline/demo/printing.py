@@ -91,10 +91,12 @@ def _print_learned(learned: Learned, console: Console) -> None:
     console.print(plain(f"  from {mined.revisions} measured revisions and {mined.runs} runs, {len(mined.patterns)} patterns:"))
     for pattern in mined.patterns[:MOST_PATTERNS]:
         console.print(plain(f"  {pattern.lift:+.1%}  {pattern.text} ({pattern.kind}, {pattern.support} revisions)"))
-    if learned.verdict is not None:
-        console.print(plain(f"  template {learned.verdict.pipeline}:\n{verdict_text(learned.verdict)}"))
-    elif mined.template_change_id:
-        console.print(plain(f"  a template waits for people: evoline review list (change {mined.template_change_id})"))
+    template = learned.template
+    if template:
+        told = (
+            f"{template.status} by {template.decided_by or 'nobody yet'}, risk {template.risk:.2f}: {'; '.join(template.reasons)}"
+        )
+        console.print(plain(f"  template {template.pipeline}: {told}"))
     for reason in mined.reasons:
         console.print(plain(f"  no template: {reason}"))
 

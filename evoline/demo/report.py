@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, GateFinished, PipelinesMeasured
 from shared.events.generation import GeneratePipeline, RequestFinished
-from shared.events.improvement import EvolutionFinished, PatternsMined, TemplateLearned
+from shared.events.improvement import EvolutionFinished, PatternsMined
 from shared.events.runs import RunFinished
 
 
@@ -26,12 +26,19 @@ class Data(_Section):
     sealed: int = Field(description="cases whose labels only the guardrail has")
 
 
+class TemplateOutcome(_Section):
+    change_id: str
+    pipeline: str = Field(description="name of the template")
+    status: str = Field(description="approved, vetoed or queued")
+    decided_by: str = Field(default="", description="policy rule or person")
+    risk: float = 0.0
+    reasons: list[str] = []
+    document: dict[str, Any]
+
+
 class Learned(_Section):
     mined: PatternsMined = Field(description="patterns by counting, largest lift first")
-    template: TemplateLearned | None = Field(
-        default=None, description="null where none was worth proposing, or it was not approved"
-    )
-    verdict: ChangeApproved | ChangeVetoed | ChangeQueued | None = Field(default=None, description="the guardrail on the template")
+    template: TemplateOutcome | None = Field(default=None, description="null where none was worth proposing")
 
 
 class Evolved(_Section):
@@ -72,7 +79,7 @@ def describe() -> str:
         "Made from `evoline/demo/report.py`; a test keeps it current.",
         "",
     ]
-    for section in (DemoReport, Data, Learned, Evolved):
+    for section in (DemoReport, Data, Learned, TemplateOutcome, Evolved):
         lines += [f"## {section.__name__}", "", "| field | type | meaning |", "|---|---|---|"]
         lines += [
             f"| `{name}` | {_type(field.annotation)} | {field.description or ''} |" for name, field in section.model_fields.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,8 +11,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from evoline.client.api import Client, new_id
-from evoline.demo.report import Data, Evolved, Learned
-from shared.errors import UnavailableError
+from evoline.demo.report import Data, Evolved, Learned, TemplateOutcome
+from shared.errors import NotFoundError, UnavailableError
 from shared.events import Fact
 from shared.events.changes import (
     ChangeApproved,
@@ -24,7 +25,7 @@ from shared.events.changes import (
     RegisterDataset,
 )
 from shared.events.generation import GeneratePipeline, RequestFinished
-from shared.events.improvement import GetReport, StartEvolution, TemplateLearned
+from shared.events.improvement import GetReport, StartEvolution
 from shared.events.runs import RunFinished
 from shared.events.values import Case, Constraints, GraderSpec
 
@@ -38,6 +39,7 @@ SAMPLES = (
     "The meeting moved to 3 pm, room 204.",
     "Two hours in this queue and then they close the counter. Great.",
 )
+SETTLE_POLLS, SETTLE_INTERVAL_SECONDS = 60, 0.5
 Verdict = ChangeApproved | ChangeVetoed | ChangeQueued
 
 
@@ -132,15 +134,22 @@ class Story:
     async def learn(self) -> Learned:
         with self.part("learn", "5. The learner counts what went with good scores"):
             mined = await self.client.learn(DOMAIN, on_fact=self.seen)
-            verdict = await self._template_verdict(mined.template_change_id) if mined.template_change_id else None
-        template = next((fact for fact in reversed(self.facts) if isinstance(fact, TemplateLearned)), None)
-        return Learned(mined=mined, template=template, verdict=verdict)
+            change_id = mined.template_change_id
+            record = await self._settled(change_id) if change_id else None
+        template = TemplateOutcome.model_validate(record) if record else None
+        return Learned(mined=mined, template=template)
 
-    async def _template_verdict(self, change_id: str) -> Verdict | None:
-        record = await self.client.ask(GetChange(change_id=change_id))
-        if record.get("status") == "queued":
-            return None
-        return await self.client.wait_for_change(change_id, on_fact=self.seen, timeout_seconds=30)
+    async def _settled(self, change_id: str) -> dict[str, Any] | None:
+        """The guardrail's record of a change once it is judged; None where that takes too long."""
+        for _ in range(SETTLE_POLLS):
+            try:
+                record = await self.client.ask(GetChange(change_id=change_id))
+            except NotFoundError:
+                record = {}  # still on its way
+            if record.get("status") in {"approved", "vetoed", "queued"}:
+                return record
+            await asyncio.sleep(SETTLE_INTERVAL_SECONDS)
+        return None
 
     async def evolve(self, pipeline: str) -> Evolved:
         evaluations = self.sizes.evaluations

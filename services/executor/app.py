@@ -43,7 +43,9 @@ def create_app(
 
         services = _step_services(host, own_settings, models, runs, run_locally)
         executor = _executor(host, own_settings, runs, services)
-        Subscribers(executor, MongoCancellations(host.database, host.clock), own_settings).register(host.consumer)
+        cancellations = MongoCancellations(host.database, host.clock)
+        subscribers = Subscribers(executor, cancellations, own_settings.concurrency, own_settings.ack_wait_seconds)
+        subscribers.register(host.consumer)
 
     return Application("executor", shared_settings, register)
 

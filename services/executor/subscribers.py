@@ -7,7 +7,6 @@ from datetime import datetime
 
 from services.executor.domain.delivery import CommandDelivery
 from services.executor.ports import Cancellations
-from services.executor.settings import ExecutorSettings
 from services.executor.use_cases import Executor, cancel_run, describe_run, execute_run, finished_runs, list_runs
 from shared.events.runs import CancelRun, ExecuteRun, FinishedRuns, GetRun, ListRuns
 from shared.messaging.consumer import Consumer
@@ -24,7 +23,8 @@ MAX_ATTEMPTS = 20
 class Subscribers:
     executor: Executor
     cancellations: Cancellations
-    settings: ExecutorSettings
+    concurrency: int
+    ack_wait_seconds: float
 
     async def on_execute_run(self, command: ExecuteRun, delivery: Delivery) -> None:
         await execute_run(command, command_delivery(delivery), self.executor)
@@ -46,10 +46,10 @@ class Subscribers:
             ExecuteRun,
             self.on_execute_run,
             durable="executor-execute",
-            concurrency=self.settings.concurrency,
+            concurrency=self.concurrency,
             deadline_seconds=DEADLINE_SECONDS,
             max_attempts=MAX_ATTEMPTS,
-            ack_wait_seconds=self.settings.ack_wait_seconds,
+            ack_wait_seconds=self.ack_wait_seconds,
         )
         consumer.on(CancelRun, self.on_cancel_run, durable="executor-cancel")
         consumer.answers(GetRun, self.get_run)

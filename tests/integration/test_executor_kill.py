@@ -89,10 +89,8 @@ async def test_a_killed_executor_loses_no_run_and_no_finished_step_is_executed_a
         "EVOLINE_TEST_CALLS_FILE": str(calls),
         "EVOLINE_TEST_CALL_SECONDS": str(CALL_SECONDS),
     }
-    scope = notary.grant()
-    orders = [
-        ExecuteRun(run_id=f"kill-{n}", document=DOCUMENT, scope=scope, purpose="trial", inputs={"word": f"w{n}w"}) for n in range(RUNS)
-    ]
+    trial: dict[str, Any] = {"document": DOCUMENT, "scope": notary.grant(), "purpose": "trial"}
+    orders = [ExecuteRun(run_id=f"kill-{n}", inputs={"word": f"w{n}w"}, **trial) for n in range(RUNS)]
     journal = store.database("evoline_executor").collection("journal")
     async with contextlib.AsyncExitStack() as stack:
         started = [executor_process(f"x{n}", environment, tmp_path) for n in range(3)]

@@ -22,6 +22,7 @@ from shared.events.values import Budget
 from shared.messaging.bus import Bus
 from shared.messaging.fleet import Fleet
 from shared.pipeline.completion import LanguageModel
+from shared.service import Application
 from shared.settings import SharedSettings
 from shared.storage import MongoStore, connect
 from tests.conftest import OpenBus
@@ -54,7 +55,7 @@ def notary(tmp_path: Path) -> Notary:
 
 @pytest.fixture
 async def start_executor(nats_url: str, mongo_url: str, tmp_path: Path, notary: Notary) -> AsyncIterator[StartExecutor]:
-    started = []
+    started: list[Application] = []
 
     async def start(model: LanguageModel, **own: Any) -> None:
         settings = SharedSettings(

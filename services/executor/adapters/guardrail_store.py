@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from services.executor.adapters.group_read import GroupRead
 from services.executor.domain.admission import Revision
 from shared.attestation import Verifier
 from shared.errors import NotFoundError
@@ -19,7 +20,8 @@ class MongoRevisions:
 
     def __init__(self, database: Database) -> None:
         self._revisions = database.collection("revisions")
-        self._deployments = database.collection("deployments")
+        self._revision = GroupRead(self._revisions)
+        self._deployment = GroupRead(database.collection("deployments"))
 
     async def resolve(self, pipeline: str, selector: str) -> Revision:
         digest = await self._deployed(pipeline, selector) if selector in ("stable", "canary") else selector
@@ -33,7 +35,7 @@ class MongoRevisions:
         )
 
     async def _deployed(self, pipeline: str, selector: str) -> str:
-        deployment = await self._deployments.get(pipeline)
+        deployment = await self._deployment.get(pipeline)
         if deployment is None:
             raise NotFoundError(f"pipeline {pipeline!r} is not deployed")
         if not deployment.get(selector):
@@ -42,7 +44,7 @@ class MongoRevisions:
 
     async def _found(self, digest: str, pipeline: str) -> dict[str, Any]:
         if len(digest) == DIGEST_LENGTH:
-            exact = await self._revisions.get(digest)
+            exact = await self._revision.get(digest)
             found = [exact] if exact is not None and exact["pipeline"] == pipeline else []
         else:
             found = await self._revisions.find({"_id": {"$gte": digest, "$lt": digest + "g"}, "pipeline": pipeline}, limit=2)

@@ -15,11 +15,12 @@ from services.learner.domain.features import walk
 from services.learner.domain.mining import ScoredRevision
 from shared.events.improvement import Pattern
 from shared.events.message import derive_id
+from shared.pipeline.loading import load_document
 
 SHORTEST_REPLACED = 3
 LEFT_OVER = re.compile(r"(?m)^(?:Label|Answer): (?!\{\{|\[\[)")
 TEXT_BLANKS = ("instruction", "examples_8", "examples_4", "labels_text", "item")
-IDENTITY_KEYS = ("name", "description", "domain")
+IDENTITY_KEYS = ("name", "description", "domain", "inputs")
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,8 @@ def _named(document: dict[str, Any], best: ScoredRevision) -> dict[str, Any]:
 
 
 def signature(document: Mapping[str, Any]) -> str:
-    """What makes two templates the same: everything but name, description and domain, spaces folded."""
-    kept = {key: value for key, value in document.items() if key not in IDENTITY_KEYS}
+    """What makes two templates the same: the canonical form but for names, words about it and inputs, spaces folded."""
+    kept = {key: value for key, value in load_document(document).canonical().items() if key not in IDENTITY_KEYS}
     return re.sub(r"\s+", " ", json.dumps(kept, sort_keys=True, ensure_ascii=False).replace("\\n", " "))
 
 
@@ -73,7 +74,9 @@ def generalise(document: Mapping[str, Any], parameters: Mapping[str, Any]) -> di
     texts = [(name, parameters[name]) for name in TEXT_BLANKS if isinstance(parameters.get(name), str)]
     # Longest first: an instruction that holds the label list must not be cut in two.
     texts = sorted(((n, t) for n, t in texts if len(t.strip()) >= SHORTEST_REPLACED), key=lambda pair: -len(pair[1]))
-    blanked: dict[str, Any] = _blank(dict(document), texts, parameters.get("labels"), parameters.get("answer_schema"))
+    # The inputs are the task's own; whoever fills the template brings others with the blank `item`.
+    own = {key: value for key, value in document.items() if key != "inputs"}
+    blanked: dict[str, Any] = _blank(own, texts, parameters.get("labels"), parameters.get("answer_schema"))
     prompts = [step["prompt"] for step in walk(blanked.get("steps", ())) if isinstance(step.get("prompt"), str)]
     return None if any(LEFT_OVER.search(prompt) for prompt in prompts) else blanked
 

@@ -157,7 +157,9 @@ async def test_scopes_that_are_over_or_changed_after_signing_are_refused() -> No
     run = await kit.execute(ExecuteRun(run_id="r2", document=GREETING, scope=forged, purpose="trial"))
     assert run.error_code == "not_attested"
     self_signed = granted.model_copy(
-        update={"attestation": kit.notary.attest("scope", scope_digest(granted.scope), "generation", key=Ed25519PrivateKey.generate())}
+        update={
+            "attestation": kit.notary.attest("scope", scope_digest(granted.scope), "generation", key=Ed25519PrivateKey.generate())
+        }
     )
     run = await kit.execute(ExecuteRun(run_id="r3", document=GREETING, scope=self_signed, purpose="trial"))
     assert run.error_code == "not_attested"
@@ -179,9 +181,7 @@ async def test_runs_over_the_scopes_budget_are_refused_and_never_counted_beyond_
 async def test_calls_and_tokens_of_a_scope_are_counted_over_all_its_runs() -> None:
     kit = ExecutorKit(model=ScriptedModel(["one two three"]))
     granted = kit.notary.grant(budget=Budget(runs=100, calls=2, tokens=100_000))
-    runs = [
-        await kit.execute(ExecuteRun(run_id=f"r{n}", document=GREETING, scope=granted, purpose="trial")) for n in range(4)
-    ]
+    runs = [await kit.execute(ExecuteRun(run_id=f"r{n}", document=GREETING, scope=granted, purpose="trial")) for n in range(4)]
     assert [run.error_code for run in runs] == ["", "", "limit_reached:calls", "limit_reached:calls"]
     assert asked(kit) == 2
     usage = await kit.database.collection("scope_usage").get("scope-1")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from services.executor.adapters.group_commit import GroupCommit
+from services.executor.adapters.group_read import GroupRead
 from shared.errors import UnavailableError
 from tests.fakes.storage import InMemoryCollection
 
@@ -89,3 +90,42 @@ async def test_a_writer_that_gives_up_does_not_disturb_the_others() -> None:
     assert await patient
     with pytest.raises(asyncio.CancelledError):
         await impatient
+
+
+class SlowReads(InMemoryCollection):
+    def __init__(self) -> None:
+        super().__init__()
+        self.queries = 0
+
+    async def get(self, document_id: str) -> dict[str, Any] | None:
+        self.queries += 1
+        found = await super().get(document_id)
+        await asyncio.sleep(0.01)
+        return found
+
+    async def find(self, *arguments: Any, **options: Any) -> list[dict[str, Any]]:
+        self.queries += 1
+        found = await super().find(*arguments, **options)
+        await asyncio.sleep(0.01)
+        return found
+
+
+async def test_reads_that_wait_at_the_same_time_become_one_query() -> None:
+    collection = SlowReads()
+    await collection.insert_many([{"_id": str(n), "n": n} for n in range(5)])
+    reads = GroupRead(collection)
+    found = await asyncio.gather(*(reads.get(str(n % 7)) for n in range(30)))
+    assert [document["n"] if document else None for document in found[:7]] == [0, 1, 2, 3, 4, None, None]
+    assert collection.queries <= 2
+
+
+async def test_a_read_never_answers_from_before_it_was_asked() -> None:
+    collection = SlowReads()
+    await collection.put({"_id": "stable", "digest": "old"})
+    reads = GroupRead(collection)
+    early = asyncio.create_task(reads.get("stable"))
+    await asyncio.sleep(0.005)
+    await collection.put({"_id": "stable", "digest": "new"})
+    late = await reads.get("stable")
+    assert late == {"_id": "stable", "digest": "new"}
+    assert await early == {"_id": "stable", "digest": "old"}

@@ -8,61 +8,13 @@ from typing import Any
 import pytest
 
 from services.executor.domain.records import JournalEntry, RunFencedError
-from services.executor.use_cases import cancel_run, describe_run, finished_runs, list_runs
-from shared.errors import NotFoundError, UnavailableError
-from shared.events.runs import CancelRun, ExecuteRun, FinishedRuns, GetRun, ListRuns
+from shared.errors import UnavailableError
+from shared.events.runs import ExecuteRun
 from tests.eventually import eventually
 from tests.fakes.executor import ExecutorKit
 from tests.fakes.language_model import ScriptedModel
+from tests.fakes.lost_owner import ASKING, Blocking, command, end_of, hung_run, second
 from tests.fakes.storage import InMemoryCollection, InMemoryDatabase
-
-STEPS = [{"name": f"s{n}", "type": "claude", "prompt": f"Question {n}?", "context": "none"} for n in range(3)]
-ASKING = {"name": "asking", "steps": STEPS}
-
-
-def command(kit: ExecutorKit, run_id: str = "run-1", **fields: Any) -> ExecuteRun:
-    return ExecuteRun(**{"run_id": run_id, "document": ASKING, "scope": kit.notary.grant(), "purpose": "trial", **fields})
-
-
-def second(first: ExecutorKit, model: ScriptedModel | None = None) -> ExecutorKit:
-    """Another executor over the same stores."""
-    return ExecutorKit(
-        database=first.database,
-        guardrail=first.guardrail,
-        notary=first.notary,
-        model=model or first.model,
-        announcer=first.announcer,
-        name="executor-2",
-        sequence=first.sequence,
-    )
-
-
-class Blocking(ScriptedModel):
-    """Answers the first `free` calls, then hangs like an executor that was stopped."""
-
-    def __init__(self, free: int) -> None:
-        super().__init__()
-        self.free = free
-
-    async def complete(self, request: Any) -> Any:
-        if len(self.requests) >= self.free:
-            self.requests.append(request)
-            await asyncio.Event().wait()
-        return await super().complete(request)
-
-
-async def hung_run(kit: ExecutorKit, order: ExecuteRun) -> asyncio.Task[Any]:
-    """A run whose executor hangs in the middle of a step, as a killed or stalled one."""
-    model = kit.model
-    assert isinstance(model, Blocking)
-    task = asyncio.create_task(kit.deliver(order, sequence=7))
-    await eventually(lambda: len(model.requests) > model.free)
-    return task
-
-
-async def end_of(task: asyncio.Task[Any]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_a_run_that_lost_its_owner_is_continued_and_finished_steps_are_not_executed_again() -> None:
@@ -261,36 +213,6 @@ async def test_a_run_that_keeps_losing_its_owners_is_ended() -> None:
     assert run.error_code == "limit_reached:takeovers"
 
 
-async def test_a_cancelled_run_ends_within_a_second_and_its_call_is_cut_off() -> None:
-    model = ScriptedModel(delay_seconds=30)
-    kit = ExecutorKit(model=model)
-    task = asyncio.create_task(kit.deliver(command(kit)))
-    await eventually(lambda: len(model.requests) == 1)
-    await cancel_run(CancelRun(run_id="run-1", author="ann", reason="enough"), kit.runs, kit.cancellations)
-    async with asyncio.timeout(1):
-        run = await task
-    assert (run.status, run.error) == ("cancelled", "cancelled by ann: enough")
-    assert model.cancelled == 1
-
-
-async def test_cancelling_a_finished_run_changes_nothing() -> None:
-    kit = ExecutorKit()
-    run = await kit.execute(command(kit))
-    await cancel_run(CancelRun(run_id="run-1"), kit.runs, kit.cancellations)
-    record = await kit.runs.get("run-1")
-    assert record is not None
-    assert record.finished == run
-    assert await kit.cancellations.among(["run-1"]) == {}
-
-
-async def test_a_run_that_is_cancelled_before_it_starts_is_stopped_when_it_does() -> None:
-    model = ScriptedModel(delay_seconds=30)
-    kit = ExecutorKit(model=model)
-    await cancel_run(CancelRun(run_id="run-1"), kit.runs, kit.cancellations)
-    run = await kit.execute(command(kit))
-    assert run.status == "cancelled"
-
-
 async def test_a_stopping_process_leaves_its_runs_to_others() -> None:
     kit = ExecutorKit(model=Blocking(free=1))
     order = command(kit)
@@ -305,40 +227,3 @@ async def test_run_started_is_told_once_and_before_the_end() -> None:
     kit = ExecutorKit()
     await kit.execute(command(kit))
     assert [type(fact).__name__ for _, fact in kit.announcer.facts] == ["RunStarted", "RunFinished"]
-
-
-async def test_a_described_run_shows_its_journal() -> None:
-    kit = ExecutorKit(model=Blocking(free=2))
-    order = command(kit, inputs={"unread": 1})
-    await end_of(await hung_run(kit, order))
-    described = await describe_run(GetRun(run_id="run-1"), kit.runs, kit.journal)
-    assert (described["status"], described["inputs"], described["outputs"]) == ("running", {"unread": 1}, None)
-    assert [(step["position"], step["status"], step["value"]) for step in described["steps"]] == [("s0", "ok", "ok"), ("s1", "ok", "ok")]
-    await second(kit, ScriptedModel(["end"])).execute(order, sequence=7, attempt=2)
-    described = await describe_run(GetRun(run_id="run-1"), kit.runs, kit.journal)
-    assert (described["status"], described["outputs"], described["epoch"]) == ("succeeded", "end", 2)
-    assert [claim["epoch"] for claim in described["claims"]] == [2]
-    with pytest.raises(NotFoundError):
-        await describe_run(GetRun(run_id="unknown"), kit.runs, kit.journal)
-
-
-async def test_lists_show_finished_runs_and_filter() -> None:
-    kit = ExecutorKit()
-    for n in range(3):
-        await kit.execute(command(kit, f"run-{n}"))
-    found = await finished_runs(FinishedRuns(run_ids=("run-0", "run-2", "unknown")), kit.runs)
-    assert sorted(run["run_id"] for run in found["runs"]) == ["run-0", "run-2"]
-    listed = await list_runs(ListRuns(purpose=None, limit=2), kit.runs)
-    assert [run["run_id"] for run in listed["runs"]] == ["run-2", "run-1"]
-    assert (await list_runs(ListRuns(), kit.runs))["runs"] == []
-    assert len((await list_runs(ListRuns(purpose="trial", status="succeeded", pipeline="asking"), kit.runs))["runs"]) == 3
-
-
-async def test_finished_runs_answers_what_fits_into_one_message() -> None:
-    kit = ExecutorKit(model=ScriptedModel(["x" * 400_000]))
-    document = {"name": "large", "steps": [{"name": "s", "type": "claude", "prompt": "?"}], "outputs": {"a": "{{ steps.s.text }}"}}
-    for n in range(4):
-        run = await kit.execute(command(kit, f"run-{n}", document=document))
-        assert run.status == "succeeded"
-    found = await finished_runs(FinishedRuns(run_ids=tuple(f"run-{n}" for n in range(4))), kit.runs)
-    assert len(found["runs"]) == 2

@@ -84,15 +84,24 @@ async def test_successful_pipelines_come_best_first_with_their_documents() -> No
         {"name": "triage", "domain": "support", "stable": "d1"},
         {"name": "elsewhere", "domain": "finance", "stable": "d2"},
     ]
-    answers = {ListPipelines: {"pipelines": deployed}, GetReport: {"pipelines": [REPORT_ROW]}, GetPipeline: {"document": {"name": "x"}}}
+    answers = {
+        ListPipelines: {"pipelines": deployed},
+        GetReport: {"pipelines": [REPORT_ROW]},
+        GetPipeline: {"document": {"name": "x"}},
+    }
     functions, _ = desk(answers)
     found = (await functions.call("successful_pipelines", {"domain": "support"}))["pipelines"]
-    assert [(row["name"], row["success_rate"], row["quality"]) for row in found] == [("triage", 0.9, 0.8), ("unmeasured", None, None)]
+    assert [(row["name"], row["success_rate"], row["quality"]) for row in found] == [
+        ("triage", 0.9, 0.8),
+        ("unmeasured", None, None),
+    ]
     assert found[0]["document"] == {"name": "x"}
 
 
 async def test_other_stores_are_asked_with_the_given_bounds() -> None:
-    functions, questions = desk({GetKnowledge: {"patterns": [1], "templates": [2]}, ListRuns: {"runs": []}, GetPipeline: {"name": "p"}})
+    functions, questions = desk(
+        {GetKnowledge: {"patterns": [1], "templates": [2]}, ListRuns: {"runs": []}, GetPipeline: {"name": "p"}}
+    )
     assert await functions.call("mine_patterns", {"domain": "support"}) == {"patterns": [1]}
     assert await functions.call("recent_runs", {"status": "failed", "limit": 5}) == {"runs": []}
     assert await functions.call("get_pipeline", {"pipeline": "p@stable"}) == {"name": "p"}

@@ -1,0 +1,86 @@
+"""Stopping runs, and what can be asked about them."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from services.executor.use_cases import cancel_run, describe_run, finished_runs, list_runs
+from shared.errors import NotFoundError
+from shared.events.runs import CancelRun, FinishedRuns, GetRun, ListRuns
+from tests.eventually import eventually
+from tests.fakes.executor import ExecutorKit
+from tests.fakes.language_model import ScriptedModel
+from tests.fakes.lost_owner import Blocking, command, end_of, hung_run, second
+
+
+async def test_a_cancelled_run_ends_within_a_second_and_its_call_is_cut_off() -> None:
+    model = ScriptedModel(delay_seconds=30)
+    kit = ExecutorKit(model=model)
+    task = asyncio.create_task(kit.deliver(command(kit)))
+    await eventually(lambda: len(model.requests) == 1)
+    await cancel_run(CancelRun(run_id="run-1", author="ann", reason="enough"), kit.runs, kit.cancellations)
+    async with asyncio.timeout(1):
+        run = await task
+    assert run is not None
+    assert (run.status, run.error) == ("cancelled", "cancelled by ann: enough")
+    assert model.cancelled == 1
+
+
+async def test_cancelling_a_finished_run_changes_nothing() -> None:
+    kit = ExecutorKit()
+    run = await kit.execute(command(kit))
+    await cancel_run(CancelRun(run_id="run-1"), kit.runs, kit.cancellations)
+    record = await kit.runs.get("run-1")
+    assert record is not None
+    assert record.finished == run
+    assert await kit.cancellations.among(["run-1"]) == {}
+
+
+async def test_a_run_that_is_cancelled_before_it_starts_is_stopped_when_it_does() -> None:
+    model = ScriptedModel(delay_seconds=30)
+    kit = ExecutorKit(model=model)
+    await cancel_run(CancelRun(run_id="run-1"), kit.runs, kit.cancellations)
+    run = await kit.execute(command(kit))
+    assert run.status == "cancelled"
+
+
+async def test_a_described_run_shows_its_journal() -> None:
+    kit = ExecutorKit(model=Blocking(free=2))
+    order = command(kit, inputs={"unread": 1})
+    await end_of(await hung_run(kit, order))
+    described = await describe_run(GetRun(run_id="run-1"), kit.runs, kit.journal)
+    assert (described["status"], described["inputs"], described["outputs"]) == ("running", {"unread": 1}, None)
+    assert [(step["position"], step["status"], step["value"]) for step in described["steps"]] == [
+        ("s0", "ok", "ok"),
+        ("s1", "ok", "ok"),
+    ]
+    await second(kit, ScriptedModel(["end"])).execute(order, sequence=7, attempt=2)
+    described = await describe_run(GetRun(run_id="run-1"), kit.runs, kit.journal)
+    assert (described["status"], described["outputs"], described["epoch"]) == ("succeeded", "end", 2)
+    assert [claim["epoch"] for claim in described["claims"]] == [2]
+    with pytest.raises(NotFoundError):
+        await describe_run(GetRun(run_id="unknown"), kit.runs, kit.journal)
+
+
+async def test_lists_show_finished_runs_and_filter() -> None:
+    kit = ExecutorKit()
+    for n in range(3):
+        await kit.execute(command(kit, f"run-{n}"))
+    found = await finished_runs(FinishedRuns(run_ids=("run-0", "run-2", "unknown")), kit.runs)
+    assert sorted(run["run_id"] for run in found["runs"]) == ["run-0", "run-2"]
+    listed = await list_runs(ListRuns(purpose=None, limit=2), kit.runs)
+    assert [run["run_id"] for run in listed["runs"]] == ["run-2", "run-1"]
+    assert (await list_runs(ListRuns(), kit.runs))["runs"] == []
+    assert len((await list_runs(ListRuns(purpose="trial", status="succeeded", pipeline="asking"), kit.runs))["runs"]) == 3
+
+
+async def test_finished_runs_answers_what_fits_into_one_message() -> None:
+    kit = ExecutorKit(model=ScriptedModel(["x" * 400_000]))
+    document = {"name": "large", "steps": [{"name": "s", "type": "claude", "prompt": "?"}], "outputs": {"a": "{{ steps.s.text }}"}}
+    for n in range(4):
+        run = await kit.execute(command(kit, f"run-{n}", document=document))
+        assert run.status == "succeeded"
+    found = await finished_runs(FinishedRuns(run_ids=tuple(f"run-{n}" for n in range(4))), kit.runs)
+    assert len(found["runs"]) == 2
