@@ -9,11 +9,11 @@ from typing import Annotated
 
 import typer
 
+from evoline.cli.demo_report import print_report
 from evoline.cli.model_choice import choose_model
 from evoline.cli.output import AsJson, err, out, plain, print_json, run_async
 from evoline.cli.progress import Progress
 from evoline.client.connection import connected
-from evoline.demo.printing import print_report
 from evoline.demo.report import DemoReport
 from evoline.demo.run import run_story
 from evoline.demo.story import Sizes

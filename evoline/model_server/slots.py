@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 Tokens = tuple[int, ...]
-WORTH_A_SNAPSHOT = 48
+WORTH_A_SNAPSHOT = 64
 """New prompt tokens from which keeping (and waiting for) a snapshot costs less than evaluating them again."""
 WORTH_LOADING = 8
 """Tokens saved from which loading a snapshot beats evaluating."""
