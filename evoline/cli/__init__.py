@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 
 from evoline.cli.app import build
 from evoline.cli.output import EXIT_INTERRUPTED, report_error
@@ -17,11 +20,27 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Runs one command line and returns its exit code; no error leaves it as a traceback."""
     try:
-        build()(args=list(arguments), prog_name="evoline")
+        with _interrupts_exit():
+            build()(args=list(arguments), prog_name="evoline")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(bool(end.code))
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
     except Exception as error:
         return report_error(error, as_json="--json" in arguments)
     return 0
+
+
+@contextlib.contextmanager
+def _interrupts_exit() -> Iterator[None]:
+    """Ctrl-C outside of asynchronous work ends the command with its own code; Typer would make it a plain 1."""
+
+    def leave(*_: object) -> None:
+        raise SystemExit(EXIT_INTERRUPTED)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

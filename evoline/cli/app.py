@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-
 import typer
 
-from evoline.cli import bus, demo, generation, improvement, keys, reviews, runs, showing, stack, validation, version
+from evoline.cli import bus, demo, generation, improvement, keys, model, reviews, runs, showing, stack, validation, version
 
 HELP = """Generates LLM pipelines, runs them durably, proves that a change is better before it ships, takes it back at once.
 
@@ -31,8 +28,7 @@ def build() -> typer.Typer:
     _add_improvement(app)
     app.add_typer(bus.build(), name="bus", help="Streams, consumers and dead letters of the broker.")
     app.add_typer(keys.build(), name="keys", help="The guardrail's signing keys.")
-    if importlib.util.find_spec("evoline.cli.model"):
-        app.add_typer(importlib.import_module("evoline.cli.model").app, name="model", help="The local language model.")
+    app.add_typer(model.app, name="model", help="The local language model.")
     app.command("version")(version.version)
     return app
 

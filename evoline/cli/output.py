@@ -34,12 +34,14 @@ EXIT_UNAVAILABLE = 3
 EXIT_FAULT = 4
 EXIT_INTERRUPTED = 130
 DEBUG_VARIABLE = "EVOLINE_DEBUG"
+WIDTH_WITHOUT_TERMINAL = 180
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout instead of text.")]
 
 
 def out() -> Console:
-    return Console(highlight=False, soft_wrap=True)
+    """As wide as the terminal; wide enough for every table where there is none."""
+    return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL)
 
 
 def err() -> Console:

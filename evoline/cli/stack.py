@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from pathlib import Path
 from typing import Annotated
@@ -202,10 +201,8 @@ def logs(
         for text in texts:
             _print_line(each, text, width)
     if follow:
-        with contextlib.suppress(KeyboardInterrupt):
-            for each, text in LogFollower(paths).lines():
-                _print_line(each, text, width)
-        raise SystemExit(EXIT_INTERRUPTED)
+        for each, text in LogFollower(paths).lines():
+            _print_line(each, text, width)
 
 
 def _log_files(home: Home, name: str) -> dict[str, Path]:

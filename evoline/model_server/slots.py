@@ -45,7 +45,6 @@ class SlotPool:
         self._evaluating: dict[int, Lease] = {}
         self._snapshots: OrderedDict[str, Tokens] = OrderedDict()
         self._most_snapshots = snapshots
-        self._names = itertools.count()
         self._waiting: list[_Waiter] = []
 
     @property
@@ -121,8 +120,9 @@ class SlotPool:
         return min(sorted(self._free), key=lambda slot: len(self._contents[slot]))
 
     def _new_name(self) -> str:
-        """Names go round, so that dropped snapshots are overwritten; one more than are kept, and one a slot in the making."""
-        return f"prefix-{next(self._names) % (self._most_snapshots + len(self._contents) + 1)}.bin"
+        """Names are reused, so that the files of dropped snapshots are overwritten."""
+        used = {*self._snapshots, *(lease.keep_as for lease in self._evaluating.values())}
+        return next(name for name in map("prefix-{}.bin".format, itertools.count()) if name not in used)
 
 
 def shared(one: Sequence[int], other: Sequence[int]) -> int:

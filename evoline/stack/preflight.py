@@ -94,6 +94,7 @@ def _cpu_flags(source: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
     return frozenset()
 
 
-def has_all_keys(environment: Mapping[str, str]) -> bool:
-    """Whether both providers answer for themselves, so that no local model is needed."""
-    return bool(environment.get("ANTHROPIC_API_KEY")) and bool(environment.get("GEMINI_API_KEY"))
+def answers_for_itself(environment: Mapping[str, str]) -> bool:
+    """Whether both step families have a provider or an endpoint of the user's own, so that no local model is needed."""
+    families = (("ANTHROPIC_API_KEY", "EVOLINE_CLAUDE_BASE_URL"), ("GEMINI_API_KEY", "EVOLINE_GEMINI_BASE_URL"))
+    return all(any(environment.get(name) for name in names) for names in families)

@@ -29,6 +29,7 @@ class ScriptedEngine:
     closed: bool = False
     _contents: dict[int, tuple[int, ...]] = field(default_factory=dict)
     _kept: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    _never: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def render(self, turns: Sequence[Turn], opening: str) -> str:
@@ -75,12 +76,8 @@ class ScriptedEngine:
         while self.held.is_set():
             if on_text(""):
                 return True
-            self.held_tick.wait(0.005)
+            self._never.wait(0.005)
         return False
-
-    @property
-    def held_tick(self) -> threading.Event:
-        return threading.Event()
 
 
 def default_answer(prompt: str, grammar: str) -> str:

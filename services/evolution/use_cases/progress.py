@@ -35,5 +35,6 @@ class Progress:
     async def measured(self, evaluations: int) -> None:
         if self._at.clock.monotonic() - self._last < self._every_seconds:
             return
-        stage: Stage = "search" if self._stage in ("scope", "seed") else self._stage
+        following: dict[Stage, Stage] = {"scope": "seed", "seed": "search"}
+        stage = following.get(self._stage, self._stage)
         await self.tell(stage, f"{evaluations} of {self._command.evaluations} evaluations", evaluations)

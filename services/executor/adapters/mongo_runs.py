@@ -6,6 +6,7 @@ format does not, and come back exactly as they went in.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
@@ -82,7 +83,7 @@ class MongoJournal:
         if not await self._retried(lambda: self._commits.insert_once(document)):
             stored = await self._retried(lambda: self._journal.get(document["_id"]))
             # An own insert that was reported as failed may have been written all the same.
-            if stored is None or stored["writer"] != entry.writer or stored["path"] != entry.path:
+            if stored is None or stored["epoch"] != entry.epoch or stored["path"] != entry.path:
                 raise RunFencedError(f"position {entry.position} of run {entry.run_id} was written by another owner")
 
     async def entries(self, run_id: str) -> list[JournalEntry]:
@@ -175,6 +176,5 @@ def _line(entry: JournalEntry) -> dict[str, Any]:
 
 
 def _entry(line: dict[str, Any]) -> JournalEntry:
-    body = JournalEntry.model_validate_json('{"run_id":"","position":0,"epoch":0,"writer":"","kind":"step",' + line["body"][1:])
     head = {name: line[name] for name in JournalEntry.model_fields if name not in _BODY}
-    return body.model_copy(update=head)
+    return JournalEntry.model_validate({**head, **json.loads(line["body"])})

@@ -55,8 +55,8 @@ class JournalEntry(_Frozen):
     run_id: str
     position: int
     epoch: int
-    writer: str
-    """Unique per claim: tells an own write that was reported as failed from another owner's."""
+    """The writer's; two owners never have the same."""
+    executor_id: str
     kind: Literal["claim", "step"]
     path: str = ""
     type: str = ""

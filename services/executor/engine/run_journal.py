@@ -32,10 +32,9 @@ class RunJournal:
 
     An append runs to its end even if who waits for it is cancelled; otherwise the position of the next one would be unknown."""
 
-    def __init__(self, journal: Journal, record: RunRecord, writer: str, entries: Sequence[JournalEntry] = ()) -> None:
+    def __init__(self, journal: Journal, record: RunRecord, entries: Sequence[JournalEntry] = ()) -> None:
         self._journal = journal
         self._record = record
-        self._writer = writer
         self._entries = list(entries)
         self._by_path = {entry.path: entry for entry in entries if entry.kind == "step"}
         self._lock = asyncio.Lock()
@@ -75,7 +74,7 @@ class RunJournal:
                 run_id=self._record.run_id,
                 position=len(self._entries),
                 epoch=self._record.epoch,
-                writer=self._writer,
+                executor_id=self._record.executor_id,
                 **fields,
             )
             try:
@@ -90,7 +89,7 @@ class RunJournal:
             return entry
 
 
-async def fenced_journal(journal: Journal, record: RunRecord, writer: str) -> RunJournal:
+async def fenced_journal(journal: Journal, record: RunRecord) -> RunJournal:
     """The journal of a run that was taken over, with this owner's claim at its end.
 
     A former owner may write one more step meanwhile; then the claim goes behind that. Raises `RunFencedError` where a newer
@@ -99,7 +98,7 @@ async def fenced_journal(journal: Journal, record: RunRecord, writer: str) -> Ru
         entries = await journal.entries(record.run_id)
         if any(entry.epoch > record.epoch for entry in entries):
             raise RunFencedError(f"run {record.run_id} has a newer owner than epoch {record.epoch}")
-        opened = RunJournal(journal, record, writer, entries)
+        opened = RunJournal(journal, record, entries)
         try:
             await opened.claim()
         except RunFencedError:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
-import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -56,7 +55,7 @@ async def execute_run(command: ExecuteRun, delivery: CommandDelivery, at: Execut
         await at.admission.release(command)
         return await _continue(await _stored(command.run_id, at), delivery, at)
     at.observer.claimed(command.purpose, record.queued_seconds)
-    return await _run(record, admitted, RunJournal(at.journal, record, _writer(at)), delivery, at)
+    return await _run(record, admitted, RunJournal(at.journal, record), delivery, at)
 
 
 async def run_child(command: ExecuteRun, outer_is_over: Callable[[], bool], at: Executor) -> RunFinished:
@@ -113,7 +112,7 @@ async def _continue(known: RunRecord, delivery: CommandDelivery, at: Executor) -
     if record is None:
         raise RunFencedError(f"run {known.run_id} was taken over by another executor")
     at.observer.taken_over()
-    journal = await fenced_journal(at.journal, record, _writer(at))
+    journal = await fenced_journal(at.journal, record)
     try:
         if record.epoch > at.max_takeovers:
             raise LimitReachedError("takeovers", f"{record.epoch - 1} executors were lost while they ran it")
@@ -213,7 +212,3 @@ async def _stored(run_id: str, at: Executor) -> RunRecord:
     if record is None:
         raise UnavailableError(f"run {run_id} is claimed but cannot be read yet")
     return record
-
-
-def _writer(at: Executor) -> str:
-    return f"{at.executor_id}:{uuid.uuid4().hex}"

@@ -35,7 +35,9 @@ async def describe_run(query: GetRun, runs: RunStore, journal: Journal) -> dict[
         "status": record.status,
         "steps": [_step(entry) for entry in entries if entry.kind == "step"],
         "claims": [
-            {"position": entry.position, "epoch": entry.epoch, "writer": entry.writer} for entry in entries if entry.kind == "claim"
+            {"position": entry.position, "epoch": entry.epoch, "executor_id": entry.executor_id}
+            for entry in entries
+            if entry.kind == "claim"
         ],
     }
 

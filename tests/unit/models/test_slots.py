@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ def prompt(item: int) -> tuple[int, ...]:
     return (*EXAMPLES, 1000 + item, 2000 + item)
 
 
-async def never(task: asyncio.Future[object]) -> bool:
+async def never(task: asyncio.Future[Any]) -> bool:
     for _ in range(5):
         await asyncio.sleep(0)
     return not task.done()
@@ -112,13 +113,16 @@ async def test_a_failed_evaluation_lets_the_waiting_call_evaluate_itself() -> No
     assert lease.keep_as
 
 
-async def test_a_snapshot_in_use_is_not_overwritten_by_the_next_new_ones() -> None:
+async def test_a_snapshot_that_is_still_used_is_never_overwritten() -> None:
     pool = SlotPool(1, snapshots=2)
-    names = []
-    for beginning in range(6):
-        lease = await pool.acquire(tuple(range(beginning * 1000, beginning * 1000 + 100)))
-        names.append(lease.keep_as)
-        pool.evaluated(lease)
-        pool.release(lease)
-    for first, second, third in zip(names, names[1:], names[2:], strict=False):
-        assert len({first, second, third}) == 3
+    popular = await pool.acquire(prompt(0))
+    pool.evaluated(popular)
+    pool.release(popular)
+    for beginning in range(1, 5):
+        other = await pool.acquire(tuple(range(beginning * 1000, beginning * 1000 + 100)))
+        assert other.keep_as != popular.keep_as
+        pool.evaluated(other)
+        pool.release(other)
+        again = await pool.acquire(prompt(beginning))
+        assert again.snapshot == popular.keep_as
+        pool.release(again)

@@ -1,0 +1,84 @@
+"""The local model server for tests: with a scripted engine in this process, or with real weights in its own."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import uvicorn
+
+from evoline.model_server.app import ModelServer, ServerOptions, create_app
+from evoline.model_server.engine import Engine
+from evoline.models.choice import resolve_model
+
+START_SECONDS = 60.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def weights() -> Path:
+    """The model file that `evoline model use` or `EVOLINE_MODEL_FILE` names; raises `ConfigurationError` where it is absent."""
+    file = resolve_model(os.environ).file
+    assert file is not None, "tests marked `model` need a model file, not an endpoint: unset `evoline model use URL`"
+    return file
+
+
+@contextmanager
+def serving(engine: Engine, options: ServerOptions) -> Iterator[str]:
+    """The address of a server around `engine`, on a thread of its own."""
+    server = ModelServer(lambda: engine, options)
+    port = free_port()
+    config = uvicorn.Config(create_app(server, lambda: None), host="127.0.0.1", port=port, log_level="error", lifespan="on")
+    web = uvicorn.Server(config)
+    thread = threading.Thread(target=web.run, daemon=True)
+    thread.start()
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_until_ready(url)
+        yield url
+    finally:
+        server.abandon_all()
+        web.should_exit = True
+        thread.join(timeout=10)
+
+
+@contextmanager
+def serving_weights(*options: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Address and process of a real server with real weights."""
+    port = free_port()
+    command = [sys.executable, "-m", "evoline.model_server", "--model", str(weights()), "--port", str(port), *options]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_until_ready(url, process)
+        yield url, process
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+
+
+def wait_until_ready(url: str, process: subprocess.Popen[bytes] | None = None) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    ended = threading.Event()
+    while time.monotonic() < deadline:
+        assert process is None or process.poll() is None, "the model server ended while starting"
+        try:
+            with urllib.request.urlopen(f"{url}/health", timeout=2) as answer:
+                if answer.status == 200:
+                    return
+        except (urllib.error.URLError, ConnectionError):
+            ended.wait(0.05)
+    raise AssertionError(f"no model server at {url} after {START_SECONDS:g} s")
