@@ -19,6 +19,7 @@ import uvicorn
 from evoline.model_server.app import ModelServer, ServerOptions, create_app
 from evoline.model_server.engine import Engine
 from evoline.models.choice import resolve_model
+from evoline.stack.home import find_home
 
 START_SECONDS = 60.0
 
@@ -30,10 +31,10 @@ def free_port() -> int:
 
 
 def weights() -> Path:
-    """The model file that `evoline model use` or `EVOLINE_MODEL_FILE` names; raises `ConfigurationError` where it is absent."""
-    file = resolve_model(os.environ).file
-    assert file is not None, "tests marked `model` need a model file, not an endpoint: unset `evoline model use URL`"
-    return file
+    """The chosen model's file (`EVOLINE_MODEL_FILE`, `evoline model use`, default); fails with what to do where it is absent."""
+    choice = resolve_model(find_home(os.environ, Path.cwd()).root, os.environ)
+    assert choice.kind == "file", "tests marked `model` need a model file, not an endpoint; choose one with: evoline model use"
+    return Path(choice.value)
 
 
 @contextmanager

