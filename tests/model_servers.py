@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,13 +72,20 @@ def serving_weights(*options: str) -> Iterator[tuple[str, subprocess.Popen[bytes
 
 def wait_until_ready(url: str, process: subprocess.Popen[bytes] | None = None) -> None:
     deadline = time.monotonic() + START_SECONDS
-    ended = threading.Event()
+    pause = threading.Event()
     while time.monotonic() < deadline:
         assert process is None or process.poll() is None, "the model server ended while starting"
         try:
             with urllib.request.urlopen(f"{url}/health", timeout=2) as answer:
                 if answer.status == 200:
                     return
-        except (urllib.error.URLError, ConnectionError):
-            ended.wait(0.05)
+        except OSError:  # not listening yet, or busy opening the weights
+            pause.wait(0.05)
     raise AssertionError(f"no model server at {url} after {START_SECONDS:g} s")
+
+
+def metric(url: str, name: str) -> float:
+    """The value of an unlabelled metric."""
+    with urllib.request.urlopen(f"{url}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith(name + " "))

@@ -69,3 +69,14 @@ def model_file(choice: ModelChoice, environment: Mapping[str, str]) -> Path | No
         return file.resolve()
     cache, entry = find_cache(environment), read_catalogue().find(choice.value)
     return cache.file(entry) if cache.has(entry) else None
+
+
+def resolve_model(root: Path, environment: Mapping[str, str]) -> ModelChoice:
+    """The choice as a file that is there or an endpoint: kind `file` or `url`. Raises `ConfigurationError` or `NotFoundError`."""
+    choice = read_choice(root, environment)
+    if choice.kind == "url":
+        return choice
+    file = model_file(choice, environment)
+    if file is None:
+        raise ConfigurationError(f"the weights of {choice.value} are not on this machine; run: evoline model pull {choice.value}")
+    return ModelChoice(kind="file", value=str(file))

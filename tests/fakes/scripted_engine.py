@@ -21,6 +21,7 @@ class ScriptedEngine:
     slots: int = 2
     context_tokens: int = 2000
     answer: Callable[[str, str], str] | None = None
+    seconds_per_piece: float = 0.0
     held: threading.Event = field(default_factory=threading.Event)
     evaluated: list[int] = field(default_factory=list)
     """New prompt tokens of each call of `generate`, in order."""
@@ -73,6 +74,8 @@ class ScriptedEngine:
 
     def _wait(self, on_text: OnText) -> bool:
         """True when abandoned while held."""
+        if self.seconds_per_piece:
+            self._never.wait(self.seconds_per_piece)
         while self.held.is_set():
             if on_text(""):
                 return True

@@ -59,7 +59,8 @@ class RunContext:
 
     @property
     def names(self) -> Mapping[str, Any]:
-        return self._names
+        # Inner steps of a loop set variables while it runs: its condition must see them.
+        return {**self._names, "vars": self._runner.variables_over(self.variables)}
 
     @property
     def workspace(self) -> Path:

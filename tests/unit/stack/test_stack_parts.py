@@ -13,7 +13,7 @@ from evoline.stack.home import LONGEST_SOCKET_PATH, Home, find_home
 from evoline.stack.logs import LogFollower, open_log, tail
 from evoline.stack.plan import LocalStack, StackOptions, nats_config
 from evoline.stack.ports import DEFAULT_PORTS, PortChooser, parse_ports
-from evoline.stack.preflight import Machine, check
+from evoline.stack.preflight import Machine, answers_for_itself, check
 from evoline.stack.state import ProcessRecord, StackRecord, read_state, write_state
 from shared.errors import ConfigurationError
 
@@ -207,3 +207,16 @@ def test_the_broker_writes_every_message_to_disk_and_listens_on_loopback_only(tm
 
 def test_this_interpreter_is_supported() -> None:
     assert Machine.this(Path("/")).python == sys.version_info[:2]
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, False),
+        ({"ANTHROPIC_API_KEY": "sk"}, False),
+        ({"ANTHROPIC_API_KEY": "sk", "GEMINI_API_KEY": "g"}, True),
+        ({"EVOLINE_CLAUDE_BASE_URL": "http://a", "GEMINI_API_KEY": "g"}, True),
+    ],
+)
+def test_a_local_model_is_left_out_only_where_both_families_are_served_otherwise(environment: dict[str, str], expected: bool) -> None:
+    assert answers_for_itself(environment) is expected
