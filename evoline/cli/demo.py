@@ -34,8 +34,11 @@ def demo(
     home = find_home(os.environ, Path.cwd())
     pipelines = find_pipelines(os.environ, Path.cwd())
     sizes = Sizes(heldout_cases=cases, evaluations=evaluations)
+    ours = not read_state(home.state_file).alive
+    # Before the event loop starts: Ctrl-C then ends a pull at once.
+    options = _options(pipelines) if ours else None
     with Progress(quiet=as_json) as progress:
-        report = run_async(_whole(home, pipelines, sizes, progress, keep=keep))
+        report = run_async(_whole(home, pipelines, sizes, progress, options, keep=keep))
     if as_json:
         print_json(report)
         return
@@ -43,32 +46,33 @@ def demo(
     out().print(f"\nreport: {plain(report_file(home))}")
 
 
-async def _whole(home: Home, pipelines: Path, sizes: Sizes, progress: Progress, *, keep: bool) -> DemoReport:
-    ours = not read_state(home.state_file).alive
+def _options(pipelines: Path) -> StackOptions:
+    model_file, model_url = choose_model(os.environ, wanted=True, quiet=False)
+    return StackOptions(model_file=model_file, model_url=model_url, pipelines_dir=pipelines)
+
+
+async def _whole(
+    home: Home, pipelines: Path, sizes: Sizes, progress: Progress, options: StackOptions | None, *, keep: bool
+) -> DemoReport:
+    """`options` start a stack; None uses the one that runs."""
 
     def tell(headline: str) -> None:
         progress.line(headline, "\n▸")
 
     try:
-        if ours:
+        if options:
             tell("The local stack starts: broker, store, local model, six services")
-            await _start(home, pipelines, progress)
+            for warning in check(home, options, Machine.this(home.root)):
+                err().print(f"[yellow]warning:[/yellow] {plain(warning)}")
+            await bring_up(home, options, progress.on_event)
         async with connected(author="demo") as client:
             report = await run_story(client, pipelines, sizes, tell=tell, on_fact=progress.on_fact)
         write_report(report, report_file(home))
         return report
     finally:
-        if ours and not keep:
+        if options and not keep:
             tell("What the demo started stops (KEEP=1 leaves it running)")
             await bring_down(home, progress.on_event)
-
-
-async def _start(home: Home, pipelines: Path, progress: Progress) -> None:
-    model_file, model_url = choose_model(os.environ, wanted=True, quiet=False)
-    options = StackOptions(model_file=model_file, model_url=model_url, pipelines_dir=pipelines)
-    for warning in check(home, options, Machine.this(home.root)):
-        err().print(f"[yellow]warning:[/yellow] {plain(warning)}")
-    await bring_up(home, options, progress.on_event)
 
 
 def report_file(home: Home) -> Path:

@@ -45,9 +45,9 @@ async def _run(command: ExecuteRun, author: str, timeout_seconds: float, progres
 
 
 def _print_run(finished: RunFinished) -> None:
-    typer.echo(
-        finished.outputs if isinstance(finished.outputs, str) else json.dumps(finished.outputs, indent=2, ensure_ascii=False)
-    )
+    outputs = finished.outputs
+    if outputs is not None:
+        typer.echo(outputs if isinstance(outputs, str) else json.dumps(outputs, indent=2, ensure_ascii=False))
     usage = finished.usage
     models = sorted({step.model for step in finished.steps if step.model})
     spent = f"{usage.calls} calls, {usage.input_tokens}+{usage.output_tokens} tokens, {usage.cost_usd:.4f} USD"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -70,6 +71,9 @@ def _serve(options: argparse.Namespace) -> None:
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     web = _Server(config, server)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # uvicorn raises the signal once more when all is closed, into the handler that it found: being asked to stop is no failure.
+        signal.signal(number, lambda *_: None)
     web.run()
     if server.failure:
         raise ConfigurationError(str(server.failure)) from server.failure

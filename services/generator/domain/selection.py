@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from shared.events.generation import CandidateReport
 from shared.events.runs import RunFinished
@@ -35,68 +35,82 @@ class Candidate:
     """Case id -> grade; None where there was no gradable answer."""
     seconds: float = 0.0
     tokens: int = 0
-    runs: int = 0
 
-    def with_run(self, case: Case, run: RunFinished | None, grader: GraderSpec) -> Candidate:
-        grade = grade_run(grader, case.expected, run) if run else None
-        usage = run.usage if run else None
+    def with_run(self, case: Case, run: RunFinished, grader: GraderSpec) -> Candidate:
         return replace(
             self,
-            grades={**self.grades, case.id: grade},
-            seconds=self.seconds + (run.latency_seconds if run else 0.0),
-            tokens=self.tokens + (usage.input_tokens + usage.output_tokens if usage else 0),
-            runs=self.runs + 1,
+            grades={**self.grades, case.id: grade_run(grader, case.expected, run)},
+            seconds=self.seconds + run.latency_seconds,
+            tokens=self.tokens + run.usage.input_tokens + run.usage.output_tokens,
         )
 
     def trial(self, grader: GraderSpec) -> Score | None:
         return score(list(self.grades.values()), grader_hash(grader)) if self.grades else None
 
     @property
+    def total(self) -> float:
+        return sum(grade or 0.0 for grade in self.grades.values())
+
+    @property
     def mean(self) -> float:
-        return sum(grade or 0.0 for grade in self.grades.values()) / len(self.grades) if self.grades else 0.0
+        return self.total / len(self.grades) if self.grades else 0.0
 
     @property
     def tokens_a_run(self) -> float:
-        return self.tokens / self.runs if self.runs else 0.0
+        return self.tokens / len(self.grades) if self.grades else 0.0
 
 
-def rounds(candidates: int, cases: int, calls: int) -> list[tuple[int, int]]:
-    """(how many candidates, how many cases each) of every trial round; successive halving within `calls` runs in all.
+class Round(NamedTuple):
+    candidates: int
+    """How many of the best take part."""
+    cases: int
+    """How many cases more each is tried on."""
 
-    The first round sees every candidate on up to 8 cases, each further one half of them on twice as many more."""
-    plan: list[tuple[int, int]] = []
-    first, left, tried = 8, calls, 0
-    while candidates >= 1 and tried < cases:
-        size = min(first, cases - tried, left // candidates)
-        if size < 1:
+
+ROUND_SIZES = (8, 16, 24)
+SURVIVORS = (3, 2)
+
+
+def trial_rounds(candidates: int, cases: int, runs: int) -> list[Round]:
+    """Successive halving within `runs` runs in all: everybody on 8 cases, the best 3 on 16 more, the best 2 on 24 more."""
+    plan: list[Round] = []
+    for size, survivors in zip(ROUND_SIZES, (candidates, *SURVIVORS), strict=True):
+        taking_part = min(survivors, candidates)
+        more = min(size, cases, runs // taking_part if taking_part else 0)
+        if more < 1:
             break
-        plan.append((candidates, size))
-        left -= candidates * size
-        tried += size
-        if candidates == 1 or len(plan) == 3:
-            break
-        candidates, first = max(2, (candidates + 1) // 2), first * 2
+        plan.append(Round(taking_part, more))
+        cases -= more
+        runs -= taking_part * more
     return plan
 
 
+PRIOR_CASES = 4
+"""Weight of the pooled mean in a candidate's estimate: luck on few cases must not beat steadiness on many."""
+
+
 def ranked(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Best first: more cases seen beats fewer, then mean grade, then fewer tokens a run; ties by digest for reproducibility."""
-    return sorted(
-        candidates,
-        key=lambda candidate: (-len(candidate.grades), -candidate.mean, candidate.tokens_a_run, candidate.document.digest),
-    )
+    """Best first by the mean grade shrunk towards that of all candidates; then fewer tokens a run, then digest."""
+    cases = sum(len(candidate.grades) for candidate in candidates)
+    pooled = sum(candidate.total for candidate in candidates) / cases if cases else 0.0
+
+    def estimate(candidate: Candidate) -> float:
+        return (candidate.total + PRIOR_CASES * pooled) / (len(candidate.grades) + PRIOR_CASES) if candidate.grades else -1.0
+
+    return sorted(candidates, key=lambda one: (-round(estimate(one), 9), one.tokens_a_run, one.document.digest))
 
 
-def report(candidate: Candidate, outcome: str, grader: GraderSpec, reasons: Sequence[str] = ()) -> CandidateReport:
-    return CandidateReport.model_validate(
-        {
-            "digest": candidate.document.digest,
-            "strategy": candidate.strategy,
-            "origin": candidate.origin,
-            "outcome": outcome,
-            "trial": candidate.trial(grader),
-            "seconds": candidate.seconds,
-            "tokens": candidate.tokens,
-            "reasons": tuple(reasons),
-        }
+Outcome = Literal["proposed", "outscored", "invalid", "failed", "timed_out"]
+
+
+def report(candidate: Candidate, outcome: Outcome, reasons: Sequence[str], grader: GraderSpec) -> CandidateReport:
+    return CandidateReport(
+        digest=candidate.document.digest,
+        strategy=candidate.strategy,
+        origin=candidate.origin,
+        outcome=outcome,
+        trial=candidate.trial(grader),
+        seconds=candidate.seconds,
+        tokens=candidate.tokens,
+        reasons=tuple(reasons),
     )

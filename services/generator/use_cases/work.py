@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
 
-from services.generator.domain.selection import Candidate, Draft, ranked, report, rounds
+from services.generator.domain.selection import Candidate, Draft, Outcome, ranked, report, trial_rounds
 from services.generator.domain.task import Task
 from services.generator.domain.templates import blanks_of
 from services.generator.strategies import Strategy
@@ -24,6 +25,10 @@ from shared.pipeline.facts import document_facts
 from shared.pipeline.loading import load_document
 from shared.pipeline.scope import check_scope
 
+LAST_ROUND_SHARE = 0.35
+"""Of the request's seconds: a further round of trials starts only before that, so that an answer comes well within them."""
+SHORTEST_TRIAL_SECONDS = 1.0
+
 
 class RequestWork:
     """One accepted request on its way to a proposal."""
@@ -37,40 +42,36 @@ class RequestWork:
         self._reports: list[CandidateReport] = []
         self._runs_left = request.constraints.generation_calls
         self._calls = 0
+        self._deadline = at.clock.now() + timedelta(seconds=request.constraints.generation_seconds)
 
     async def answer(self) -> Effects:
-        candidates = await self._candidates()
-        best_first = await self._try_out(candidates)
-        passing = [candidate for candidate in best_first if candidate.grades and candidate.mean > 0]
+        best_first = await self._try_out()
+        passing = [candidate for candidate in best_first if candidate.mean > 0]
         if not passing:
             return await self._nothing_found(best_first)
         winner = passing[0]
-        self._reports += [report(other, "outscored", self._task.grader) for other in best_first if other is not winner]
-        self._reports.insert(0, report(winner, "proposed", self._task.grader))
+        others = [report(other, *_fate(other), self._task.grader) for other in best_first if other is not winner]
+        self._reports = [report(winner, "proposed", (), self._task.grader), *others, *self._reports]
         return await self._propose(winner, best_first)
 
-    async def _candidates(self) -> list[Candidate]:
-        constraints = self._request.constraints
-        synthesis = SynthesisStrategy(
-            self._at.runs,
-            self._at.metrics,
-            constraints,
-            self._request.resources,
-            min(self._at.synthesis_seconds, constraints.generation_seconds / 2),
-        )
-        strategies: list[Strategy] = [TemplateStrategy(self._at.library)]
-        if constraints.max_calls > 0:
-            strategies.append(synthesis)
-        await self._progress("candidates", f"drafting with {len(strategies)} strategies: {', '.join(s.name for s in strategies)}")
+    async def _drafted(self, strategies: Sequence[Strategy]) -> list[Candidate]:
         drafts = [draft for offered in await asyncio.gather(*(s.drafts(self._task) for s in strategies)) for draft in offered]
         checked = [candidate for draft in drafts if (candidate := self._check(draft))]
         unique = list({candidate.document.digest: candidate for candidate in reversed(checked)}.values())[::-1]
-        await self._progress("candidates", f"{len(unique)} of {len(drafts)} drafts are valid pipelines", len(unique), len(drafts))
+        names = ", ".join(strategy.name for strategy in strategies)
+        await self._progress("candidates", f"{names}: {len(unique)} of {len(drafts)} drafts are valid pipelines")
         return unique
+
+    def _synthesis(self) -> list[Strategy]:
+        constraints = self._request.constraints
+        if constraints.max_calls == 0 or constraints.generation_calls == 0:
+            return []
+        seconds = min(self._at.synthesis_seconds, constraints.generation_seconds / 2)
+        return [SynthesisStrategy(self._at.runs, self._at.metrics, constraints, self._request.resources, seconds)]
 
     def _check(self, draft: Draft) -> Candidate | None:
         if draft.document is None:
-            outcome = "timed_out" if any("timed out" in reason for reason in draft.reasons) else "failed"
+            outcome: Outcome = "timed_out" if any("timed out" in reason for reason in draft.reasons) else "failed"
             self._reports.append(_unusable(draft, outcome, draft.reasons))
             return None
         try:
@@ -91,35 +92,52 @@ class RequestWork:
             ]
         return []
 
-    async def _try_out(self, candidates: list[Candidate]) -> list[Candidate]:
-        """Successive halving on the trial cases, ended early by the request's deadline."""
-        plan = rounds(len(candidates), len(self._task.trials), self._runs_left)
-        tried, done = 0, 0
-        total = sum(count * cases for count, cases in plan)
-        current = list(candidates)
-        for count, size in plan:
-            if tried and self._seconds_left() < 2:
+    async def _try_out(self) -> list[Candidate]:
+        """Templates are tried while the model still writes; then everybody's best go on. Best first."""
+        written = asyncio.create_task(self._drafted(self._synthesis()))
+        try:
+            templates = await self._drafted([TemplateStrategy(self._at.library)])
+            plan = trial_rounds(len(templates) + 1, len(self._task.trials), self._runs_left)
+            if not plan:
+                return templates
+            first = self._task.trials[: plan[0].cases]
+            tried = [await self._trial(candidate, first) for candidate in templates]
+            tried += [await self._trial(candidate, first) for candidate in await written]
+        finally:
+            written.cancel()
+        current, seen = ranked(tried), len(first)
+        await self._tell_round(current, len(tried), seen)
+        for taking_part, size in plan[1:]:
+            if self._elapsed() > self._request.constraints.generation_seconds * LAST_ROUND_SHARE:
                 break
-            alive, rest = current[:count], current[count:]
-            cases = self._task.trials[tried : tried + size]
-            alive = [await self._trial(candidate, cases) for candidate in alive]
-            current = [*ranked(alive), *rest]
-            tried, done = tried + size, done + count * size
-            await self._progress("trials", f"{count} candidates on {tried} cases; best so far {current[0].mean:.0%}", done, total)
-        return ranked(current)
+            cases = self._task.trials[seen : seen + size]
+            current = ranked([*[await self._trial(one, cases) for one in current[:taking_part]], *current[taking_part:]])
+            seen += size
+            await self._tell_round(current, taking_part, seen)
+        return current
+
+    async def _tell_round(self, best_first: Sequence[Candidate], taking_part: int, cases: int) -> None:
+        if best_first:
+            best = best_first[0]
+            text = f"{taking_part} candidates on {cases} cases; ahead: {best.origin} with {best.mean:.0%} on {len(best.grades)}"
+            await self._progress("trials", text)
 
     async def _trial(self, candidate: Candidate, cases: Sequence[Case]) -> Candidate:
-        """All cases of one candidate together: its prompts share a prefix that the model server keeps."""
-        commands = {case.id: self._command(candidate, case) for case in cases}
+        """All cases of one candidate together: its prompts share a prefix that the model server keeps.
+
+        A run that did not end before the request's deadline is no grade at all: it was cut off, not wrong."""
+        commands = {case.id: self._command(candidate, case) for case in cases[: self._runs_left]}
+        seconds = self._request.constraints.generation_seconds - self._elapsed()
+        if not commands or seconds < SHORTEST_TRIAL_SECONDS:
+            return candidate
         finished = await self._at.runs.run_all(
-            list(commands.values()),
-            max_in_flight=self._at.trial_in_flight,
-            deadline_seconds=max(2.0, self._seconds_left()),
+            list(commands.values()), max_in_flight=self._at.trial_in_flight, deadline_seconds=seconds
         )
         self._runs_left -= len(commands)
         self._calls += sum(run.usage.calls for run in finished.values())
         for case in cases:
-            candidate = candidate.with_run(case, finished.get(commands[case.id].run_id), self._task.grader)
+            run = finished.get(commands[case.id].run_id) if case.id in commands else None
+            candidate = candidate.with_run(case, run, self._task.grader) if run else candidate
         return candidate
 
     def _command(self, candidate: Candidate, case: Case) -> ExecuteRun:
@@ -133,13 +151,15 @@ class RequestWork:
             group_id=self._task.request_id,
             case_id=case.id,
             seed=self._request.seed,
+            # What is still queued when the request ends must not hold up anybody's runs.
+            deadline_at=self._deadline.isoformat(),
         )
 
-    def _seconds_left(self) -> float:
-        return self._request.constraints.generation_seconds - (self._at.clock.monotonic() - self._started)
+    def _elapsed(self) -> float:
+        return self._at.clock.monotonic() - self._started
 
     async def _nothing_found(self, tried: Sequence[Candidate]) -> Effects:
-        self._reports += [report(candidate, "failed", self._task.grader, ("scored 0 in its trial",)) for candidate in tried]
+        self._reports += [report(candidate, *_fate(candidate), self._task.grader) for candidate in tried]
         finished = self._finished("no_candidate", reasons=("no candidate was valid and scored above 0 on the examples",))
         await self._close(finished)
         return [("finished", finished)]
@@ -163,7 +183,7 @@ class RequestWork:
                     score=winner.trial(grader),
                     baseline=baseline,
                     calls=self._calls,
-                    seconds=self._at.clock.monotonic() - self._started,
+                    seconds=self._elapsed(),
                 ),
             ),
             dataset_id=self._request.dataset_id,
@@ -209,7 +229,7 @@ class RequestWork:
                 "change_id": change_id,
                 "candidates": [one.model_dump() for one in self._reports],
                 "reasons": tuple(reasons),
-                "seconds": self._at.clock.monotonic() - self._started,
+                "seconds": self._elapsed(),
                 "calls": self._calls,
             }
         )
@@ -232,7 +252,14 @@ class RequestWork:
         )
 
 
-def _unusable(draft: Draft, outcome: str, reasons: Sequence[str]) -> CandidateReport:
-    return CandidateReport.model_validate(
-        {"strategy": draft.strategy, "origin": draft.origin, "outcome": outcome, "reasons": tuple(reasons)}
-    )
+def _fate(candidate: Candidate) -> tuple[Outcome, Sequence[str]]:
+    """How a candidate fared that was not proposed, and why."""
+    if not candidate.grades:
+        return "timed_out", ("the request's time or calls ended before its trial did",)
+    if candidate.total == 0:
+        return "failed", ("scored 0 in its trial",)
+    return "outscored", ()
+
+
+def _unusable(draft: Draft, outcome: Outcome, reasons: Sequence[str]) -> CandidateReport:
+    return CandidateReport(strategy=draft.strategy, origin=draft.origin, outcome=outcome, reasons=tuple(reasons))

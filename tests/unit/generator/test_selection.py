@@ -1,28 +1,37 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.generator.domain.selection import Candidate, ranked, rounds
+from services.generator.domain.selection import Candidate, ranked, trial_rounds
 from shared.pipeline.loading import load_document
 
 
-def candidate(name: str, grades: list[float | None], tokens: int = 0) -> Candidate:
+def candidate(name: str, grades: Sequence[float | None], tokens: int = 0) -> Candidate:
     document = load_document({"name": name, "steps": [{"name": "s", "type": "set_variable", "variable": "x", "value": 1}]})
-    return Candidate("template", name, document, {str(n): grade for n, grade in enumerate(grades)}, tokens=tokens, runs=len(grades))
+    return Candidate("template", name, document, {str(n): grade for n, grade in enumerate(grades)}, tokens=tokens)
 
 
 @given(st.integers(1, 12), st.integers(0, 200), st.integers(0, 300))
-def test_trial_rounds_never_exceed_the_calls_or_the_cases(candidates: int, cases: int, calls: int) -> None:
-    plan = rounds(candidates, cases, calls)
-    assert sum(count * size for count, size in plan) <= calls
+def test_trial_rounds_never_exceed_the_runs_or_the_cases(candidates: int, cases: int, runs: int) -> None:
+    plan = trial_rounds(candidates, cases, runs)
+    assert sum(count * size for count, size in plan) <= runs
     assert sum(size for _, size in plan) <= cases
     assert [count for count, _ in plan] == sorted((count for count, _ in plan), reverse=True)
 
 
-def test_a_candidate_that_survived_more_cases_beats_a_lucky_short_one() -> None:
-    survivor, lucky = candidate("survivor", [1.0, 1.0, 0.0, 1.0]), candidate("lucky", [1.0, 1.0])
-    assert ranked([lucky, survivor])[0] is survivor
+def test_luck_on_few_cases_does_not_beat_steadiness_on_many() -> None:
+    steady, lucky = candidate("steady", [1.0] * 18 + [0.0] * 6), candidate("lucky", [1.0] * 4 + [0.0])
+    poor = [candidate(f"poor{n}", [0.0] * 8) for n in range(3)]
+    assert lucky.mean > steady.mean
+    assert ranked([lucky, *poor, steady])[0] is steady
+
+
+def test_an_untried_candidate_comes_last() -> None:
+    untried, wrong = candidate("untried", []), candidate("wrong", [0.0])
+    assert ranked([untried, wrong]) == [wrong, untried]
 
 
 def test_of_two_equally_good_ones_the_cheaper_wins() -> None:

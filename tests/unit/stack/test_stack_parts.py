@@ -218,5 +218,7 @@ def test_this_interpreter_is_supported() -> None:
         ({"EVOLINE_CLAUDE_BASE_URL": "http://a", "GEMINI_API_KEY": "g"}, True),
     ],
 )
-def test_a_local_model_is_left_out_only_where_both_families_are_served_otherwise(environment: dict[str, str], expected: bool) -> None:
+def test_a_local_model_is_left_out_only_where_both_families_are_served_otherwise(
+    environment: dict[str, str], expected: bool
+) -> None:
     assert answers_for_itself(environment) is expected
