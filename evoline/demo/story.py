@@ -47,9 +47,9 @@ Verdict = ChangeApproved | ChangeVetoed | ChangeQueued
 class Sizes:
     """How large the parts are; the defaults fit into four minutes on two cores."""
 
-    heldout_cases: int = 60
+    heldout_cases: int = 50
     evaluations: int = 120
-    generation_calls: int = 110
+    generation_calls: int = 120
     evolution_seconds: float = 120.0
 
 

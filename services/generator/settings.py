@@ -13,5 +13,5 @@ class GeneratorSettings(BaseSettings):
     """Requests worked on at the same time by one generator."""
     trial_in_flight: int = Field(default=4, ge=1)
     """Trial runs in flight a request."""
-    synthesis_seconds: float = Field(default=20.0, gt=0)
+    synthesis_seconds: float = Field(default=25.0, gt=0)
     """How long the model may take to write a pipeline; the templates' trials go on meanwhile."""

@@ -67,12 +67,12 @@ class Round(NamedTuple):
     """How many cases more each is tried on."""
 
 
-ROUND_SIZES = (8, 16, 24)
+ROUND_SIZES = (5, 10, 20)
 SURVIVORS = (3, 2)
 
 
 def trial_rounds(candidates: int, cases: int, runs: int) -> list[Round]:
-    """Successive halving within `runs` runs in all: everybody on 8 cases, the best 3 on 16 more, the best 2 on 24 more."""
+    """Successive halving within `runs` runs in all: everybody on 5 cases, the best 3 on 10 more, the best 2 on 20 more."""
     plan: list[Round] = []
     for size, survivors in zip(ROUND_SIZES, (candidates, *SURVIVORS), strict=True):
         taking_part = min(survivors, candidates)
@@ -98,6 +98,11 @@ def ranked(candidates: Sequence[Candidate]) -> list[Candidate]:
         return (candidate.total + PRIOR_CASES * pooled) / (len(candidate.grades) + PRIOR_CASES) if candidate.grades else -1.0
 
     return sorted(candidates, key=lambda one: (-round(estimate(one), 9), one.tokens_a_run, one.document.digest))
+
+
+def survivors(best_first: Sequence[Candidate], count: int) -> list[Candidate]:
+    """Who goes on to the next round. The baseline is there to compare with: it goes on only if it leads."""
+    return [candidate for candidate in best_first if candidate.strategy != "baseline" or candidate is best_first[0]][:count]
 
 
 Outcome = Literal["proposed", "outscored", "invalid", "failed", "timed_out"]

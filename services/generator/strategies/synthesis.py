@@ -69,7 +69,7 @@ def ground(task: Task, answer: Any) -> dict[str, Any]:
     steps = proposal.get("steps") if isinstance(proposal, Mapping) else None
     if not isinstance(steps, Sequence) or isinstance(steps, str) or not 1 <= len(steps) <= 3:
         raise ValueError("it has no list of one to three steps")
-    grounded = [_step(index, step) for index, step in enumerate(steps)]
+    grounded = [_step(index, step, is_last=index == len(steps) - 1) for index, step in enumerate(steps)]
     _answer_step(task, grounded)
     last = grounded[-1]["name"]
     field = "label" if task.kind == "classify" else "answer"
@@ -85,7 +85,7 @@ def ground(task: Task, answer: Any) -> dict[str, Any]:
     }
 
 
-def _step(index: int, step: Any) -> dict[str, Any]:
+def _step(index: int, step: Any, *, is_last: bool) -> dict[str, Any]:
     if not isinstance(step, Mapping) or not isinstance(step.get("prompt"), str) or not step["prompt"].strip():
         raise ValueError(f"step {index + 1} has no prompt")
     kind = step.get("type")
@@ -93,6 +93,8 @@ def _step(index: int, step: Any) -> dict[str, Any]:
         raise ValueError(f"step {index + 1} has the type {kind!r}")
     name = re.sub(r"[^a-z0-9_]+", "_", str(step.get("name", "")).lower()).strip("_")[:40]
     name = name if name and name[0].isalpha() else "step"
+    # An object needs a schema, and only the last step gets the task's.
+    kind = "claude" if kind == "claude_extract" and not is_last else kind
     # The prompt is the model's text, not a template: what it wrote in braces is data.
     return {
         "name": f"{name}_{index + 1}",

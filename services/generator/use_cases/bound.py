@@ -24,5 +24,5 @@ class Generator:
     clock: Clock
     trial_in_flight: int = 4
     """Trial runs in flight a request."""
-    synthesis_seconds: float = 20.0
+    synthesis_seconds: float = 25.0
     """How long the model may take to write a pipeline."""

@@ -102,19 +102,18 @@ def finished(command: ExecuteRun, outputs: Any, status: str = "succeeded") -> Ru
     )
 
 
-def nearest_answers_right(command: ExecuteRun) -> RunFinished | None:
-    """The template with looked-up examples is always right, the others always say good; synthesis never ends."""
+def examples_answer_right(command: ExecuteRun) -> RunFinished | None:
+    """The template that shows examples is always right, the others always say good; synthesis never ends."""
     if command.purpose == "meta":
         return None
     number = int(command.inputs["text"].split()[-1])
     right = "good" if number % 2 == 0 else "bad"
-    steps = (command.document or {}).get("steps", [])
-    looks_up = len(steps) == 2 and steps[1]["type"] == "claude"
-    return finished(command, {"answer": right if looks_up else "good"})
+    shows = "Examples:" in str((command.document or {})["steps"])
+    return finished(command, {"answer": right if shows else "good"})
 
 
 def generator(
-    answer: Callable[[ExecuteRun], RunFinished | None] = nearest_answers_right, **custodian: Any
+    answer: Callable[[ExecuteRun], RunFinished | None] = examples_answer_right, **custodian: Any
 ) -> tuple[Generator, ScriptedRuns]:
     database = InMemoryDatabase()
     runs = ScriptedRuns(answer)
@@ -136,7 +135,7 @@ def proposal_in(effects: Sequence[tuple[str, Message]]) -> ProposeChange:
 async def test_the_candidate_that_measures_best_is_proposed() -> None:
     at, _ = generator()
     proposal = proposal_in(await generate_pipeline(asked(), at))
-    assert [step["type"] for step in proposal.document["steps"]] == ["function", "claude"]
+    assert "Examples:" in proposal.document["steps"][0]["prompt"]
     evidence = proposal.evidence[0]
     assert evidence.score is not None
     assert evidence.baseline is not None
@@ -175,7 +174,7 @@ async def test_a_pipeline_without_calls_can_be_asked_for() -> None:
 
 async def test_degraded_answers_never_win() -> None:
     def degraded(command: ExecuteRun) -> RunFinished | None:
-        run = nearest_answers_right(command)
+        run = examples_answer_right(command)
         return run.model_copy(update={"status": "degraded"}) if run else None
 
     at, _ = generator(degraded)

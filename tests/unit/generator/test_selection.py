@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.generator.domain.selection import Candidate, ranked, trial_rounds
+from services.generator.domain.selection import Candidate, ranked, survivors, trial_rounds
 from shared.pipeline.loading import load_document
 
 
@@ -27,6 +28,13 @@ def test_luck_on_few_cases_does_not_beat_steadiness_on_many() -> None:
     poor = [candidate(f"poor{n}", [0.0] * 8) for n in range(3)]
     assert lucky.mean > steady.mean
     assert ranked([lucky, *poor, steady])[0] is steady
+
+
+def test_the_baseline_goes_on_only_if_it_leads() -> None:
+    best, other = candidate("best", [1.0]), candidate("other", [0.5])
+    baseline = replace(candidate("plain", [0.8]), strategy="baseline")
+    assert survivors([best, baseline, other], 2) == [best, other]
+    assert survivors([baseline, best, other], 2) == [baseline, best]
 
 
 def test_an_untried_candidate_comes_last() -> None:

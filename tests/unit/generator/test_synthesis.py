@@ -47,3 +47,12 @@ def test_braces_that_the_model_wrote_are_text_not_templates() -> None:
 def test_what_is_no_proposal_is_refused_not_repaired(answer: Any) -> None:
     with pytest.raises(ValueError, match="step"):
         ground(understood(cases()), answer)
+
+
+def test_an_object_step_before_the_last_becomes_a_plain_one() -> None:
+    steps = [
+        {"name": "look", "type": "claude_extract", "prompt": "List words."},
+        {"name": "decide", "type": "claude_extract", "prompt": "Go."},
+    ]
+    document = load_document(ground(understood(cases()), {"steps": steps}))
+    assert [step.type for step in document.steps] == ["claude", "claude_extract"]
