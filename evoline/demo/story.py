@@ -47,9 +47,10 @@ Verdict = ChangeApproved | ChangeVetoed | ChangeQueued
 class Sizes:
     """How large the parts are; the defaults fit into four minutes on two cores."""
 
-    heldout_cases: int = 50
-    evaluations: int = 120
-    generation_calls: int = 120
+    heldout_cases: int = 40
+    evaluations: int = 100
+    generation_calls: int = 150
+    generation_seconds: float = 100.0
     evolution_seconds: float = 120.0
 
 
@@ -98,7 +99,9 @@ class Story:
             domain=DOMAIN,
             name=f"tweet_mood_{datetime.now(UTC):%m%d_%H%M%S}",
             dataset_id=DATASET,
-            constraints=Constraints(max_calls=4, generation_calls=self.sizes.generation_calls, generation_seconds=60),
+            constraints=Constraints(
+                max_calls=4, generation_calls=self.sizes.generation_calls, generation_seconds=self.sizes.generation_seconds
+            ),
             author="demo",
         )
         with self.part("generate", f"2. A request is published: {REQUIREMENTS!r}"):
