@@ -61,15 +61,14 @@ async def propose(client: Client, document: dict[str, Any], **changes: Any) -> P
 
 
 async def decided(client: Client, change_id: str) -> dict[str, Any]:
-    async def settled() -> dict[str, Any] | None:
+    async def settled() -> dict[str, Any]:
         try:
             record: dict[str, Any] = await client.ask(GetChange(change_id=change_id))
         except NotFoundError:
-            return None  # not taken up yet
-        return record if record["status"] in {"approved", "vetoed", "queued"} else None
+            return {}  # not taken up yet
+        return record if record["status"] in {"approved", "vetoed", "queued"} else {}
 
-    found: dict[str, Any] = await eventually(settled, timeout_seconds=60)
-    return found
+    return await eventually(settled, timeout_seconds=60)
 
 
 async def approved(client: Client, reviewer: Client, document: dict[str, Any]) -> str:
