@@ -19,7 +19,9 @@ def run(
     pipeline: Annotated[str, typer.Argument(help="NAME, NAME@stable or NAME@DIGEST of an approved pipeline.")],
     inputs: Annotated[
         list[str],
-        typer.Option("--input", "-i", help="JSON object, @FILE, key=text or key:=JSON; repeatable.", default_factory=list),
+        typer.Option(
+            "--input", "-i", help="JSON object, @FILE, key=text or key:=JSON; repeatable.", default_factory=list, show_default=False
+        ),
     ],
     run_id: Annotated[str | None, typer.Option(help="Your id of the run; the same id is the same run.")] = None,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the end.")] = 330.0,

@@ -35,8 +35,12 @@ from shared.errors import ConfigurationError, NotFoundError
 
 
 def up(
-    scales: Annotated[list[str], typer.Option("--scale", help="executor=N; on a running stack too.", default_factory=list)],
-    ports: Annotated[list[str], typer.Option("--port", help="NAME=N demands a port, as nats=4300.", default_factory=list)],
+    scales: Annotated[
+        list[str], typer.Option("--scale", help="executor=N; on a running stack too.", default_factory=list, show_default=False)
+    ],
+    ports: Annotated[
+        list[str], typer.Option("--port", help="NAME=N demands a port, as nats=4300.", default_factory=list, show_default=False)
+    ],
     foreground: Annotated[bool, typer.Option("--foreground", help="Stay and show what happens; Ctrl-C stops the stack.")] = False,
     no_model: Annotated[bool, typer.Option("--no-model", help="Start no local model server.")] = False,
     slots: Annotated[int, typer.Option(min=1, max=64, help="Requests that the local model answers at the same time.")] = 4,
