@@ -50,7 +50,7 @@ class Sizes:
     heldout_cases: int = 40
     evaluations: int = 100
     generation_calls: int = 150
-    generation_seconds: float = 100.0
+    generation_seconds: float = 150.0
     evolution_seconds: float = 120.0
 
 
