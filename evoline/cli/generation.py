@@ -34,6 +34,9 @@ def generate(  # noqa: PLR0913 - the options of the command line
     grader: Annotated[str | None, typer.Option(help='KIND or KIND:{"option": ...}; default: inferred from the labels.')] = None,
     seconds: Annotated[float, typer.Option(help="Time for the generation.")] = 60.0,
     calls: Annotated[int, typer.Option(help="Trial runs that the generation may spend.")] = 200,
+    max_calls: Annotated[
+        int, typer.Option(help="Model calls that one run of the pipeline may make; 0 asks for one without a model.")
+    ] = 8,
     request_id: Annotated[str | None, typer.Option(help="Your id of the request; the same id is the same request.")] = None,
     seed: Annotated[int, typer.Option(help="Makes the choice of cases repeatable.")] = 0,
     author: Author = "",
@@ -50,7 +53,7 @@ def generate(  # noqa: PLR0913 - the options of the command line
         "dataset_id": dataset_id,
         "examples": read_examples(examples),
         "grader": read_grader(grader),
-        "constraints": {"generation_seconds": seconds, "generation_calls": calls},
+        "constraints": {"generation_seconds": seconds, "generation_calls": calls, "max_calls": max_calls},
         "author": author,
         "seed": seed,
     }

@@ -66,7 +66,9 @@ async def decided(client: Client, change_id: str) -> dict[str, Any]:
             record: dict[str, Any] = await client.ask(GetChange(change_id=change_id))
         except NotFoundError:
             return {}  # not taken up yet
-        return record if record["status"] in {"approved", "vetoed", "queued"} else {}
+        # Approved is written before it takes effect, so that a crash in between is made up for.
+        done = record["applied"] if record["status"] == "approved" else record["status"] in {"vetoed", "queued"}
+        return record if done else {}
 
     return await eventually(settled, timeout_seconds=60)
 
