@@ -74,7 +74,7 @@ class EngineOptions:
     file: Path
     slots: int = 4
     context_tokens: int = 4096
-    decode_threads: int = 1
+    decode_threads: int = 2
     prompt_threads: int = 2
     batch_tokens: int = 256
     """Prompt tokens read at a time: between two such steps other slots go on and abandoned calls end."""
