@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -14,13 +14,14 @@ from jsonschema.exceptions import ValidationError
 
 from shared.errors import InvalidInputError
 from shared.pipeline.dataflow import dependencies, find_cycle
-from shared.pipeline.document import RESERVED_NAMES, Document, Step, did_you_mean
+from shared.pipeline.document import RESERVED_NAMES, Document, Step
 from shared.pipeline.functions import function_catalogue
 from shared.pipeline.inference import all_names
 from shared.pipeline.reference_checks import Visible, reference_fault
+from shared.pipeline.suggestions import did_you_mean
 from shared.pipeline.template_names import condition_facts, template_facts, template_strings
 from shared.pipeline.walk import (
-    LOOP_TYPES,
+    LOOP_FIELDS,
     Path,
     TemplateSite,
     inner_steps,
@@ -37,13 +38,16 @@ _SURE = 0.86
 
 @dataclass(frozen=True)
 class Fault:
-    """`step` is the step's name, or empty for the document; `path` is relative to it; `line` counts inside the text there."""
+    """`step` is the step's name, or empty for the document; `path` is relative to it; `line` counts inside the text there.
+
+    `nth` tells steps of one name apart: 0 is the first that is written."""
 
     step: str
     path: Path
     reason: str
     suggestion: str = ""
     line: int = 0
+    nth: int = 0
 
 
 def check(document: Document) -> list[Fault]:
@@ -51,7 +55,7 @@ def check(document: Document) -> list[Fault]:
     return [
         *_step_names(document),
         *_inputs(document),
-        *_steps(document.steps, Visible.of(document)),
+        *_steps(document.steps, Visible.of(document), _numbered(document)),
         *_outputs(document),
         *_misspelled_inputs(document),
         *_cycles(document),
@@ -62,8 +66,9 @@ def check(document: Document) -> list[Fault]:
 def _step_names(document: Document) -> Iterator[Fault]:
     counted = Counter(step.name for step in walk(document.steps))
     for name, number in counted.items():
-        if number > 1:
-            yield Fault(name, ("name",), f"{number} steps are called `{name}`", "give every step, inner ones too, its own name")
+        for nth in range(1, number):
+            suggestion = "give every step, inner ones too, its own name"
+            yield Fault(name, ("name",), f"{number} steps are called `{name}`", suggestion, nth=nth)
 
 
 def _inputs(document: Document) -> Iterator[Fault]:
@@ -78,18 +83,33 @@ def _inputs(document: Document) -> Iterator[Fault]:
                 yield Fault("", ("inputs", name, "default"), f"the default does not fit its own schema: {error.message}")
 
 
-def _steps(steps: tuple[Step, ...], visible: Visible) -> Iterator[Fault]:
+def _numbered(document: Document) -> dict[int, int]:
+    """Identity of each step -> how many steps of its name are written before it."""
+    seen = Counter[str]()
+    numbers: dict[int, int] = {}
+    for step in walk(document.steps):
+        numbers[id(step)] = seen[step.name]
+        seen[step.name] += 1
+    return numbers
+
+
+def _steps(steps: tuple[Step, ...], visible: Visible, numbers: Mapping[int, int]) -> Iterator[Fault]:
     """Checks siblings in order; each sees those before it, or in dataflow all but itself."""
     for step in steps:
         seen = visible.for_step(step, steps)
-        yield from _own_rules(step)
-        yield from _order(step, steps, visible)
-        yield from _functions(step)
-        for site in template_sites(step):
-            yield from _template(step, site, seen)
+        for fault in _of_step(step, steps, visible, seen):
+            yield replace(fault, nth=numbers[id(step)])
         inner = inner_steps(step)
         if inner:
-            yield from _steps(inner, seen.inside(in_loop=step.type in LOOP_TYPES))
+            yield from _steps(inner, seen.inside(step), numbers)
+
+
+def _of_step(step: Step, siblings: tuple[Step, ...], visible: Visible, seen: Visible) -> Iterator[Fault]:
+    yield from _own_rules(step)
+    yield from _order(step, siblings, visible)
+    yield from _functions(step)
+    for site in template_sites(step):
+        yield from _template(step, site, seen)
 
 
 def _own_rules(step: Step) -> Iterator[Fault]:
@@ -105,11 +125,27 @@ def _own_rules(step: Step) -> Iterator[Fault]:
 def _nested_document(step: Step, nested: Mapping[str, Any]) -> Iterator[Fault]:
     from shared.pipeline.loading import load_document  # loading checks with this module
 
+    at = _place_of(nested, step.options.model_dump(mode="json", by_alias=True))
     try:
         load_document(nested)
     except InvalidInputError as error:
         for problem in error.problems:
-            yield Fault(step.name, (), f"in the pipeline inside this step: {problem}")
+            reason = f"in the pipeline inside this step: {problem.reason}"
+            yield Fault(step.name, (*at, *parsed_path(problem.path)), reason, problem.suggestion)
+
+
+def _place_of(wanted: Mapping[str, Any], value: Any) -> Path:
+    """Where a document stands in a step's options; empty where it is written in another form."""
+    if value == wanted:
+        return ()
+    members = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    for key, member in members:
+        if member == wanted:
+            return (key,)
+        inside = _place_of(wanted, member)
+        if inside:
+            return (key, *inside)
+    return ()
 
 
 def _order(step: Step, siblings: tuple[Step, ...], visible: Visible) -> Iterator[Fault]:
@@ -154,15 +190,26 @@ def _outputs(document: Document) -> Iterator[Fault]:
 
 
 def _misspelled_inputs(document: Document) -> Iterator[Fault]:
-    """Undeclared names become inputs; one that is nearly a declared input, or nearly `steps`, is a mistake instead."""
+    """Undeclared names become inputs; one that is nearly a declared input, nearly `steps`, or a field of the loop that it is
+    used in, is a mistake instead."""
     declared = [*document.inputs, *RESERVED_NAMES]
     used = {path[0] for path in all_names(document)} - set(declared)
     for name in sorted(used):
-        close = get_close_matches(name, declared, 1, _SURE)
-        if close or not _INPUT_NAME.match(name) or name == "self":
-            suggestion = f"did you mean `{close[0]}`? Declare `{name}` under `inputs` if it is another input" if close else ""
-            step, path, line = _first_use(document, name)
+        step, path, line = _first_use(document, name)
+        suggestion = _meant(name, declared, _is_in_loop(document, step))
+        if suggestion or not _INPUT_NAME.match(name) or name == "self":
             yield Fault(step, path, f"unknown name `{name}`", suggestion, line)
+
+
+def _meant(name: str, declared: list[str], in_loop: bool) -> str:
+    close = get_close_matches(name, declared, 1, _SURE)
+    meant = f"loop.{name}" if in_loop and name in ("item", "index") else close[0] if close else ""
+    return f"did you mean `{meant}`? Declare `{name}` under `inputs` if it is another input" if meant else ""
+
+
+def _is_in_loop(document: Document, name: str) -> bool:
+    loops = [step for step in walk(document.steps) if step.type in LOOP_FIELDS]
+    return any(inner.name == name for loop in loops for inner in walk(kind_of(loop).inner_steps(loop.options)))
 
 
 def _first_use(document: Document, name: str) -> tuple[str, Path, int]:
@@ -198,6 +245,7 @@ def _line_in(text: str, name: tuple[str, ...]) -> int:
     return text.count("\n", 0, found.start()) + 1 if found else 1
 
 
-def fault_place(fault: Fault, step_paths: Mapping[str, Path]) -> Path:
-    """Absolute path of a fault."""
-    return (*step_paths.get(fault.step, ()), *fault.path)
+def fault_place(fault: Fault, step_paths: Mapping[str, Sequence[Path]]) -> Path:
+    """Absolute path of a fault; `step_paths` are those of all steps of a name, in written order."""
+    paths = step_paths.get(fault.step, ())
+    return (*(paths[min(fault.nth, len(paths) - 1)] if paths else ()), *fault.path)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -30,6 +29,8 @@ from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
 from shared.events.values import Domain, PipelineName
 from shared.pipeline.schema_shorthand import SchemaShorthandError, to_json_schema
+from shared.pipeline.strict import UNKNOWN_KEY, StrictModel, custom, detail, details_of
+from shared.pipeline.suggestions import did_you_mean
 
 StepName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 RetryKind = Literal["rate_limit", "overload", "server", "timeout", "connection", "invalid_answer"]
@@ -43,18 +44,12 @@ def _schema(value: Any) -> dict[str, Any]:
     try:
         return to_json_schema(value)
     except SchemaShorthandError as error:
-        raise located("schema", error.location, error.reason, error.suggestion) from error
+        raise schema_error(error) from error
 
 
-def located(kind: str, location: tuple[str | int, ...], reason: str, suggestion: str = "") -> ValidationError:
-    """A validation error at a place inside the value that a validator looks at; pydantic puts the outer place before it."""
-    detail = InitErrorDetails(type=_custom(kind, reason, suggestion), loc=location, input=None)
-    return ValidationError.from_exception_data("document", [detail])
-
-
-def _custom(kind: str, reason: str, suggestion: str = "") -> PydanticCustomError:
-    # Reasons quote what authors wrote, braces included: only the placeholder may be expanded.
-    return PydanticCustomError(kind, "{reason}", {"reason": reason, "suggestion": suggestion})
+def schema_error(error: SchemaShorthandError) -> ValidationError:
+    """Every fault of a schema at its place inside it."""
+    return ValidationError.from_exception_data("schema", [detail("schema", *fault) for fault in error.faults])
 
 
 def _listed(value: Any) -> Any:
@@ -68,7 +63,7 @@ def _condition(value: Any) -> Any:
 def _no_boolean(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
     """pydantic would read `true` as 1."""
     if isinstance(value, bool):
-        raise _custom("number_type", "must be a number, not true or false")
+        raise custom("number_type", "must be a number, not true or false")
     return handler(value)
 
 
@@ -78,7 +73,7 @@ Schema = Annotated[dict[str, Any], BeforeValidator(_schema)]
 """JSON Schema; the shorthand is accepted and normalised."""
 
 
-class _Frozen(BaseModel):
+class _Frozen(StrictModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
@@ -167,7 +162,7 @@ class Step(_Frozen):
         try:
             step = handler(common)
         except ValidationError as error:
-            errors = [*_details(error), *errors]
+            errors = [*details_of(error), *errors]
         if errors:
             raise ValidationError.from_exception_data("step", errors)
         return step
@@ -251,7 +246,8 @@ def _on_error(value: Any) -> Any:
         return value
     if isinstance(value, Mapping):
         return Fallback.model_validate(value)
-    raise _custom("on_error", "must be `fail`, `continue` or a map `{fallback: step}`")
+    suggestion = "write the step that runs instead: `on_error: {fallback: {type: ..., prompt: ...}}`"
+    raise custom("on_error", "must be `fail`, `continue` or a map `{fallback: step}`", suggestion)
 
 
 def _with_fallback_name(on_error: Any, name: Any) -> Any:
@@ -272,45 +268,33 @@ def _parse_options(type_name: Any, own: dict[str, Any], errors: list[InitErrorDe
         suggestion = did_you_mean(type_name, steps.type_names())
         errors.append(
             InitErrorDetails(
-                type=_custom("step_type", f"unknown step type `{type_name}`", suggestion), loc=("type",), input=type_name
+                type=custom("step_type", f"unknown step type `{type_name}`", suggestion), loc=("type",), input=type_name
             )
         )
         return NoOptions()
     try:
         return model.model_validate(own)
     except ValidationError as error:
-        known = (*COMMON_KEYS, *sorted(field.alias or name for name, field in model.model_fields.items()))
-        errors.extend(_suggesting(detail, known, type_name) for detail in _details(error))
+        own_keys = tuple(sorted(field.alias or name for name, field in model.model_fields.items()))
+        errors.extend(_suggesting(found, own_keys, type_name) for found in details_of(error))
         return NoOptions()
 
 
-def _suggesting(detail: InitErrorDetails, known: tuple[str, ...], type_name: str) -> InitErrorDetails:
-    """Names the step type and the nearest known key where a key of the step itself is unknown."""
-    kind, location = detail["type"], detail.get("loc", ())
-    if not isinstance(kind, PydanticCustomError) or kind.type != "extra_forbidden" or len(location) != 1:
-        return detail
+def _suggesting(found: InitErrorDetails, own: tuple[str, ...], type_name: str) -> InitErrorDetails:
+    """Names the step type and the nearest of all its keys where a key of the step itself is unknown."""
+    kind, location = found["type"], found.get("loc", ())
+    if not isinstance(kind, PydanticCustomError) or kind.type != UNKNOWN_KEY or len(location) != 1:
+        return found
     key = str(location[0])
-    return InitErrorDetails(
-        type=_custom("unknown_key", f"unknown key `{key}` for step type `{type_name}`", did_you_mean(key, known)),
-        loc=location,
-        input=detail["input"],
-    )
+    reason = f"unknown key `{key}` for step type `{type_name}`"
+    return InitErrorDetails(type=custom(UNKNOWN_KEY, reason, _key_suggestion(key, own)), loc=location, input=found["input"])
 
 
-def did_you_mean(wrong: str, known: tuple[str, ...]) -> str:
-    """Suggestion for a misspelled name: the nearest known one, or all of them where they are few."""
-    close = get_close_matches(str(wrong), known, 1)
-    if close:
-        return f"did you mean `{close[0]}`?"
-    return f"known: {', '.join(known)}" if len(known) <= 30 else ""
-
-
-def _details(error: ValidationError) -> list[InitErrorDetails]:
-    return [
-        InitErrorDetails(
-            type=_custom(each["type"], each["msg"], str(each.get("ctx", {}).get("suggestion", ""))),
-            loc=each["loc"],
-            input=each["input"],
-        )
-        for each in error.errors(include_url=False)
-    ]
+def _key_suggestion(key: str, own: tuple[str, ...]) -> str:
+    """The nearest key; where none is near, those of the type itself, or where `config` holds them, that."""
+    nearest = did_you_mean(key, (*COMMON_KEYS, *own))
+    if nearest.startswith("did you mean"):
+        return nearest
+    if own == ("config",):
+        return "options of this type stand under `config`"
+    return f"its own keys: {', '.join(own)}" if own else "it has no keys of its own; see docs/language.md"

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from shared.errors import InvalidInputError, Problem
-from shared.pipeline.checks import check, fault_place
-from shared.pipeline.document import Defaults, Document, Limits, Retry, did_you_mean
+from shared.pipeline.checks import Fault, check, fault_place
+from shared.pipeline.document import Document
 from shared.pipeline.inference import complete
-from shared.pipeline.plain_values import Path, dotted, plain_problems
+from shared.pipeline.places import Places
+from shared.pipeline.plain_values import Path, plain_problems
+from shared.pipeline.salvage import remaining_faults
+from shared.pipeline.shape_problems import shape_problems
 from shared.pipeline.yaml_source import FLOAT, Source, read_yaml, resolve_scalar
 
-_ROOT_KEY = "workflow"
 _OTHER_BREAKS = re.compile("[\r\x85\u2028\u2029\ufeff]")
 """Line breaks that YAML would fold or normalise outside double quotes."""
-_MODELS: Mapping[str, type[BaseModel]] = {"limits": Limits, "defaults": Defaults, "retry": Retry}
 
 
 def load_document(source: str | Mapping[str, Any], *, file: str = "") -> Document:
@@ -27,20 +28,33 @@ def load_document(source: str | Mapping[str, Any], *, file: str = "") -> Documen
 
     Undeclared names become required inputs, and missing schemas are inferred from the fields that other steps read. Raises
     `InvalidInputError` with every problem found: file, line, path, reason, suggestion."""
-    read = read_yaml(source, file) if isinstance(source, str) else Source(source, {}, tuple(plain_problems(source, file)))
-    if read.problems:
+    read = read_yaml(source, file) if isinstance(source, str) else _as_source(source, file)
+    if read.problems and not (read.is_whole and isinstance(read.value, Mapping)):
         raise InvalidInputError(read.problems)
-    place = _Places(read, file)
+    place = Places(read, file)
     if not isinstance(place.root, Mapping):
         raise InvalidInputError(place.problem((), "a pipeline must be a map with `name` and `steps`"))
+    document, problems = _checked(place)
+    told = {problem.path for problem in read.problems}
+    problems = [*read.problems, *(each for each in problems if each.path not in told and "\0" not in each.path)]
+    if document is None or problems:
+        raise InvalidInputError(_by_line(problems))
+    return complete(document)
+
+
+def _as_source(value: Mapping[str, Any], file: str) -> Source:
+    return Source(value, {}, tuple(plain_problems(value, file)), is_whole=False)
+
+
+def _checked(place: Places) -> tuple[Document | None, list[Problem]]:
+    """The document where its shape is right, and every problem of shape and of content."""
     try:
         document = Document.model_validate(_plain(place.root))
     except ValidationError as error:
-        raise InvalidInputError(_shape_problems(error, place)) from error
-    faults = check(document)
-    if faults:
-        raise InvalidInputError(_fault_problems(faults, place))
-    return complete(document)
+        paths = place.step_paths()
+        rest = remaining_faults(_plain(place.root), error, paths)
+        return None, [*shape_problems(error, place), *_fault_problems(rest, place, paths)]
+    return document, _fault_problems(check(document), place, place.step_paths())
 
 
 def dump_yaml(document: Document) -> str:
@@ -48,100 +62,13 @@ def dump_yaml(document: Document) -> str:
     return yaml.dump(document.canonical(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
 
 
-class _Places:
-    """Where things stand in the source."""
-
-    def __init__(self, source: Source, file: str) -> None:
-        self._source = source
-        self._file = file
-        value = source.value
-        wrapped = isinstance(value, Mapping) and set(value) == {_ROOT_KEY}
-        self._prefix: Path = (_ROOT_KEY,) if wrapped else ()
-        self.root: Any = value[_ROOT_KEY] if wrapped else value
-
-    def problem(self, path: Path, reason: str, suggestion: str = "", line_inside: int = 0) -> Problem:
-        return Problem(file=self._file, line=self.line(path, line_inside), path=dotted(path), reason=reason, suggestion=suggestion)
-
-    def line(self, path: Path, line_inside: int = 0) -> int:
-        """Line of the nearest enclosing thing that has one; inside a block text, of the line meant."""
-        full = (*self._prefix, *path)
-        if line_inside and full in self._source.blocks:
-            return self._source.blocks[full] + line_inside - 1
-        while full and full not in self._source.lines:
-            full = full[:-1]
-        return self._source.lines.get(full, 0)
-
-    def known_path(self, location: tuple[str | int, ...]) -> Path:
-        """A validation error's location without the names of union members, which are no part of the document."""
-        path: list[str | int] = []
-        here: Any = self.root
-        for index, part in enumerate(location):
-            is_last = index == len(location) - 1
-            inside = isinstance(here, Mapping) and part in here
-            inside = inside or (isinstance(here, list | tuple) and isinstance(part, int) and part < len(here))
-            if inside:
-                here = here[part]
-                path.append(part)
-            elif is_last and isinstance(part, str) and re.fullmatch(r"[a-z_]+", part) and isinstance(here, Mapping):
-                path.append(part)
-        return tuple(path)
-
-    def step_paths(self) -> dict[str, Path]:
-        """Path of each step by name, inner steps too."""
-        found: dict[str, Path] = {}
-        _find_steps(self.root.get("steps"), ("steps",), found)
-        return found
-
-
-def _find_steps(value: Any, path: Path, found: dict[str, Path]) -> None:
-    if isinstance(value, Mapping):
-        if isinstance(value.get("name"), str) and isinstance(value.get("type"), str):
-            found.setdefault(value["name"], path)
-        for key, member in value.items():
-            _find_steps(member, (*path, key), found)
-    elif isinstance(value, list | tuple):
-        for index, member in enumerate(value):
-            _find_steps(member, (*path, index), found)
-
-
-def _shape_problems(error: ValidationError, place: _Places) -> list[Problem]:
-    found: dict[Path, Problem] = {}
-    for each in error.errors(include_url=False):
-        if each["type"] == "too_short" and each.get("input"):
-            continue  # pydantic does not count the items that it has just found wrong
-        path = place.known_path(each["loc"])
-        reason, suggestion = _worded(each, path)
-        present = found.get(path)
-        if present is None:
-            found[path] = place.problem(path, reason, suggestion)
-        elif reason not in present.reason:
-            found[path] = present.model_copy(update={"reason": f"{present.reason}, or {reason}"})
-    return sorted(found.values(), key=lambda problem: problem.line)
-
-
-def _worded(error: Any, path: Path) -> tuple[str, str]:
-    """(reason, suggestion) in the language's words."""
-    context = error.get("ctx", {})
-    reason = str(error["msg"]).removeprefix("Value error, ")
-    reason = re.sub(r"^Input should be ", "must be ", reason)
-    key = str(path[-1]) if path else ""
-    if error["type"] == "missing" or reason == "Field required":
-        return f"`{key}` is missing", "add it"
-    if error["type"] == "extra_forbidden":
-        model = Document if len(path) == 1 else _MODELS.get(str(path[-2]))
-        known = tuple(model.model_fields) if model else ()
-        return f"unknown key `{key}`", did_you_mean(key, known) if known else "remove it"
-    if "match pattern" in reason and key in ("name", "domain"):
-        return reason, "lower-case letters, digits and _, starting with a letter"
-    if reason == "must be a valid string":
-        return "must be text", "put it in quotes"
-    return reason, str(context.get("suggestion", ""))
-
-
-def _fault_problems(faults: Any, place: _Places) -> list[Problem]:
-    paths = place.step_paths()
+def _fault_problems(faults: Sequence[Fault], place: Places, paths: Mapping[str, Sequence[Path]]) -> list[Problem]:
     problems = [place.problem(fault_place(fault, paths), fault.reason, fault.suggestion, fault.line) for fault in faults]
-    return sorted(dict.fromkeys(problems), key=lambda problem: problem.line)
+    return _by_line(dict.fromkeys(problems))
+
+
+def _by_line(problems: Iterable[Problem]) -> list[Problem]:
+    return sorted(problems, key=lambda problem: problem.line)
 
 
 def _plain(value: Any) -> Any:

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from shared.pipeline.document import Document, Step, did_you_mean
+from shared.pipeline.document import Document, Step
 from shared.pipeline.inference import VALUE_NAMES
 from shared.pipeline.names import ENVELOPE_FIELDS
 from shared.pipeline.step import RunInfo
+from shared.pipeline.suggestions import did_you_mean
 from shared.pipeline.template_names import NamePath
-from shared.pipeline.walk import answers_schema, inner_steps, kind_of, walk
+from shared.pipeline.walk import LOOP_FIELDS, answers_schema, inner_steps, kind_of, walk
 
 PIPELINE_FIELDS = ("name", "description", "domain", "digest")
 """What templates may read of `pipeline`."""
@@ -26,7 +27,8 @@ class Visible:
 
     document: Document
     steps: Mapping[str, Step] = field(default_factory=dict)
-    in_loop: bool = False
+    loop_fields: tuple[str, ...] = ()
+    """Fields of `loop`; none outside of loops."""
     has_variables: bool = False
 
     @classmethod
@@ -43,10 +45,12 @@ class Visible:
         before = siblings if self.dataflow else siblings[: siblings.index(step)]
         seen = {other.name: other for other in before if other.name != step.name}
         own = {inner.name: inner for inner in inner_steps(step)}
-        return replace(self, steps={**self.steps, **seen, **own}, in_loop=self.in_loop or bool(own))
+        seen_here = replace(self, steps={**self.steps, **seen, **own})
+        return seen_here.inside(step) if step.type == "while_loop" else seen_here
 
-    def inside(self, *, in_loop: bool) -> Visible:
-        return replace(self, in_loop=in_loop or self.in_loop)
+    def inside(self, step: Step) -> Visible:
+        """What the inner steps of a step see."""
+        return replace(self, loop_fields=LOOP_FIELDS.get(step.type, self.loop_fields))
 
 
 def reference_fault(path: NamePath, visible: Visible) -> Wrong | None:
@@ -104,7 +108,11 @@ def _schema_fault(step: str, fields: NamePath, schema: Any) -> Wrong | None:
 
 
 def _loop_fault(path: NamePath, visible: Visible) -> Wrong | None:
-    return None if visible.in_loop else ("`loop` exists only inside a loop step", "refer to an input or a step instead")
+    if not visible.loop_fields:
+        return "`loop` exists only inside a loop step", "refer to an input or a step instead"
+    if len(path) < 2 or path[1] in visible.loop_fields:
+        return None
+    return f"`loop` has no field `{path[1]}` here", did_you_mean(path[1], visible.loop_fields)
 
 
 def _variable_fault(path: NamePath, visible: Visible) -> Wrong | None:

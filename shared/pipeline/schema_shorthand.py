@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
 
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
+from jsonschema.exceptions import ValidationError
+
+from shared.pipeline.suggestions import did_you_mean
 
 TYPE_NAMES = ("string", "number", "integer", "boolean", "array", "object", "any")
 _JSON_TYPES = frozenset((*TYPE_NAMES[:-1], "null"))
@@ -57,25 +58,33 @@ _SCHEMA_WORDS = frozenset(
     )
 )
 
+_META = Draft202012Validator(Draft202012Validator.META_SCHEMA)
+
 Location = tuple[str | int, ...]
 
 
-class SchemaShorthandError(ValueError):
-    """`location` is where inside the schema; `suggestion` what to write instead."""
+Fault = tuple[Location, str, str]
+"""(where inside the schema, reason, what to write instead)"""
 
-    def __init__(self, location: Location, reason: str, suggestion: str = "") -> None:
-        self.location = location
-        self.reason = reason
-        self.suggestion = suggestion
-        super().__init__(reason)
+
+class SchemaShorthandError(ValueError):
+    """Carries every fault of the schema; the message is the first one's."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.faults = tuple(faults)
+        super().__init__(self.faults[0][1])
+
+
+def _wrong(at: Location, reason: str, suggestion: str = "") -> SchemaShorthandError:
+    return SchemaShorthandError([(at, reason, suggestion)])
 
 
 def to_json_schema(value: Any) -> dict[str, Any]:
     """Full JSON Schema of a shorthand or of a JSON Schema; the result maps to itself. Raises `SchemaShorthandError`."""
     schema = _convert(value, ())
-    wrong = _schema_fault(json.dumps(schema, default=str))
-    if wrong:
-        raise SchemaShorthandError(*wrong)
+    faults = _schema_faults(json.dumps(schema, default=str))
+    if faults:
+        raise SchemaShorthandError(faults)
     _refuse_remote_references(schema, ())
     return schema
 
@@ -87,13 +96,12 @@ def parameters_schema(value: Any) -> dict[str, Any]:
     if not value:
         return {"type": "object", "properties": {}}
     if not isinstance(value, Mapping):
-        raise SchemaShorthandError((), "parameters must be a map from name to type or list of values")
+        raise _wrong((), "must be a map from name to type or list of values", "write `parameters: {limit: integer, kind: [a, b]}`")
     if looks_like_json_schema(value):
         return to_json_schema(value)
-    properties = {
-        name: _enumeration(field) if _is_enumeration(field) else _convert(field, (name,)) for name, field in value.items()
-    }
-    return _object(properties)
+    enumerations = {name: _enumeration(field) for name, field in value.items() if _is_enumeration(field)}
+    others = _members({name: field for name, field in value.items() if name not in enumerations}, ())
+    return _object({name: enumerations[name] if name in enumerations else others[name] for name in value})
 
 
 def looks_like_json_schema(value: Mapping[str, Any]) -> bool:
@@ -110,13 +118,17 @@ def looks_like_json_schema(value: Mapping[str, Any]) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _schema_fault(schema: str) -> tuple[Location, str] | None:
+def _schema_faults(schema: str) -> tuple[Fault, ...]:
     """Where and why a text is no JSON Schema. Remembered: a search loads the same few schemas in hundreds of documents."""
-    try:
-        Draft202012Validator.check_schema(json.loads(schema))
-    except SchemaError as error:
-        return tuple(error.absolute_path), f"not a JSON Schema: {error.message}"
-    return None
+    errors = sorted(_META.iter_errors(json.loads(schema)), key=lambda error: [str(part) for part in error.absolute_path])
+    return tuple(_meta_fault(error) for error in errors[:20])
+
+
+def _meta_fault(error: ValidationError) -> Fault:
+    at = tuple(error.absolute_path)
+    if at and at[-1] == "type" and isinstance(error.instance, str):
+        return at, f"unknown type `{error.instance}`", did_you_mean(error.instance, tuple(sorted(_JSON_TYPES)))
+    return at, f"not a JSON Schema: {error.message[:200]}", ""
 
 
 def _is_shorthand(field: Any) -> bool:
@@ -130,7 +142,21 @@ def _convert(value: Any, at: Location) -> dict[str, Any]:
         return _map(value, at)
     if isinstance(value, Sequence):
         return _list(value, at)
-    raise SchemaShorthandError(at, f"a schema cannot be {value!r}", f"one of {', '.join(TYPE_NAMES)}, a map or a list")
+    raise _wrong(at, f"a schema cannot be {value!r}"[:200], f"one of {', '.join(TYPE_NAMES)}, a map or a list")
+
+
+def _members(fields: Mapping[str, Any], at: Location) -> dict[str, dict[str, Any]]:
+    """Each field's schema. Raises with the faults of all of them."""
+    converted: dict[str, dict[str, Any]] = {}
+    faults: list[Fault] = []
+    for name, field in fields.items():
+        try:
+            converted[name] = _convert(field, (*at, name))
+        except SchemaShorthandError as error:
+            faults.extend(error.faults)
+    if faults:
+        raise SchemaShorthandError(faults)
+    return converted
 
 
 def _named(name: str, at: Location) -> dict[str, Any]:
@@ -138,16 +164,13 @@ def _named(name: str, at: Location) -> dict[str, Any]:
         return {}
     if name in TYPE_NAMES:
         return {"type": name}
-    close = get_close_matches(name, TYPE_NAMES, 1)
-    raise SchemaShorthandError(
-        at, f"unknown type `{name}`", f"did you mean `{close[0]}`?" if close else f"one of {', '.join(TYPE_NAMES)}"
-    )
+    raise _wrong(at, f"unknown type `{name}`", did_you_mean(name, TYPE_NAMES))
 
 
 def _map(value: Mapping[str, Any], at: Location) -> dict[str, Any]:
     if looks_like_json_schema(value):
         return dict(value)
-    return _object({name: _convert(field, (*at, name)) for name, field in value.items()})
+    return _object(_members(value, at))
 
 
 def _list(value: Sequence[Any], at: Location) -> dict[str, Any]:
@@ -156,10 +179,10 @@ def _list(value: Sequence[Any], at: Location) -> dict[str, Any]:
     if len(value) == 1 and value[0] in TYPE_NAMES:
         return {"type": "array", "items": _named(value[0], (*at, 0))}
     if not value:
-        raise SchemaShorthandError(at, "an empty list is no schema", "name the fields of the listed objects, or write `array`")
+        raise _wrong(at, "an empty list is no schema", "name the fields of the listed objects, or write `array`")
     names = [name for name in value if isinstance(name, str)]
     if len(names) != len(value) or len(set(names)) != len(names):
-        raise SchemaShorthandError(at, "a list must hold field names without repetition, or exactly one map")
+        raise _wrong(at, "a list must hold field names without repetition, or exactly one map", "write `[a, b]` or `[{a: string}]`")
     return {"type": "array", "items": _object({name: {} for name in names})}
 
 
@@ -181,7 +204,7 @@ def _refuse_remote_references(schema: Any, at: Location) -> None:
     if isinstance(schema, Mapping):
         reference = schema.get("$ref")
         if isinstance(reference, str) and not reference.startswith("#"):
-            raise SchemaShorthandError((*at, "$ref"), "a schema may only refer to itself", "write the referenced schema out")
+            raise _wrong((*at, "$ref"), "a schema may only refer to itself", "write the referenced schema out")
         for key, field in schema.items():
             _refuse_remote_references(field, (*at, key))
     elif isinstance(schema, list):

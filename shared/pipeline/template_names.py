@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -16,6 +17,10 @@ from shared.pipeline.template_text import as_text
 
 NamePath = tuple[str, ...]
 """`steps.a.result[0].text` -> ("steps", "a", "result", "0", "text"); ends where an index is computed."""
+
+
+_EXPRESSION = re.compile(r"\{\{[^{}\n]{0,2000}\}\}")
+"""One expression on one line, as far as a text that does not parse lets itself be read."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +50,22 @@ def template_facts(source: str) -> TemplateFacts:
     try:
         tree = parse(Sandbox(as_text), source)
     except TemplateSyntaxError as error:
-        return TemplateFacts(faults=((error.lineno, error.message or "not a template", _syntax_suggestion(source)),))
+        return _broken_facts(source, error)
     names: set[NamePath] = set()
     _collect(tree, frozenset(), names)
     return TemplateFacts(frozenset(names), tuple(_unknown_words(tree)), single_expression(tree) is not None)
+
+
+def _broken_facts(source: str, error: TemplateSyntaxError) -> TemplateFacts:
+    """Facts of a text that does not parse: where it breaks first, and whatever its other expressions tell on their own."""
+    names: set[NamePath] = set()
+    faults = {error.lineno: (error.lineno, error.message or "not a template", _syntax_suggestion(source, error))}
+    for written in [] if _EXPRESSION.fullmatch(source.strip()) else _EXPRESSION.finditer(source):
+        facts, before = template_facts(written.group()), source.count("\n", 0, written.start())
+        names.update(facts.names)
+        for line, reason, suggestion in facts.faults:
+            faults.setdefault(before + line, (before + line, reason, suggestion))
+    return TemplateFacts(frozenset(names), tuple(faults.values()))
 
 
 def condition_facts(condition: str) -> TemplateFacts:
@@ -142,7 +159,9 @@ def _nearest(name: str, known: Mapping[str, Any]) -> str:
     return f"did you mean `{close[0]}`?" if close else f"known: {', '.join(sorted(known))}"
 
 
-def _syntax_suggestion(source: str) -> str:
+def _syntax_suggestion(source: str, error: TemplateSyntaxError) -> str:
+    if (error.message or "").endswith("got '='"):
+        return "compare with `==`"
     if source.count("{{") != source.count("}}"):
         return "every `{{` needs its `}}`; write literal braces as `{{ '{{' }}`"
     return "check the expression; literal braces are written `{{ '{{' }}`"

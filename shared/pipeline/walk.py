@@ -14,8 +14,11 @@ from shared.pipeline.template_names import NamePath, condition_facts, has_marks,
 
 Path = tuple[str | int, ...]
 
-LOOP_TYPES = frozenset(("for_loop", "while_loop"))
-"""Step types that offer `loop` to their inner steps."""
+LOOP_FIELDS: Mapping[str, tuple[str, ...]] = {
+    "for_loop": ("item", "index", "length", "first", "last"),
+    "while_loop": ("index", "previous", "item", "first"),
+}
+"""Step types that offer `loop` to their inner steps, and its fields there."""
 _PROMPT_ROOTS = ("prompt", "prompts", "tasks")
 
 

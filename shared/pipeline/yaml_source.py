@@ -38,6 +38,8 @@ class Source:
     problems: tuple[Problem, ...] = ()
     blocks: Mapping[Path, int] = field(default_factory=dict)
     """First line of the text of block scalars (`|`, `>`)."""
+    is_whole: bool = True
+    """Whether everything was read, so that the values can be judged beside what is wrong with the text."""
 
 
 def read_yaml(text: str, file: str = "") -> Source:
@@ -45,10 +47,11 @@ def read_yaml(text: str, file: str = "") -> Source:
     if len(text) > MAX_CHARACTERS:
         reason = f"the text has {len(text)} characters, at most {MAX_CHARACTERS} are read"
         return Source(None, {}, (Problem(file=file, reason=reason, suggestion="split the pipeline, keep data out of it"),))
-    builder = _Builder(file)
+    builder, is_whole = _Builder(file), False
     try:
         for event in yaml.parse(text, Loader=_LOADER):
             builder.take(event)
+        is_whole = True
     except _Stop:
         pass
     except yaml.MarkedYAMLError as error:
@@ -59,7 +62,8 @@ def read_yaml(text: str, file: str = "") -> Source:
         builder.report("a character that YAML does not allow", (), line, "write it as an escape inside double quotes")
     if not builder.problems and builder.value is _NOTHING:
         builder.report("the document is empty", (), 1, "write at least `name:` and `steps:`")
-    return Source(None if builder.value is _NOTHING else builder.value, builder.lines, tuple(builder.problems), builder.blocks)
+    value = None if builder.value is _NOTHING else builder.value
+    return Source(value, builder.lines, tuple(builder.problems), builder.blocks, is_whole)
 
 
 class _Stop(Exception):  # noqa: N818  (ends reading, is no error of its own: the problem is already recorded)

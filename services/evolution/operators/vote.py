@@ -37,7 +37,7 @@ class Vote:
             "name": name,
             "type": "function",
             "function": "vote",
-            "arguments": {"answers": [f"{{{{ {text} }}}}" for text in expressions]},
+            "arguments": {"values": [f"{{{{ {text} }}}}" for text in expressions]},
         }
         changed = with_inserted(changed, len(steps_of(changed)), majority)
         changed["outputs"] = {"answer": f"{{{{ steps.{name}.result.winner }}}}"}

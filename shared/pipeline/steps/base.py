@@ -10,11 +10,12 @@ from pydantic import BaseModel, ConfigDict
 from shared.errors import Problem
 from shared.pipeline.document import NoOptions, Step
 from shared.pipeline.step import StepContext, StepResult
+from shared.pipeline.strict import StrictModel
 
 __all__ = ["BaseStepType", "NoOptions", "Options", "templates_in"]
 
 
-class Options(BaseModel):
+class Options(StrictModel):
     """Root of all options models: an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from shared.errors import InvalidInputError
+from shared.errors import InvalidInputError, Problem
 from shared.pipeline.document import Step
 from shared.pipeline.functions.json_text import read_json
 from shared.pipeline.step import StepContext, StepResult
 from shared.pipeline.steps import workspace
 from shared.pipeline.steps.answers import Tally
-from shared.pipeline.steps.base import BaseStepType, Options
+from shared.pipeline.steps.base import BaseStepType, Options, templates_in
 from shared.pipeline.template_text import as_text
 
 MAX_BYTES = 10 * 1024 * 1024
@@ -49,6 +50,10 @@ class FileOpsStep(BaseStepType):
     type_names = ("file_ops",)
     options = FileOpsOptions
 
+    def problems(self, step: Step) -> tuple[Problem, ...]:
+        """A path that is written out and leaves the workspace; what a template gives is refused when it is known."""
+        return (*super().problems(step), *(_leaving(step.options) if isinstance(step.options, FileOpsOptions) else ()))
+
     async def run(self, step: Step, options: FileOpsOptions, context: StepContext) -> StepResult:
         tally = Tally(context)
         path, target = (as_text(context.render(each or "")) for each in (options.path, options.to))
@@ -77,3 +82,13 @@ def _read(options: FileOpsOptions, folder: Path, path: str) -> Any:
         raise InvalidInputError(f"file {path!r} is not UTF-8 text") from error
     except ValueError as error:
         raise InvalidInputError(f"file {path!r} is not JSON: {error}") from error
+
+
+def _leaving(options: FileOpsOptions) -> Iterator[Problem]:
+    for key, path in (("path", options.path), ("to", options.to)):
+        if path and not any(templates_in(path)):
+            try:
+                workspace.parts_of(path)
+            except InvalidInputError as error:
+                suggestion = "write a path inside the run's workspace, as `notes/answer.txt`"
+                yield Problem(path=key, reason=error.problems[0].reason, suggestion=suggestion)

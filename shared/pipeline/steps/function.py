@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import Field, model_validator
 
+from shared.errors import Problem
 from shared.pipeline.document import Step
+from shared.pipeline.functions import FunctionSpec, function_catalogue
 from shared.pipeline.step import StepContext, StepResult
-from shared.pipeline.steps.answers import Tally
-from shared.pipeline.steps.base import BaseStepType, Options
+from shared.pipeline.steps.answers import Tally, schema_problems
+from shared.pipeline.steps.base import BaseStepType, Options, templates_in
+from shared.pipeline.suggestions import did_you_mean
 from shared.pipeline.template_text import as_text
 
 
@@ -42,7 +46,27 @@ class FunctionStep(BaseStepType):
     def functions(options: Any) -> tuple[str, ...]:
         return (options.function,)
 
+    def problems(self, step: Step) -> tuple[Problem, ...]:
+        """Arguments that do not fit the catalogue's schema; what a template gives is judged when it is known."""
+        spec = function_catalogue().get(getattr(step.options, "function", ""))
+        return (*super().problems(step), *(_misfits(step.options, spec) if spec else ()))
+
     async def run(self, step: Step, options: FunctionOptions, context: StepContext) -> StepResult:
         tally = Tally(context)
         value = await context.call_function(options.function, {**options.constants, **context.render(options.arguments)})
         return StepResult(value=value, text=as_text(value), latency_seconds=tally.elapsed_seconds)
+
+
+def _misfits(options: Any, spec: FunctionSpec) -> Iterator[Problem]:
+    known: Mapping[str, Any] = spec.parameters.get("properties", {})
+    written = {name: (root, value) for root in ("arguments", "constants") for name, value in getattr(options, root).items()}
+    for name in spec.parameters.get("required", ()):
+        if name not in written:
+            yield Problem(path="arguments", reason=f"function `{spec.name}` needs the argument `{name}`", suggestion="add it")
+    for name, (root, value) in written.items():
+        if name not in known:
+            reason = f"function `{spec.name}` has no argument `{name}`"
+            yield Problem(path=f"{root}.{name}", reason=reason, suggestion=did_you_mean(name, tuple(known)))
+        elif root == "arguments" and not any(templates_in(value)):  # constants may be blanks of a seed template
+            for wrong in schema_problems(value, known[name], limit=3):
+                yield Problem(path=f"{root}.{name}", reason=f"does not fit the function's schema: {wrong}")

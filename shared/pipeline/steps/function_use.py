@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field
 
 from shared.pipeline.completion import ToolSpec
-from shared.pipeline.document import located
+from shared.pipeline.document import schema_error
 from shared.pipeline.schema_shorthand import SchemaShorthandError, parameters_schema
 from shared.pipeline.step import StepContext
 from shared.pipeline.steps.base import Options
@@ -18,11 +18,7 @@ def _parameters(value: Any) -> Any:
     try:
         return None if value is None else parameters_schema(value)
     except SchemaShorthandError as error:
-        raise _located(error) from error
-
-
-def _located(error: SchemaShorthandError) -> ValidationError:
-    return located("schema", error.location, error.reason, error.suggestion)
+        raise schema_error(error) from error
 
 
 class FunctionUse(Options):

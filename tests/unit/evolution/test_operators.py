@@ -41,7 +41,7 @@ def modelless_document() -> dict[str, Any]:
     nearest = {"name": "nearest", "type": "function", "function": "nearest_examples"}
     nearest["arguments"] = {"query": "{{ text }}", "examples": POOL, "k": 3}  # type: ignore[assignment]
     answers = "{{ steps.nearest.result | map(attribute='label') | list }}"
-    vote = {"name": "majority", "type": "function", "function": "vote", "arguments": {"answers": answers}}
+    vote = {"name": "majority", "type": "function", "function": "vote", "arguments": {"values": answers}}
     return seed_document(steps=[nearest, vote], outputs={"answer": "{{ steps.majority.result.winner }}"})
 
 
@@ -162,7 +162,7 @@ def test_a_vote_has_three_voices_and_reads_them_all() -> None:
     changed = apply("vote", seed_document())
     assert [step["type"] for step in steps_of(changed)] == ["claude", "claude", "claude", "function"]
     assert changed["outputs"] == {"answer": "{{ steps.majority.result.winner }}"}
-    assert len(set(map(str, steps_of(changed)[-1]["arguments"]["answers"]))) == 3
+    assert len(set(map(str, steps_of(changed)[-1]["arguments"]["values"]))) == 3
 
 
 def test_a_pipeline_without_a_model_can_get_one() -> None:

@@ -98,7 +98,7 @@ def test_all_problems_of_reference_are_reported_at_once_with_the_line_inside_the
         (document(step(promt="x")), "steps[0].promt", "unknown key `promt` for step type `claude`", "`prompt`"),
         (document(setps=[]), "setps", "unknown key `setps`", "`steps`"),
         ({"name": "p"}, "steps", "`steps` is missing", "add it"),
-        ({"name": "p", "steps": []}, "steps", "at least 1 item", ""),
+        ({"name": "p", "steps": []}, "steps", "must not be empty", ""),
         (document({"name": "a", "prompt": "x"}), "steps[0].type", "`type` is missing", "add it"),
         (document(step(prompt=5)), "steps[0].prompt", "must be text", "quotes"),
         (document(step(max_tokens=True)), "steps[0].max_tokens", "not true or false", ""),

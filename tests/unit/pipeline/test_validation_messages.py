@@ -1,0 +1,211 @@
+"""Mistakes that newcomers make: each is told once, at its line, in words of the language, with what to write instead."""
+
+from __future__ import annotations
+
+from textwrap import dedent
+
+import pytest
+
+from shared.errors import InvalidInputError, Problem
+from shared.pipeline.loading import load_document
+
+
+def problems_of(text: str) -> tuple[Problem, ...]:
+    with pytest.raises(InvalidInputError) as caught:
+        load_document(dedent(text).lstrip("\n"), file="p.yaml")
+    return caught.value.problems
+
+
+def told(text: str) -> list[tuple[int, str]]:
+    return [(problem.line, problem.path) for problem in problems_of(text)]
+
+
+def step(keys: str, kind: str = "claude") -> str:
+    return f"name: p\nsteps:\n  - name: a\n    type: {kind}\n    {keys}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "reason", "suggestion"),
+    [
+        ("name: Support-Triage\nsteps: [{name: a, type: claude, prompt: x}]", "name", "no valid name", "as `support_triage`"),
+        ("name: p\nsteps: {a: {type: claude}}", "steps", "must be a list, not a map", "`- name: ...`"),
+        ("name: p\nsteps: [claude]", "steps[0]", "must be a map, not text", "`type: ...`"),
+        ("name: p\nsteps:\n- a: {type: claude, prompt: x}", "steps[0].name", "`name` and `type` are missing", "`- name: a`"),
+        ("workflow: {name: p}\nversion: 1", "version", "stands beside `workflow`", "move it"),
+        (step("prompt: x\ninputs: [a, b]").replace("    inputs", "inputs"), "inputs", "not a list", "`inputs: {ticket: string}`"),
+        (step("prompt: x\noutputs: x").replace("    outputs", "outputs"), "outputs", "must be a map, not text", "`outputs: {label"),
+        (step("promt: x"), "steps[0].promt", "unknown key", "`prompt`"),
+        (step("prompt: x\n    depends_on: [b]"), "steps[0].depends_on", "unknown key", "`after`"),
+        (step("prompt: x\n    timeout: 5"), "steps[0].timeout", "unknown key", "`timeout_seconds`"),
+        (step("prompt: x\n    retry: 3"), "steps[0].retry", "must be a map, not a number", "`retry: {max_attempts: 3}`"),
+        (step("prompt: x\n    cache: maybe"), "steps[0].cache", "must be true or false", ""),
+        (step("prompt: x\n    temperature: hot"), "steps[0].temperature", "must be a number", ""),
+        (step("prompt: x\n    max_tokens: 1.5"), "steps[0].max_tokens", "must be a whole number, not 1.5", ""),
+        (step("prompt: x\n    on_error: {fallback: b}"), "steps[0].on_error.fallback", "must be a map, not text", "instead"),
+        (step("prompt: x", "openai"), "steps[0].type", "unknown step type `openai`", "`claude`"),
+        (step("prompt: x", "foreach"), "steps[0].type", "unknown step type `foreach`", "`for_loop`"),
+        (step("prompt: x\n    preset: prod", "claude_smart"), "steps[0].preset", "must be one of", "`production`"),
+        (step("pipeline: x", "pipeline_deployer"), "steps[0].config", "`config` is missing", "add it"),
+        (step("prompts: [1]", "claude_batch"), "steps[0].prompts[0]", "must be a map, not a number", ""),
+        (step("input: 1\n    operations: [{filtr: a}]", "data_transform"), "steps[0].operations[0]", "unknown operation", "filter"),
+        (step("value: 1\n    cases: {x: []}", "switch"), "steps[0].cases.x", "must not be empty", ""),
+        (
+            step("condition: x = 1\n    steps: {name: b, type: claude, prompt: x}", "while_loop"),
+            "steps[0].condition",
+            "'='",
+            "`==`",
+        ),
+        (
+            step("operation: read\n    path: ../x", "file_ops"),
+            "steps[0].path",
+            "leaves the workspace",
+            "inside the run's workspace",
+        ),
+        (step("operation: copy\n    path: x\n    to: /etc/x", "file_ops"), "steps[0].to", "not a relative path", "workspace"),
+        (step("function: agregate_metrics", "function"), "steps[0].functions", "unknown function", "`aggregate_metrics`"),
+        (step("schema: {a: {type: bool}}\n    prompt: x"), "steps[0].schema.a.type", "unknown type `bool`", "`boolean`"),
+    ],
+)
+def test_a_mistake_is_told_once_with_what_to_write(text: str, path: str, reason: str, suggestion: str) -> None:
+    found = {problem.path: problem for problem in problems_of(text)}
+    assert path in found
+    assert reason in found[path].reason
+    assert suggestion in found[path].suggestion
+    assert found[path].line > 0
+    assert not any("valid dictionary" in problem.reason or "valid tuple" in problem.reason for problem in found.values())
+
+
+def test_options_of_a_type_with_config_are_sent_there() -> None:
+    (problem,) = [each for each in problems_of(step("pipeline: x", "pipeline_deployer")) if each.path.endswith("pipeline")]
+    assert problem.suggestion == "options of this type stand under `config`"
+
+
+def test_arguments_of_a_function_are_checked_before_the_run() -> None:
+    found = problems_of(step("function: arithmetic\n    arguments: {expr: 1 + 1}", "function"))
+    assert [(each.path, each.reason) for each in found] == [
+        ("steps[0].arguments", "function `arithmetic` needs the argument `expression`"),
+        ("steps[0].arguments.expr", "function `arithmetic` has no argument `expr`"),
+    ]
+    (wrong,) = problems_of(step("function: arithmetic\n    arguments: {expression: 5}", "function"))
+    assert "5 is not of type 'string'" in wrong.reason
+    load_document(step('function: arithmetic\n    arguments: {expression: "{{ n }}"}', "function"))
+
+
+def test_names_of_the_loop_are_not_taken_for_inputs() -> None:
+    text = """
+    name: p
+    steps:
+      - name: all
+        type: for_loop
+        items: [1, 2]
+        steps:
+          - name: one
+            type: claude
+            prompt: "{{ item }} {{ loop.itm }}"
+    """
+    found = problems_of(text)
+    assert {(each.reason, each.suggestion.split("?")[0]) for each in found} == {
+        ("`loop` has no field `itm` here", "did you mean `item`"),
+        ("unknown name `item`", "did you mean `loop.item`"),
+    }
+
+
+def test_the_loop_is_not_visible_to_a_switch_outside_of_it() -> None:
+    text = step('value: "{{ loop.item }}"\n    cases: {x: {name: b, type: claude, prompt: x}}', "switch")
+    assert "`loop` exists only inside" in problems_of(text)[0].reason
+
+
+def test_every_fault_of_a_schema_is_told() -> None:
+    text = """
+    name: p
+    steps:
+      - name: a
+        type: claude_extract
+        prompt: x
+        schema:
+          label: strin
+          list: [a, {b: string}]
+          deep: {n: 5}
+    """
+    assert told(text) == [(7, "steps[0].schema.label"), (8, "steps[0].schema.list"), (9, "steps[0].schema.deep.n")]
+
+
+def test_wrong_shape_does_not_hide_wrong_references() -> None:
+    text = """
+    name: p
+    limit: {}
+    inputs: {ticket: str, other: string}
+    steps:
+      - {name: a, type: claude, prompt: "{{ steps.zz.result }} {{ ticket }}"}
+      - {name: b, type: cluade, prompt: "{{ steps.a.result | uper }}"}
+      - {name: a, type: claude, prompt: x, when: "x ="}
+      - {name: c, type: claude_batch, prompt: "{{ steps.b.result }}"}
+      - {name: d-e, type: claude, prompt: "{{ steps.nobody.text }}"}
+    outputs: {y: "{{ steps.nope.result }}"}
+    """
+    assert told(text) == [
+        (2, "limit"),
+        (3, "inputs.ticket"),
+        (5, "steps[0].prompt"),
+        (6, "steps[1].type"),
+        (6, "steps[1].prompt"),
+        (7, "steps[2].name"),
+        (7, "steps[2].when"),
+        (8, "steps[3]"),
+        (9, "steps[4].name"),
+        (9, "steps[4].prompt"),
+        (10, "outputs.y"),
+    ]
+
+
+def test_mending_invents_no_problems() -> None:
+    text = """
+    name: p
+    steps:
+      - {name: a, type: set_variable, variabl: x, value: 1}
+      - name: b
+        type: for_loop
+        itms: [1]
+        steps: [{name: c, type: claude, prompt: "{{ loop.item }} {{ vars.x }}"}]
+      - {name: d, type: claude_extract, prompt: "{{ steps.b.value }}", schma: {a: string}}
+      - {name: e, type: claude, prompt: "{{ steps.d.a }}"}
+    """
+    assert {path for _, path in told(text)} <= {"steps[0].variabl", "steps[0]", "steps[1].itms", "steps[1]", "steps[2].schma"}
+
+
+def test_a_key_that_stands_twice_does_not_hide_the_rest() -> None:
+    text = """
+    name: p
+    steps: [{name: a, type: cluade, prompt: x}]
+    name: q
+    """
+    assert told(text) == [(2, "steps[0].type"), (3, "name")]
+
+
+def test_one_broken_template_does_not_hide_the_others_of_its_text() -> None:
+    text = """
+    name: p
+    inputs: {ticket: string}
+    steps:
+      - name: a
+        type: claude
+        prompt: |
+          {{ tiket }}
+          {{ ticket | uper }}
+          {{ ticket
+    """
+    assert sorted(line for line, _ in told(text)) == [7, 8, 9]
+
+
+def test_a_nested_document_is_judged_at_its_own_lines() -> None:
+    text = """
+    name: p
+    steps:
+      - name: a
+        type: pipeline
+        pipeline:
+          name: inner
+          steps:
+            - {name: x, type: cluade, prompt: x}
+    """
+    assert told(text) == [(8, "steps[0].pipeline.steps[0].type")]
