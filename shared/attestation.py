@@ -70,12 +70,17 @@ def sign(private_key: Ed25519PrivateKey, attestation: Attestation) -> Attestatio
     return named.model_copy(update={"signature": signature})
 
 
+REMEMBERED = 4096
+"""Signatures that one verifier need not compute again."""
+
+
 class Verifier:
     """Trusts the public keys that it is given and nothing inside an attestation."""
 
     def __init__(self, public_keys_pem: bytes) -> None:
         """Raises `ConfigurationError` where the bytes hold no Ed25519 public key, or anything else as a key."""
         self._keys: Mapping[str, Ed25519PublicKey] = {key_id(key): key for key in _public_keys(public_keys_pem)}
+        self._genuine: set[Attestation] = set()
 
     @classmethod
     def from_file(cls, path: Path) -> Verifier:
@@ -100,6 +105,15 @@ class Verifier:
         _check_validity(attestation, now)
 
     def _check_signature(self, attestation: Attestation) -> None:
+        """That these very bytes carry this very signature does not change: it is computed once. Validity is judged every time."""
+        if attestation in self._genuine:
+            return
+        self._verify_signature(attestation)
+        if len(self._genuine) >= REMEMBERED:
+            self._genuine.clear()
+        self._genuine.add(attestation)
+
+    def _verify_signature(self, attestation: Attestation) -> None:
         if not attestation.signature:
             raise NotAttestedError("the attestation is not signed")
         key = self._keys.get(attestation.key_id)

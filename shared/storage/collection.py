@@ -53,6 +53,11 @@ class Collection(Protocol):
         """Updates one document that matches, atomically; False where none matches."""
         ...
 
+    async def update_each(self, changes: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> int:
+        """`update_if` for each (filter, update), in any order, in one call; returns how many matched. One that fails does not
+        keep the others from being done."""
+        ...
+
     async def put(self, document: Mapping[str, Any]) -> None:
         """Replaces the document of this `_id`, or inserts it."""
         ...

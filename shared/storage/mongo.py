@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
 from pydantic import SecretStr
+from pymongo import UpdateOne
 from pymongo.errors import (
     BulkWriteError,
     ConnectionFailure,
@@ -17,7 +18,7 @@ from pymongo.errors import (
 )
 from pymongo.write_concern import WriteConcern
 
-from shared.errors import UnavailableError
+from shared.errors import EvolineError, UnavailableError
 from shared.storage.collection import DocumentTooLargeError, DuplicateValueError, Sort
 
 T = TypeVar("T")
@@ -105,6 +106,16 @@ class MongoCollection:
             raise DuplicateValueError(str(error)) from error
         return result.matched_count == 1
 
+    async def update_each(self, changes: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> int:
+        if not changes:
+            return 0
+        updates = [UpdateOne(dict(filters), dict(update)) for filters, update in changes]
+        try:
+            result = await _answer(self._collection.bulk_write(updates, ordered=False))
+        except BulkWriteError as error:
+            raise _fault_of(error) from error
+        return result.matched_count
+
     async def put(self, document: Mapping[str, Any]) -> None:
         try:
             await _answer(self._collection.replace_one({"_id": document["_id"]}, dict(document), upsert=True))
@@ -132,6 +143,12 @@ class MongoCollection:
         for document in refused:
             await self._refuse_other_index(document, DuplicateKeyError(_reasons(error)))
         return frozenset(document["_id"] for document in refused)
+
+
+def _fault_of(error: BulkWriteError) -> EvolineError:
+    codes = {failure["code"] for failure in error.details.get("writeErrors", [])}
+    kind = DuplicateValueError if codes == {DUPLICATE_KEY} else UnavailableError
+    return kind(_reasons(error))
 
 
 def _reasons(error: BulkWriteError) -> str:

@@ -95,6 +95,22 @@ async def test_update_changes_a_document_that_matches_and_no_other(items: Collec
     assert await items.count({}) == 2
 
 
+async def test_update_each_does_what_matches_and_counts_it(items: Collection) -> None:
+    await items.insert_many([{"_id": name, "epoch": 1} for name in "abc"])
+    assert await items.update_each([]) == 0
+    changes = [({"_id": name, "epoch": epoch}, {"$set": {"status": "done"}}) for name, epoch in (("a", 1), ("b", 2), ("c", 1))]
+    assert await items.update_each(changes) == 2
+    assert await ids(items, {"status": "done"}) == ["a", "c"]
+
+
+async def test_update_each_does_the_others_where_one_is_refused(items: Collection) -> None:
+    await items.ensure_index([("name", 1)], unique=True, name="by_name")
+    await items.insert_many([{"_id": name, "name": name} for name in "abc"])
+    with pytest.raises(DuplicateValueError):
+        await items.update_each([({"_id": "a"}, {"$set": {"name": "b"}}), ({"_id": "c"}, {"$set": {"name": "d"}})])
+    assert await ids(items, {"name": "d"}) == ["c"]
+
+
 async def test_update_that_changes_nothing_still_matched(items: Collection) -> None:
     await items.insert_once({"_id": "a", "n": 1})
     assert await items.update_if({"_id": "a"}, {"$set": {"n": 1}})

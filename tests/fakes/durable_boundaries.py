@@ -59,6 +59,9 @@ class WatchedCollection:
     async def update_if(self, filters: Mapping[str, Any], update: Mapping[str, Any]) -> bool:
         return await self._boundaries.cross(f"{self._name}.update", lambda: self._inner.update_if(filters, update))
 
+    async def update_each(self, changes: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> int:
+        return await self._boundaries.cross(f"{self._name}.update", lambda: self._inner.update_each(changes))
+
     async def put(self, document: Mapping[str, Any]) -> None:
         await self._boundaries.cross(f"{self._name}.put", lambda: self._inner.put(document))
 

@@ -59,6 +59,17 @@ class InMemoryCollection:
                 return True
         return False
 
+    async def update_each(self, changes: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> int:
+        matched, refused = 0, None
+        for filters, update in changes:
+            try:
+                matched += await self.update_if(filters, update)
+            except DuplicateValueError as error:
+                refused = error
+        if refused is not None:
+            raise refused
+        return matched
+
     async def put(self, document: Mapping[str, Any]) -> None:
         self._store(document)
 

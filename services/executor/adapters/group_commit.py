@@ -1,71 +1,40 @@
-"""Group commit: inserts that wait at the same time become one write."""
+"""Group commit: writes that wait at the same time become one."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from services.executor.adapters.group import MAX_BATCH, Group
 from shared.storage import Collection
 
-MAX_BATCH = 256
+Update = tuple[Mapping[str, Any], Mapping[str, Any]]
+"""Filter, which names one `_id`, and update."""
 
 
 class GroupCommit:
-    """`insert_once` for many writers at once. A lone writer pays nothing: a flush starts when none is under way, never by a timer.
-
-    While one batch is being written the next one gathers."""
+    """Writes to one collection, for many writers at once."""
 
     def __init__(self, collection: Collection, *, max_batch: int = MAX_BATCH) -> None:
         self._collection = collection
-        self._max_batch = max_batch
-        self._waiting: list[tuple[Mapping[str, Any], asyncio.Future[bool]]] = []
-        self._flushing: asyncio.Task[None] | None = None
+        # Of two writes with one id in a batch, the second would not see the first as written.
+        self._inserts: Group[Mapping[str, Any], bool] = Group(
+            self._insert, key=lambda document: document["_id"], max_batch=max_batch
+        )
+        self._updates: Group[Update, bool] = Group(self._update, key=lambda update: update[0]["_id"], max_batch=max_batch)
 
     async def insert_once(self, document: Mapping[str, Any]) -> bool:
         """False if the `_id` exists. Raises what the store raises; then the document may be written or not."""
-        written: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._waiting.append((document, written))
-        if self._flushing is None or self._flushing.done():
-            self._flushing = asyncio.create_task(self._flush())
-        return await written
+        return await self._inserts.join(document)
 
-    async def _flush(self) -> None:
-        while self._waiting:
-            batch = self._next_batch()
-            try:
-                refused = await self._collection.insert_many([document for document, _ in batch])
-            except BaseException as error:
-                _fail(batch, error)
-                if not isinstance(error, Exception):
-                    raise
-            else:
-                _answer(batch, refused)
+    async def surely_updated(self, filters: Mapping[str, Any], update: Mapping[str, Any]) -> bool:
+        """False: the store knows that of those who wrote together somebody's filter did not match, but not whose; read it back."""
+        return await self._updates.join((filters, update))
 
-    def _next_batch(self) -> list[tuple[Mapping[str, Any], asyncio.Future[bool]]]:
-        """One document an id: of two with the same, the second must see the first as written."""
-        batch: dict[str, tuple[Mapping[str, Any], asyncio.Future[bool]]] = {}
-        later = []
-        for each in self._waiting:
-            if len(batch) < self._max_batch and each[0]["_id"] not in batch:
-                batch[each[0]["_id"]] = each
-            else:
-                later.append(each)
-        self._waiting = later
-        return list(batch.values())
+    async def _insert(self, documents: Sequence[Mapping[str, Any]]) -> Sequence[bool]:
+        refused = await self._collection.insert_many(documents)
+        return [document["_id"] not in refused for document in documents]
 
-
-def _fail(batch: list[tuple[Mapping[str, Any], asyncio.Future[bool]]], error: BaseException) -> None:
-    for _, written in batch:
-        if written.done():
-            continue
-        if isinstance(error, Exception):
-            written.set_exception(error)
-        else:
-            written.cancel()
-
-
-def _answer(batch: list[tuple[Mapping[str, Any], asyncio.Future[bool]]], refused: frozenset[str]) -> None:
-    for document, written in batch:
-        if not written.done():
-            written.set_result(document["_id"] not in refused)
+    async def _update(self, updates: Sequence[Update]) -> Sequence[bool]:
+        matched = await self._collection.update_each(updates)
+        return [matched == len(updates)] * len(updates)

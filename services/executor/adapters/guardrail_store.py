@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +14,25 @@ from shared.events.values import Attestation
 from shared.storage import Database
 
 DIGEST_LENGTH = 64
+MAX_GUESSES = 10_000
 
 
 class MongoRevisions:
-    """Reads deployment and revision at every call: a rollback holds for the next run."""
+    """Reads deployment and revision at every call: a rollback holds for the next run.
+
+    Both are read at once: the revision is guessed to be the one that was deployed last time, and read again where it is not."""
 
     def __init__(self, database: Database) -> None:
+        self._guesses: dict[tuple[str, str], str] = {}
         self._revisions = database.collection("revisions")
         self._revision = GroupRead(self._revisions)
         self._deployment = GroupRead(database.collection("deployments"))
 
     async def resolve(self, pipeline: str, selector: str) -> Revision:
-        digest = await self._deployed(pipeline, selector) if selector in ("stable", "canary") else selector
-        found = await self._found(digest, pipeline)
+        if selector in ("stable", "canary"):
+            found = await self._deployed_revision(pipeline, selector)
+        else:
+            found = await self._found(selector, pipeline)
         return Revision(
             digest=found["_id"],
             pipeline=pipeline,
@@ -33,6 +40,19 @@ class MongoRevisions:
             document=found["document"],
             attestation=Attestation.model_validate(found["attestation"]),
         )
+
+    async def _deployed_revision(self, pipeline: str, selector: str) -> dict[str, Any]:
+        guess = self._guesses.get((pipeline, selector))
+        if guess is None:
+            digest, guessed = await self._deployed(pipeline, selector), None
+        else:
+            digest, guessed = await asyncio.gather(self._deployed(pipeline, selector), self._revision.get(guess))
+        if guessed is None or guess != digest or guessed["pipeline"] != pipeline:
+            guessed = await self._found(digest, pipeline)
+        if len(self._guesses) >= MAX_GUESSES:
+            self._guesses.clear()
+        self._guesses[pipeline, selector] = digest
+        return guessed
 
     async def _deployed(self, pipeline: str, selector: str) -> str:
         deployment = await self._deployment.get(pipeline)

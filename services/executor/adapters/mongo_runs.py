@@ -39,10 +39,10 @@ LISTED = (
 class MongoRunStore:
     def __init__(self, database: Database) -> None:
         self._runs = database.collection("runs")
-        self._claims = GroupCommit(self._runs)
+        self._commits = GroupCommit(self._runs)
 
     async def claim(self, record: RunRecord) -> bool:
-        return await self._claims.insert_once(_document(record))
+        return await self._commits.insert_once(_document(record))
 
     async def get(self, run_id: str) -> RunRecord | None:
         document = await self._runs.get(run_id)
@@ -56,7 +56,7 @@ class MongoRunStore:
 
     async def finish(self, record: RunRecord, finished: RunFinished) -> None:
         owned = {"_id": record.run_id, "epoch": record.epoch, "status": "running"}
-        if await self._runs.update_if(owned, {"$set": _end(finished)}):
+        if await self._commits.surely_updated(owned, {"$set": _end(finished)}):
             return
         stored = await self.get(record.run_id)
         if stored is None or stored.epoch != record.epoch or stored.finished != finished:

@@ -129,3 +129,55 @@ async def test_a_read_never_answers_from_before_it_was_asked() -> None:
     late = await reads.get("stable")
     assert late == {"_id": "stable", "digest": "new"}
     assert await early == {"_id": "stable", "digest": "old"}
+
+
+class PickyCollection(SlowCollection):
+    """Refuses a whole batch for one document, as a driver does that cannot encode it."""
+
+    async def insert_many(self, documents: Sequence[Mapping[str, Any]]) -> frozenset[str]:
+        if any(document.get("poison") for document in documents):
+            raise ValueError("cannot be encoded")
+        return await super().insert_many(documents)
+
+
+async def test_a_document_that_cannot_be_written_fails_its_own_writer_only() -> None:
+    commits = GroupCommit(PickyCollection())
+    documents = [{"_id": str(n), "poison": n == 3} for n in range(6)]
+    written = await asyncio.gather(*(commits.insert_once(document) for document in documents), return_exceptions=True)
+    assert [each for n, each in enumerate(written) if n != 3] == [True] * 5
+    assert isinstance(written[3], ValueError)
+
+
+async def test_updates_that_wait_at_the_same_time_become_one() -> None:
+    collection = CountedUpdates()
+    await collection.insert_many([{"_id": str(n), "epoch": 1} for n in range(20)])
+    commits = GroupCommit(collection)
+    sure = await asyncio.gather(
+        *(commits.surely_updated({"_id": str(n), "epoch": 1}, {"$set": {"status": "done"}}) for n in range(20))
+    )
+    assert all(sure)
+    assert await collection.count({"status": "done"}) == 20
+    assert len(collection.update_batches) <= 2
+
+
+async def test_an_update_beside_one_that_does_not_match_is_done_but_not_sure() -> None:
+    collection = CountedUpdates()
+    await collection.insert_many([{"_id": "a", "epoch": 1}, {"_id": "b", "epoch": 2}])
+    commits = GroupCommit(collection)
+    sure = await asyncio.gather(
+        *(commits.surely_updated({"_id": name, "epoch": 1}, {"$set": {"status": "done"}}) for name in ("a", "b"))
+    )
+    assert sum(collection.update_batches) == 2
+    assert not sure[1]
+    assert [each["_id"] for each in await collection.find({"status": "done"})] == ["a"]
+
+
+class CountedUpdates(InMemoryCollection):
+    def __init__(self) -> None:
+        super().__init__()
+        self.update_batches: list[int] = []
+
+    async def update_each(self, changes: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> int:
+        self.update_batches.append(len(changes))
+        await asyncio.sleep(0.01)
+        return await super().update_each(changes)
