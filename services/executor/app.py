@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from collections.abc import Callable, Mapping
@@ -20,7 +21,7 @@ from services.executor.settings import ExecutorSettings
 from services.executor.subscribers import Subscribers
 from services.executor.use_cases import Admission, DocumentLibrary, Executor, PollingCancelWatch, run_child
 from shared.events.runs import ExecuteRun, RunFinished
-from shared.llm import build_models
+from shared.llm import ModelOnDemand, build_models
 from shared.pipeline.completion import Family, LanguageModel
 from shared.pipeline.steps import step_type
 from shared.service import Application, Host
@@ -54,10 +55,10 @@ def _step_services(
     host: Host, own: ExecutorSettings, models: Models | None, runs: MongoRunStore, run_locally: RunLocally
 ) -> StepServices:
     providers = ProviderSettings()
-    metered = {
-        family: MeteredModel(family, model, host.metrics.providers, host.clock)
-        for family, model in (models or build_models(providers)).items()
-    }
+    if models is None:
+        models = built = build_models(providers)
+        _load_in_background(host, built)
+    metered = {family: MeteredModel(family, model, host.metrics.providers, host.clock) for family, model in models.items()}
     return StepServices(
         clock=host.clock,
         step_type=step_type,
@@ -78,6 +79,16 @@ def _step_services(
         workspace_dir=own.workspace_dir,
         preset=own.preset,
     )
+
+
+def _load_in_background(host: Host, built: Mapping[Family, ModelOnDemand]) -> None:
+    """Beside the first work, so that the first call does not wait for an SDK. What fails here is told to the call that needs it."""
+    loading = asyncio.gather(*(model.model() for model in built.values()), return_exceptions=True)
+
+    async def stop_loading() -> None:
+        loading.cancel()
+
+    host.on_stop(stop_loading)
 
 
 def _executor(host: Host, own: ExecutorSettings, runs: MongoRunStore, services: StepServices) -> Executor:

@@ -1,10 +1,11 @@
-"""Language models behind one port: Claude and Gemini through their official SDKs, and the local model through the same SDKs."""
+"""Language models behind one port: Claude and Gemini through their official SDKs, and the local model through the same SDKs.
+
+The adapters are `shared.llm.anthropic` and `shared.llm.gemini`; nothing here imports them before their first call."""
 
 from __future__ import annotations
 
-from shared.llm.anthropic import AnthropicModel
-from shared.llm.gemini import GeminiModel
+from shared.llm.on_demand import ModelOnDemand
 from shared.llm.prices import PriceTable
 from shared.llm.providers import build_models
 
-__all__ = ["AnthropicModel", "GeminiModel", "PriceTable", "build_models"]
+__all__ = ["ModelOnDemand", "PriceTable", "build_models"]

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 
 from pydantic import SecretStr
 
-from shared.llm.anthropic import AnthropicModel
 from shared.llm.endpoint import Endpoint
-from shared.llm.gemini import GeminiModel
+from shared.llm.on_demand import ModelOnDemand
 from shared.llm.prices import PriceTable
 from shared.pipeline.completion import Family, LanguageModel
 from shared.settings import ProviderSettings
@@ -17,13 +16,21 @@ LOCAL_MODEL = "local"
 """What the local model server answers to, whichever file it serves."""
 
 
-def build_models(settings: ProviderSettings) -> Mapping[Family, LanguageModel]:
-    """With a key the provider itself, without one the local model server through the same SDK."""
+def build_models(settings: ProviderSettings) -> Mapping[Family, ModelOnDemand]:
+    """With a key the provider itself, without one the local model server through the same SDK, loaded at the first call."""
     prices = PriceTable.load()
-    return {
-        "claude": AnthropicModel(claude_endpoint(settings), prices),
-        "gemini": GeminiModel(gemini_endpoint(settings), prices),
-    }
+
+    def claude() -> LanguageModel:
+        from shared.llm.anthropic import AnthropicModel
+
+        return AnthropicModel(claude_endpoint(settings), prices)
+
+    def gemini() -> LanguageModel:
+        from shared.llm.gemini import GeminiModel
+
+        return GeminiModel(gemini_endpoint(settings), prices)
+
+    return {"claude": ModelOnDemand(claude), "gemini": ModelOnDemand(gemini)}
 
 
 def claude_endpoint(settings: ProviderSettings) -> Endpoint:

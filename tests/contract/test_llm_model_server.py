@@ -62,7 +62,7 @@ def scripted_answer(prompt: str, grammar: str) -> str:
 @pytest.fixture(params=["claude", "gemini"])
 async def model(request: pytest.FixtureRequest, server_url: str) -> AsyncIterator[tuple[Family, AnthropicModel | GeminiModel]]:
     settings = ProviderSettings.model_validate({"anthropic_api_key": "", "gemini_api_key": "", "local_model_url": server_url})
-    adapter = build_models(settings)[request.param]
+    adapter = await build_models(settings)[request.param].model()
     assert isinstance(adapter, AnthropicModel | GeminiModel)
     yield request.param, adapter
     await adapter.close()

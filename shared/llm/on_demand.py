@@ -1,0 +1,32 @@
+"""Models whose SDK is loaded when it is needed: importing both SDKs takes seconds of CPU, and they serve nobody until the first call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from shared.pipeline.completion import Completion, CompletionRequest, LanguageModel
+
+Build = Callable[[], LanguageModel]
+
+
+class ModelOnDemand:
+    """The model that `build` makes, made once, in a thread: the event loop and its heartbeats go on meanwhile."""
+
+    def __init__(self, build: Build) -> None:
+        self._build = build
+        self._model: LanguageModel | None = None
+        self._building = asyncio.Lock()
+
+    async def complete(self, request: CompletionRequest) -> Completion:
+        return await (await self.model()).complete(request)
+
+    async def count_tokens(self, request: CompletionRequest) -> int:
+        return await (await self.model()).count_tokens(request)
+
+    async def model(self) -> LanguageModel:
+        """Raises what `build` raises; the next call tries again."""
+        async with self._building:
+            if self._model is None:
+                self._model = await asyncio.to_thread(self._build)
+            return self._model
