@@ -1,4 +1,4 @@
-"""Models whose SDK is loaded when it is needed: importing both SDKs takes seconds of CPU, and they serve nobody until the first call."""
+"""Models whose SDK is loaded when it is needed: importing both takes seconds of CPU, and they serve nobody until the first call."""
 
 from __future__ import annotations
 

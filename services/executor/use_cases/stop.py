@@ -10,7 +10,6 @@ import structlog
 
 from services.executor.ports import Cancellations, RunScope, RunStore
 from shared.clock import Clock
-from shared.errors import UnavailableError
 from shared.events.runs import CancelRun
 
 
@@ -40,16 +39,18 @@ class PollingCancelWatch:
             yield
         finally:
             self._scopes.pop(run_id, None)
-            if not self._scopes:
+            if not self._scopes and self._polling is not None:
+                # A task that is told to stop is not done yet: the next run must not take it for one that watches.
                 self._polling.cancel()
+                self._polling = None
 
     async def _poll(self) -> None:
         while self._scopes:
             await self._clock.sleep(self._poll_seconds)
             try:
                 wanted = await self._cancellations.among(list(self._scopes))
-            except UnavailableError as error:
-                # The runs go on; their own writes meet the same store and say so.
+            except Exception as error:
+                # The runs go on; their own writes meet the same store and say so. Who stopped watching here would never stop a run.
                 structlog.get_logger("services.executor").warning("requests to stop not readable", error=str(error))
                 continue
             for run_id, reason in wanted.items():

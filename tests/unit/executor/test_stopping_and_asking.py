@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
-from services.executor.use_cases import cancel_run, describe_run, finished_runs, list_runs
-from shared.errors import NotFoundError
+from services.executor.use_cases import PollingCancelWatch, cancel_run, describe_run, finished_runs, list_runs
+from shared.clock import SystemClock
+from shared.errors import NotFoundError, UnavailableError
 from shared.events.runs import CancelRun, FinishedRuns, GetRun, ListRuns
 from tests.eventually import eventually
 from tests.fakes.executor import ExecutorKit
@@ -84,3 +86,38 @@ async def test_finished_runs_answers_what_fits_into_one_message() -> None:
         assert run.status == "succeeded"
     found = await finished_runs(FinishedRuns(run_ids=tuple(f"run-{n}" for n in range(4))), kit.runs)
     assert len(found["runs"]) == 2
+
+
+class NotedScope:
+    def __init__(self) -> None:
+        self.reasons: list[str] = []
+
+    def cancel(self, reason: str) -> None:
+        self.reasons.append(reason)
+
+
+async def test_a_run_that_begins_in_the_moment_in_which_the_last_one_ends_is_watched_too() -> None:
+    kit, scope = ExecutorKit(), NotedScope()
+    watch = PollingCancelWatch(kit.cancellations, SystemClock(), 0.001)
+    await kit.cancellations.request("next", "ann", "")
+    async with watch.watching("last", NotedScope()):
+        await asyncio.sleep(0)
+    async with watch.watching("next", scope):
+        await eventually(lambda: scope.reasons, timeout_seconds=2)
+
+
+async def test_a_fault_of_the_store_does_not_end_the_watching() -> None:
+    class Faulty:
+        faults = 2
+
+        async def request(self, run_id: str, author: str, reason: str) -> None: ...
+
+        async def among(self, run_ids: Sequence[str]) -> dict[str, str]:
+            if self.faults:
+                self.faults -= 1
+                raise [UnavailableError("away"), RuntimeError("of no known kind")][self.faults]
+            return dict.fromkeys(run_ids, "enough")
+
+    scope = NotedScope()
+    async with PollingCancelWatch(Faulty(), SystemClock(), 0.001).watching("run-1", scope):
+        await eventually(lambda: scope.reasons, timeout_seconds=2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -36,7 +37,7 @@ async def test_calls_at_the_same_time_build_one_model_and_all_are_answered() -> 
 
 
 async def test_a_model_that_could_not_be_built_is_tried_again() -> None:
-    tries = iter([RuntimeError("not yet"), ScriptedModel(["hello"])])
+    tries: Iterator[Exception | ScriptedModel] = iter([RuntimeError("not yet"), ScriptedModel(["hello"])])
 
     def build() -> LanguageModel:
         outcome = next(tries)
