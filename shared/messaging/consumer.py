@@ -1,9 +1,8 @@
-"""The one way to subscribe: durable consumers and query answers, on FastStream, with the safe settings spelled out.
+"""The one way to subscribe: durable consumers and query answers.
 
-Why each setting: explicit acknowledgement by `DeliveryDesk` only (the framework's default terminates a message at the first
-exception); one pull subscription a slot with batches of one (prefetching runs long messages twice); `JStream(declare=False)` (an
-existing durable ignores what code declares); endless reconnects with a callback that ends the process when the connection is
-closed for good (the pull loop would spin for ever).
+FastStream holds the connection and answers queries. Durables are pulled by `Pull`, on the same connection, and acknowledged by
+`DeliveryDesk` only: the framework's defaults terminate a message at the first exception and run long ones twice. Reconnects are
+endless, and a callback ends the process when the connection is closed for good.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -19,12 +18,10 @@ import nats.errors
 import nats.js.errors
 import structlog
 from faststream.middlewares import AckPolicy
-from faststream.nats import JStream, NatsBroker, PullSub
+from faststream.nats import NatsBroker
 from faststream.nats.message import NatsMessage
-from faststream.nats.subscriber.usecases import PullStreamSubscriber
 from faststream.security import SASLPlaintext
 from nats.aio.client import Client
-from nats.aio.msg import Msg
 from opentelemetry.trace import SpanKind
 from pydantic import BaseModel
 
@@ -32,8 +29,9 @@ from shared.errors import ConfigurationError, EvolineError, LimitReachedError, U
 from shared.events import Message, Query
 from shared.messaging import codec, envelope, headers
 from shared.messaging.bus import Bus
-from shared.messaging.connection import CONNECT_SECONDS, ConnectionLog, OnClosed, client_options, inbox_prefix
+from shared.messaging.connection import CONNECT_SECONDS, ConnectionLog, OnClosed, client_options
 from shared.messaging.handling import Delivery, DeliveryDesk, Effects, Subscription
+from shared.messaging.pulling import Pull
 from shared.messaging.retry import RetryPolicy
 from shared.messaging.topology import Durable, durables
 from shared.settings import SharedSettings
@@ -43,8 +41,6 @@ __all__ = ["Answer", "Consumer", "Delivery", "Effects"]
 M = TypeVar("M", bound=Message)
 Q = TypeVar("Q", bound=Query)
 Answer = BaseModel | Mapping[str, Any]
-PULL_SECONDS = 5.0
-"""How long one pull request waits at the server; also how late a consumer notices that the server was restarted."""
 ANSWER_SECONDS = 30.0
 ANSWERS_AT_ONCE = 16
 
@@ -58,6 +54,7 @@ class Consumer:
         self._faults = ConnectionLog(f"{bus.service}-consumer")
         self._broker = self._new_broker(on_closed)
         self._desks: list[DeliveryDesk] = []
+        self._pulls: list[Pull] = []
         self._queries: set[str] = set()
         self._answering: set[asyncio.Task[Any]] = set()
         self._client: Client | None = None
@@ -99,8 +96,7 @@ class Consumer:
             ),
         )
         self._desks.append(desk)
-        for _ in range(concurrency):
-            self._subscribe(row, desk)
+        self._pulls.append(Pull(row, concurrency, desk.receive))
 
     def answers(self, query_class: type[Q], handler: Callable[[Q], Awaitable[Answer]]) -> None:
         """Answers a query, shared among all processes of the service; errors travel in an envelope (`envelope.py`)."""
@@ -137,10 +133,11 @@ class Consumer:
             async with asyncio.timeout(CONNECT_SECONDS + len(self._broker.subscribers)):
                 self._faults.client = self._client = await self._broker.connect()
                 await self._broker.start()
+                for pull in self._pulls:
+                    await pull.start(self._client)
                 # Subscriptions are only queued so far, and the first ping overtakes them; after the second the server knows them.
                 await self._client.flush()
                 await self._client.flush()
-            self._calm_pull_loops()
         except (TimeoutError, OSError, nats.errors.Error) as error:
             raise ConfigurationError(f"cannot consume from the bus: {self._faults.last or error}") from error
 
@@ -153,7 +150,7 @@ class Consumer:
 
     async def stop(self, grace_seconds: float = 2.0) -> None:
         """Takes nothing new, gives what is in flight `grace_seconds` to end, then hands it back for redelivery."""
-        stopping = asyncio.ensure_future(self._broker.stop())
+        stopping = asyncio.ensure_future(self._stop_taking())
         await asyncio.wait({stopping}, timeout=grace_seconds)
         for task in [*self._answering, *(task for desk in self._desks for task in desk.in_flight)]:
             task.cancel()
@@ -165,6 +162,11 @@ class Consumer:
             self._log.warning("consumer did not stop cleanly", error=str(failure))
         if self._client and not self._client.is_closed:
             await self._client.close()
+
+    async def _stop_taking(self) -> None:
+        await asyncio.gather(*(pull.stop() for pull in self._pulls))
+        await asyncio.gather(*(pull.join() for pull in self._pulls))
+        await self._broker.stop()
 
     def _new_broker(self, on_closed: OnClosed | None) -> NatsBroker:
         settings = self._settings
@@ -196,27 +198,6 @@ class Consumer:
         if any(desk.subscription.durable == durable for desk in self._desks):
             raise ConfigurationError(f"durable {durable} has a handler already; raise its concurrency instead")
         return row
-
-    def _subscribe(self, row: Durable, desk: DeliveryDesk) -> None:
-        async def on_delivery(message: NatsMessage) -> None:
-            await desk.receive(message.raw_message)
-
-        self._broker.subscriber(
-            row.filter_subject,
-            durable=row.name,
-            stream=JStream(row.stream, declare=False),
-            pull_sub=PullSub(batch_size=1, timeout=PULL_SECONDS),
-            inbox_prefix=f"{inbox_prefix(self._settings)}.".encode(),
-            ack_policy=AckPolicy.MANUAL,
-            no_reply=True,
-            decoder=_undecoded,
-        )(on_delivery)
-
-    def _calm_pull_loops(self) -> None:
-        """The framework's pull loop repeats at once where the durable or the connection is gone; this makes it wait a second."""
-        for subscriber in self._broker.subscribers:
-            if isinstance(subscriber, PullStreamSubscriber) and subscriber.subscription:
-                subscriber.subscription.fetch = _patient(subscriber.subscription.fetch)  # type: ignore[method-assign]
 
     async def _missing(self) -> list[str]:
         wanted = [self._table[desk.subscription.durable] for desk in self._desks]
@@ -251,17 +232,6 @@ class Consumer:
         if message.reply_to:
             await self._bus.client.publish(message.reply_to, reply)
         parts.observer.answered(subject, code, parts.clock.monotonic() - started)
-
-
-def _patient(fetch: Callable[..., Awaitable[list[Msg]]]) -> Callable[..., Coroutine[Any, Any, list[Msg]]]:
-    async def fetch_or_wait(*args: Any, **options: Any) -> list[Msg]:
-        try:
-            return await fetch(*args, **options)
-        except (nats.errors.ConnectionClosedError, nats.js.errors.Error):
-            await asyncio.sleep(1.0)
-            raise
-
-    return fetch_or_wait
 
 
 async def _undecoded(message: NatsMessage) -> NatsMessage:

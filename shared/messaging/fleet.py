@@ -111,12 +111,17 @@ class Fleet:
                 await asyncio.gather(publishing, *watchers, return_exceptions=True)
 
     async def _publish(self, board: _Board) -> None:
-        while True:
-            board.changed.clear()
-            await asyncio.gather(*(self._bus.publish(command, cause=command.run_id) for command in board.take()))
-            if not board.waiting and not board.out:
-                return
-            await board.changed.wait()
+        """Publishes as room comes free; a slow publish holds back no other. Raises what the first failing one raises."""
+        try:
+            async with asyncio.TaskGroup() as publishing:
+                while board.waiting or board.out:
+                    board.changed.clear()
+                    for command in board.take():
+                        publishing.create_task(self._bus.publish(command, cause=command.run_id))
+                    if board.waiting or board.out:
+                        await board.changed.wait()
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from None
 
     async def _poll(self, board: _Board, asked: Iterable[str], wanted: frozenset[str]) -> None:
         """Asks for ends that were not heard: lost facts, and runs that ended before we listened."""

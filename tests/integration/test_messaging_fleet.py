@@ -119,3 +119,10 @@ async def test_no_commands_are_no_runs_and_no_room_is_refused(open_bus: OpenBus)
     assert await fleet.run_all([], max_in_flight=1, deadline_seconds=1) == {}
     with pytest.raises(InvalidInputError, match="max_in_flight"):
         await fleet.run_all(commands(1), max_in_flight=0, deadline_seconds=1)
+
+
+async def test_a_command_that_cannot_be_published_is_told_as_what_it_is(open_bus: OpenBus) -> None:
+    bus = await open_bus("client")
+    wanted = [*commands(1), ExecuteRun(run_id="too-large", pipeline="p", inputs={"text": "x" * 1_100_000})]
+    with pytest.raises(InvalidInputError, match="at most"):
+        await Fleet(bus).run_all(wanted, max_in_flight=2, deadline_seconds=20)
