@@ -93,6 +93,7 @@ class Consumer:
                 deadline_seconds=deadline_seconds,
                 heartbeat_seconds=min(ack_wait_seconds, row.ack_wait_seconds) / 3,
                 retry=policy,
+                ack_wait_seconds=row.ack_wait_seconds,
             ),
         )
         self._desks.append(desk)

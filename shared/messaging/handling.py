@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -21,6 +21,7 @@ from shared.events.operations import CommandRefused
 from shared.messaging import codec, dead_letters, headers
 from shared.messaging.bus import Bus, message_id_of
 from shared.messaging.envelope import INTERNAL, problems_in
+from shared.messaging.lease import Lease
 from shared.messaging.observer import Outcome
 from shared.messaging.retry import RetryPolicy
 
@@ -53,6 +54,8 @@ class Subscription:
     deadline_seconds: float
     heartbeat_seconds: float
     retry: RetryPolicy
+    ack_wait_seconds: float = 6.0
+    """The broker's, after which a silent delivery is given to another."""
 
 
 class HandlerDeadlineError(LimitReachedError):
@@ -75,17 +78,22 @@ class DeliveryDesk:
         self.in_flight.add(task)
         parts, subject = self.bus.parts, message.subject
         started = parts.clock.monotonic()
+        lease = self._lease(message)
         try:
-            outcome = await self._traced(message)
+            outcome = await self._traced(message, lease)
         except asyncio.CancelledError:
-            await self._give_back(message)
+            await self._give_back(message, lease)
             outcome = "abandoned"
             task.uncancel()
         finally:
             self.in_flight.discard(task)
         parts.observer.handled(subject, outcome, parts.clock.monotonic() - started)
 
-    async def _traced(self, message: Msg) -> Outcome:
+    def _lease(self, message: Msg) -> Lease:
+        wait, beat = self.subscription.ack_wait_seconds, self.subscription.heartbeat_seconds
+        return Lease(message, self.bus.parts.clock, ack_wait_seconds=wait, beat_seconds=beat)
+
+    async def _traced(self, message: Msg, lease: Lease) -> Outcome:
         delivery = delivery_of(message)
         if delivery.attempt > 1:
             self.bus.parts.observer.redelivered(delivery.subject)
@@ -101,9 +109,10 @@ class DeliveryDesk:
                 }
             )
             with structlog.contextvars.bound_contextvars(message_id=delivery.message_id, subject=delivery.subject):
-                return await self._settled(message, delivery, span)
+                async with lease.kept():
+                    return await self._settled(message, delivery, span, lease)
 
-    async def _settled(self, message: Msg, delivery: Delivery, span: Span) -> Outcome:
+    async def _settled(self, message: Msg, delivery: Delivery, span: Span, lease: Lease) -> Outcome:
         try:
             await self._handle(message, delivery)
         except FencedError:
@@ -111,6 +120,9 @@ class DeliveryDesk:
             return "abandoned"
         except Exception as error:
             span.set_status(StatusCode.ERROR, type(error).__name__)
+            if not lease.is_held:
+                structlog.get_logger("shared.messaging").warning("late failure left to the message's next owner", error=str(error))
+                return "abandoned"
             return await self._failed(message, delivery, error)
         await message.ack()
         return "done"
@@ -120,16 +132,15 @@ class DeliveryDesk:
         if delivery.attempt > max(subscription.retry.max_attempts, subscription.retry.transient_attempts):
             raise LimitReachedError("attempts", f"delivered {delivery.attempt - 1} times, and no process survived handling it")
         body = codec.decode(subscription.message_class, message.data)
-        async with beating(message, subscription.heartbeat_seconds):
-            try:
-                async with asyncio.timeout(subscription.deadline_seconds) as deadline:
-                    effects = await subscription.handler(body, delivery)
-            except TimeoutError as error:
-                if not deadline.expired():
-                    raise
-                raise HandlerDeadlineError("seconds", f"not handled within {subscription.deadline_seconds:g} s") from error
-            for effect, fact in effects or ():
-                await self.bus.publish(fact, cause=delivery.message_id, effect=effect)
+        try:
+            async with asyncio.timeout(subscription.deadline_seconds) as deadline:
+                effects = await subscription.handler(body, delivery)
+        except TimeoutError as error:
+            if not deadline.expired():
+                raise
+            raise HandlerDeadlineError("seconds", f"not handled within {subscription.deadline_seconds:g} s") from error
+        for effect, fact in effects or ():
+            await self.bus.publish(fact, cause=delivery.message_id, effect=effect)
 
     async def _failed(self, message: Msg, delivery: Delivery, error: Exception) -> Outcome:
         retry, log = self.subscription.retry, structlog.get_logger("shared.messaging")
@@ -177,31 +188,11 @@ class DeliveryDesk:
             attempts=delivery.attempt,
         )
 
-    async def _give_back(self, message: Msg) -> None:
+    async def _give_back(self, message: Msg, lease: Lease) -> None:
         """Delivered again at once, to whoever still consumes; without the broker, after its `ack_wait`."""
         with contextlib.suppress(nats.errors.Error, OSError):
-            if not message.is_acked:
+            if lease.is_held and not message.is_acked:
                 await message.nak()
-
-
-@contextlib.asynccontextmanager
-async def beating(message: Msg, interval_seconds: float) -> AsyncIterator[None]:
-    """Tells the broker every `interval_seconds` that the message is still being worked on."""
-
-    async def beat() -> None:
-        while True:
-            await asyncio.sleep(interval_seconds)
-            # A missed beat is what `ack_wait` is for; a connection that is closed for good ends the process elsewhere.
-            with contextlib.suppress(nats.errors.Error, OSError):
-                await message.in_progress()
-
-    task = asyncio.create_task(beat())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 def delivery_of(message: Msg) -> Delivery:

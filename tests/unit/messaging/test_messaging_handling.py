@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
 from nats.aio.msg import Msg
 
-from shared.errors import UnavailableError
+from shared.clock import SystemClock
+from shared.errors import InvalidInputError, UnavailableError
 from shared.events.improvement import LearnFromRuns
 from shared.messaging.bus import Bus
-from shared.messaging.handling import Delivery, DeliveryDesk, Subscription, beating
+from shared.messaging.handling import Delivery, DeliveryDesk, Subscription
+from shared.messaging.lease import Lease
 from shared.messaging.retry import RetryPolicy
 from tests.eventually import eventually
 
@@ -62,6 +66,29 @@ def desk(stream: RecordingStream, handler: Any, retry: RetryPolicy | None = None
     bus = Bus(cast("Any", client), service="learner")
     subscription = Subscription(LearnFromRuns, handler, "learner-learn", "CMD", 5.0, 2.0, retry or RetryPolicy())
     return DeliveryDesk(bus, subscription)
+
+
+@dataclass
+class SetClock:
+    """Time that stands still until a test moves it: a stalled process is one whose clock jumps."""
+
+    seconds: float = 0.0
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self.seconds, UTC)
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    async def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+        await asyncio.sleep(0)
+
+
+def stalled_desk(stream: RecordingStream, handler: Any, clock: SetClock) -> DeliveryDesk:
+    made = desk(stream, handler)
+    made.bus.parts = replace(made.bus.parts, clock=clock)
+    return made
 
 
 async def test_message_that_kills_every_process_is_buried_without_another_try() -> None:
@@ -117,8 +144,56 @@ async def test_cancelled_delivery_is_given_back_and_its_task_ends_well() -> None
 
 async def test_heart_beats_while_work_goes_on_and_stops_with_it() -> None:
     message = RecordedMessage()
-    async with beating(cast("Msg", message), 0.01):
+    async with Lease(cast("Msg", message), SystemClock(), ack_wait_seconds=5, beat_seconds=0.01).kept():
         await eventually(lambda: len(message.said) >= 3)
     beats = len(message.said)
     await asyncio.sleep(0.05)
     assert message.said == ["working"] * beats
+
+
+async def test_a_delivery_that_was_silent_for_too_long_gives_no_more_signs_of_life() -> None:
+    clock, message = SetClock(), RecordedMessage()
+    lease = Lease(cast("Msg", message), clock, ack_wait_seconds=6, beat_seconds=2)
+    clock.seconds = 7.0
+    async with lease.kept():
+        await asyncio.sleep(0.01)
+    assert message.said == []
+    assert not lease.is_held
+
+
+@pytest.mark.parametrize("error", [UnavailableError("store is down"), InvalidInputError("wrong"), KeyError("x")])
+async def test_a_late_failure_takes_the_message_from_nobody(error: Exception) -> None:
+    clock, stream, message = SetClock(), RecordingStream(), RecordedMessage(attempt=20)
+
+    async def stall(body: LearnFromRuns, delivery: Delivery) -> None:
+        clock.seconds += 7.0
+        raise error
+
+    await stalled_desk(stream, stall, clock).receive(cast("Msg", message))
+    assert message.said == []
+    assert stream.stored == []
+
+
+async def test_a_stopping_process_gives_nothing_back_that_is_not_its_own_any_more() -> None:
+    clock, message, entered = SetClock(), RecordedMessage(), asyncio.Event()
+
+    async def hang(body: LearnFromRuns, delivery: Delivery) -> None:
+        clock.seconds += 7.0
+        entered.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(stalled_desk(RecordingStream(), hang, clock).receive(cast("Msg", message)))
+    await entered.wait()
+    task.cancel()
+    await task
+    assert message.said == []
+
+
+async def test_what_is_done_is_acknowledged_however_late() -> None:
+    clock, message = SetClock(), RecordedMessage()
+
+    async def slow(body: LearnFromRuns, delivery: Delivery) -> None:
+        clock.seconds += 7.0
+
+    await stalled_desk(RecordingStream(), slow, clock).receive(cast("Msg", message))
+    assert message.said == ["ack"]
