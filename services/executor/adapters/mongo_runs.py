@@ -59,7 +59,7 @@ class MongoRunStore:
         if await self._commits.surely_updated(owned, {"$set": _end(finished)}):
             return
         stored = await self.get(record.run_id)
-        if stored is None or stored.epoch != record.epoch or stored.finished != finished:
+        if stored is None or stored.epoch != record.epoch or not _is_same(stored.finished, finished):
             raise RunFencedError(f"run {record.run_id} is not owned under epoch {record.epoch} any more")
 
     async def finished(self, run_ids: Sequence[str]) -> list[RunFinished]:
@@ -132,11 +132,17 @@ def _document(record: RunRecord) -> dict[str, Any]:
         "case_id": command.case_id,
         "parent_run_id": command.parent_run_id,
         "executor_id": record.executor_id,
+        "claimed_by": record.claimed_by,
         "started_at": record.started_at.isoformat(),
         "queued_seconds": record.queued_seconds,
         "command": command.model_dump_json(exclude_defaults=True),
     }
     return document | _end(record.finished) if record.finished else document
+
+
+def _is_same(stored: RunFinished | None, finished: RunFinished) -> bool:
+    """As they are stored: values may come back in another form, and a value that is no number equals not even itself."""
+    return stored is not None and stored.model_dump_json() == finished.model_dump_json()
 
 
 def _end(finished: RunFinished) -> dict[str, Any]:
@@ -161,6 +167,7 @@ def _record(document: dict[str, Any]) -> RunRecord:
         digest=document["digest"],
         domain=document["domain"],
         executor_id=document["executor_id"],
+        claimed_by=document.get("claimed_by", ""),
         started_at=datetime.fromisoformat(document["started_at"]),
         queued_seconds=document["queued_seconds"],
         finished=RunFinished.model_validate_json(finished) if finished else None,

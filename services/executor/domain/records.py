@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.errors import FencedError, PermanentError
+from shared.errors import FencedError, InvalidInputError, PermanentError, Problem
 from shared.events.runs import ExecuteRun, RunFinished, RunStatus
 from shared.events.values import Usage
 from shared.pipeline.step import StepResult
@@ -24,6 +24,23 @@ class ChangedDocumentError(PermanentError):
     """A journal made by one document is not continued by another."""
 
     code = "changed_document"
+
+
+WHAT_IS_RUN = ("pipeline", "document", "inputs", "purpose", "tenant", "seed")
+"""Fields of a command that decide what is run; two commands for one run must agree on them."""
+
+
+def check_same_order(known: ExecuteRun, command: ExecuteRun) -> None:
+    """Raises `InvalidInputError` where a run id is used for something else than the run that has it."""
+    first, second = (order.model_dump(mode="json", include=set(WHAT_IS_RUN)) for order in (known, command))
+    if differing := [name for name in WHAT_IS_RUN if first.get(name) != second.get(name)]:
+        raise InvalidInputError(
+            Problem(
+                path="run_id",
+                reason=f"{command.run_id} is the id of a run with another {', '.join(differing)}",
+                suggestion="choose a new id for a new run",
+            )
+        )
 
 
 class _Frozen(BaseModel):
@@ -44,6 +61,9 @@ class RunRecord(_Frozen):
     digest: str
     domain: str
     executor_id: str
+    """The present owner."""
+    claimed_by: str = ""
+    """The first owner."""
     started_at: datetime
     queued_seconds: float = 0.0
     finished: RunFinished | None = None

@@ -51,6 +51,11 @@ class RunJournal:
             total += entry.usage
         return total
 
+    @property
+    def fruitless_takeovers(self) -> int:
+        """Owners that were lost since a step was finished last."""
+        return self._record.epoch - max((entry.epoch for entry in self.steps), default=1)
+
     def finished(self, path: str) -> JournalEntry | None:
         return self._by_path.get(path)
 

@@ -11,13 +11,13 @@ import structlog
 from pydantic_core import PydanticSerializationError
 
 from services.executor.domain.outcome import error_code, error_text
-from services.executor.domain.records import RunFencedError
+from services.executor.domain.records import JournalEntry, RunFencedError
 from services.executor.domain.retry import wait_seconds
 from services.executor.engine.context import RunContext
 from services.executor.engine.run_journal import NO_USAGE, FinishedStep
 from services.executor.engine.run_state import RunState
 from services.executor.engine.services import StepServices
-from shared.errors import EvolineError, InvalidInputError, LimitReachedError, ProviderError
+from shared.errors import EvolineError, InvalidInputError, LimitReachedError, PermanentError, ProviderError
 from shared.events.values import Usage
 from shared.pipeline.document import Fallback, Step
 from shared.pipeline.step import StepResult, StepType
@@ -51,7 +51,7 @@ class StepRunner:
         entry = self.state.journal.finished(path)
         if entry is None:
             execution = await self._executed(self.state.document.effective(step), path, names)
-            entry = await self.state.journal.append(
+            entry = await self._append(
                 FinishedStep(
                     path=path,
                     type=step.type,
@@ -68,6 +68,13 @@ class StepRunner:
             limit = entry.result.error_code.partition(":")[2]
             raise LimitReachedError(limit, entry.result.error)
         return entry.result
+
+    async def _append(self, finished: FinishedStep) -> JournalEntry:
+        try:
+            return await self.state.journal.append(finished)
+        except PermanentError:
+            self.state.time.end()
+            raise
 
     def kind(self, step: Step) -> StepType:
         return self.services.step_type(step.type)

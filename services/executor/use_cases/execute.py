@@ -14,8 +14,8 @@ from services.executor.domain.admission import Admitted, split_reference
 from services.executor.domain.delivery import CommandDelivery
 from services.executor.domain.inputs import checked_inputs
 from services.executor.domain.meter import RunMeter, tightened
-from services.executor.domain.outcome import Ending, Outcome, refused, run_finished
-from services.executor.domain.records import LOCAL_SEQUENCE, JournalEntry, RunFencedError, RunRecord
+from services.executor.domain.outcome import Ending, Outcome, failed, refused, run_finished
+from services.executor.domain.records import LOCAL_SEQUENCE, JournalEntry, RunFencedError, RunRecord, check_same_order
 from services.executor.engine import RunEngine, RunJournal, RunState, RunTime, StepServices
 from services.executor.engine.run_journal import fenced_journal
 from services.executor.ports import Announcer, CancelWatch, Journal, RunObserver, RunStore
@@ -45,15 +45,16 @@ class Executor:
 async def execute_run(command: ExecuteRun, delivery: CommandDelivery, at: Executor) -> RunFinished | None:
     """The run's end, stored and published; None where another command's run of this id is under way.
 
-    Raises `RunFencedError` where the run was taken over by another executor, `UnavailableError` of the stores."""
+    Raises `RunFencedError` where the run was taken over by another executor, `UnavailableError` of the stores, `InvalidInputError`
+    where the run id is that of another run."""
     if delivery.may_be_known and (known := await at.runs.get(command.run_id)) is not None:
-        return await _continue(known, delivery, at)
+        return await _continue(known, command, delivery, at)
     record, admitted, refusal = await _admitted(command, delivery, at)
     if admitted is None:
         return await _refuse(record, refusal, delivery, at)
     if not await at.runs.claim(record):
         await at.admission.release(command)
-        return await _continue(await _stored(command.run_id, at), delivery, at)
+        return await _continue(await _stored(command.run_id, at), command, delivery, at)
     at.observer.claimed(command.purpose, record.queued_seconds)
     return await _run(record, admitted, RunJournal(at.journal, record), delivery, at)
 
@@ -88,6 +89,7 @@ def _record(command: ExecuteRun, delivery: CommandDelivery, at: Executor, *, nam
         digest="",
         domain="",
         executor_id=at.executor_id,
+        claimed_by=at.executor_id,
         started_at=now,
         queued_seconds=delivery.queued_seconds(now),
     )
@@ -98,15 +100,18 @@ async def _refuse(record: RunRecord, refusal: Outcome, delivery: CommandDelivery
     finished = run_finished(_ending(record, refusal, (), Usage(), at))
     ended = record.model_copy(update={"status": finished.status, "finished": finished})
     if not await at.runs.claim(ended):
-        return await _continue(await _stored(record.run_id, at), delivery, at)
+        return await _continue(await _stored(record.run_id, at), record.command, delivery, at)
     return await _tell(finished, at)
 
 
-async def _continue(known: RunRecord, delivery: CommandDelivery, at: Executor) -> RunFinished | None:
+async def _continue(known: RunRecord, command: ExecuteRun, delivery: CommandDelivery, at: Executor) -> RunFinished | None:
     """A run that was claimed before: told again if it ended, taken over if its command came back, else left to its owner."""
+    if command.parent_run_id is None and delivery.sequence != known.command_sequence:
+        check_same_order(known.command, command)
     if known.finished is not None:
-        return await _tell(known.finished, at)
-    if known.command_sequence != delivery.sequence and not delivery.redriven:
+        await _clear(at.services.workspace_dir / known.run_id)
+        return await _announce_end(known.finished, at)
+    if not delivery.may_take_over(known.command_sequence):
         return None
     record = await at.runs.take_over(known, at.executor_id, delivery.sequence)
     if record is None:
@@ -114,8 +119,8 @@ async def _continue(known: RunRecord, delivery: CommandDelivery, at: Executor) -
     at.observer.taken_over()
     journal = await fenced_journal(at.journal, record)
     try:
-        if record.epoch > at.max_takeovers:
-            raise LimitReachedError("takeovers", f"{record.epoch - 1} executors were lost while they ran it")
+        if journal.fruitless_takeovers >= at.max_takeovers:
+            raise LimitReachedError("takeovers", f"{journal.fruitless_takeovers} executors were lost in the same step")
         admitted = await at.admission.admit_again(record)
     except PermanentError as error:
         return await _finish(record, refused(error), journal, journal.usage, at)
@@ -148,7 +153,7 @@ async def _outcome(state: RunState, at: Executor) -> Outcome:
     """How the run ended. A process that stops cuts the run off without an end: another executor continues it."""
     time = state.time
     try:
-        async with _started(state.record, state.journal, at), at.watch.watching(state.record.run_id, time), time.running():
+        async with _started(state.record, at), at.watch.watching(state.record.run_id, time), time.running():
             return await RunEngine(state, at.services).run()
     except TimeoutError:
         if not time.is_cut:
@@ -158,14 +163,15 @@ async def _outcome(state: RunState, at: Executor) -> Outcome:
         if not time.outer_is_over:
             raise
         return Outcome("cancelled", error="the run that it belongs to has ended", error_code="cancelled")
+    except PermanentError as error:
+        # Of the journal: no other executor could write it either.
+        return failed(error)
 
 
 @contextlib.asynccontextmanager
-async def _started(record: RunRecord, journal: RunJournal, at: Executor) -> AsyncIterator[None]:
-    """Publishes `RunStarted` beside the first steps; it is stored before the run's end is."""
-    if journal.steps:
-        yield
-        return
+async def _started(record: RunRecord, at: Executor) -> AsyncIterator[None]:
+    """Publishes `RunStarted` beside the first steps; it is stored before the run's end is. A former owner may have been lost before
+    it was; then and else it is the same fact."""
     command = record.command
     fact = RunStarted(
         run_id=record.run_id,
@@ -174,7 +180,7 @@ async def _started(record: RunRecord, journal: RunJournal, at: Executor) -> Asyn
         purpose=command.purpose,
         group_id=command.group_id,
         case_id=command.case_id,
-        executor_id=at.executor_id,
+        executor_id=record.claimed_by or record.executor_id,
     )
     telling = asyncio.create_task(at.announcer.announce(fact, cause=record.run_id, effect="started"))
     try:
@@ -197,8 +203,12 @@ async def _finish(record: RunRecord, outcome: Outcome, journal: RunJournal, usag
 
 
 async def _tell(finished: RunFinished, at: Executor) -> RunFinished:
-    await at.announcer.announce(finished, cause=finished.run_id, effect="finished")
     at.observer.finished(finished.purpose, finished.status, finished.latency_seconds)
+    return await _announce_end(finished, at)
+
+
+async def _announce_end(finished: RunFinished, at: Executor) -> RunFinished:
+    await at.announcer.announce(finished, cause=finished.run_id, effect="finished")
     return finished
 
 
