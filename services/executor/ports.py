@@ -25,7 +25,7 @@ class RunStore(Protocol):
 
     async def get(self, run_id: str) -> RunRecord | None: ...
 
-    async def take_over(self, record: RunRecord, executor_id: str, command_sequence: int) -> RunRecord | None:
+    async def take_over(self, record: RunRecord, executor_id: str, sequence: int, attempt: int = 1) -> RunRecord | None:
         """Raises the epoch if nobody else did since `record` was read; None if somebody did, or the run ended."""
         ...
 

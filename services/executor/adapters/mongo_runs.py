@@ -48,8 +48,9 @@ class MongoRunStore:
         document = await self._runs.get(run_id)
         return _record(document) if document else None
 
-    async def take_over(self, record: RunRecord, executor_id: str, command_sequence: int) -> RunRecord | None:
-        change = {"epoch": record.epoch + 1, "executor_id": executor_id, "command_sequence": command_sequence}
+    async def take_over(self, record: RunRecord, executor_id: str, sequence: int, attempt: int = 1) -> RunRecord | None:
+        command = {"command_sequence": sequence, "command_attempt": attempt}
+        change = {"epoch": record.epoch + 1, "executor_id": executor_id, **command}
         owned = {"_id": record.run_id, "epoch": record.epoch, "status": "running"}
         won = await self._runs.update_if(owned, {"$set": change})
         return record.model_copy(update=change) if won else None
@@ -123,6 +124,7 @@ def _document(record: RunRecord) -> dict[str, Any]:
         "epoch": record.epoch,
         "status": record.status,
         "command_sequence": record.command_sequence,
+        "command_attempt": record.command_attempt,
         "pipeline": record.pipeline,
         "digest": record.digest,
         "domain": record.domain,
@@ -162,6 +164,7 @@ def _record(document: dict[str, Any]) -> RunRecord:
         epoch=document["epoch"],
         status=document["status"],
         command_sequence=document["command_sequence"],
+        command_attempt=document.get("command_attempt", 1),
         command=ExecuteRun.model_validate_json(document["command"]),
         pipeline=document["pipeline"],
         digest=document["digest"],

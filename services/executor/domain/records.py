@@ -56,6 +56,8 @@ class RunRecord(_Frozen):
     status: Literal["running"] | RunStatus = "running"
     command_sequence: int
     """Stream sequence of the command that owns the run."""
+    command_attempt: int = 1
+    """Delivery of that command that owns it."""
     command: ExecuteRun
     pipeline: str
     digest: str

@@ -84,6 +84,7 @@ def _record(command: ExecuteRun, delivery: CommandDelivery, at: Executor, *, nam
     return RunRecord(
         run_id=command.run_id,
         command_sequence=delivery.sequence,
+        command_attempt=delivery.attempt,
         command=command,
         pipeline=name,
         digest="",
@@ -113,7 +114,10 @@ async def _continue(known: RunRecord, command: ExecuteRun, delivery: CommandDeli
         return await _announce_end(known.finished, at)
     if not delivery.may_take_over(known.command_sequence):
         return None
-    record = await at.runs.take_over(known, at.executor_id, delivery.sequence)
+    if delivery.sequence == known.command_sequence and delivery.attempt < known.command_attempt:
+        # It lay in the buffers of a process that was stalled. Should the broker have lost count, the next delivery is counted higher.
+        raise RunFencedError(f"a later delivery of the command of run {known.run_id} holds it")
+    record = await at.runs.take_over(known, at.executor_id, delivery.sequence, delivery.attempt)
     if record is None:
         raise RunFencedError(f"run {known.run_id} was taken over by another executor")
     at.observer.taken_over()

@@ -179,3 +179,18 @@ async def test_a_folder_that_a_lost_owner_left_behind_goes_when_the_run_is_told_
     folder.mkdir(parents=True)
     await kit.execute(order, sequence=1, attempt=2)
     assert not folder.exists()
+
+
+async def test_a_delivery_that_lay_in_the_buffers_of_a_stalled_process_does_not_take_the_run_from_its_new_owner() -> None:
+    kit = ExecutorKit(model=Blocking(free=1))
+    order = command(kit)
+    owner = asyncio.create_task(kit.deliver(order, sequence=7, attempt=2))
+    await eventually(lambda: isinstance(kit.model, Blocking) and len(kit.model.requests) == 2)
+    with pytest.raises(RunFencedError, match="later delivery"):
+        await second(kit, ScriptedModel()).deliver(order, sequence=7, attempt=1)
+    record = await kit.runs.get("run-1")
+    assert record is not None
+    assert record.epoch == 1
+    await end_of(owner)
+    run = await second(kit, ScriptedModel()).execute(order, sequence=7, attempt=2)
+    assert run.status == "succeeded"
