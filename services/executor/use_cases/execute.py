@@ -115,7 +115,7 @@ async def _continue(known: RunRecord, command: ExecuteRun, delivery: CommandDeli
     if not delivery.may_take_over(known.command_sequence):
         return None
     if delivery.sequence == known.command_sequence and delivery.attempt < known.command_attempt:
-        # It lay in the buffers of a process that was stalled. Should the broker have lost count, the next delivery is counted higher.
+        # It lay in the buffers of a stalled process. Should the broker have lost count, the next delivery is counted higher.
         raise RunFencedError(f"a later delivery of the command of run {known.run_id} holds it")
     record = await at.runs.take_over(known, at.executor_id, delivery.sequence, delivery.attempt)
     if record is None:
