@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from evoline.cli import bus, demo, generation, improvement, keys, model, reviews, runs, showing, stack, validation, version
+from evoline.cli import bus, control, demo, generation, improvement, keys, model, reviews, runs, showing, stack, validation, version
 
 HELP = """Generates LLM pipelines, runs them durably, proves that a change is better before it ships, takes it back at once.
 
@@ -46,6 +46,11 @@ def _add_pipelines(app: typer.Typer) -> None:
     app.command("run")(runs.run)
     app.command("runs")(runs.runs)
     app.command("cancel")(runs.cancel)
+    app.command("pause")(control.pause)
+    app.command("resume")(control.resume)
+    app.command("retry")(control.retry)
+    app.command("fork")(control.fork)
+    app.command("journal")(control.journal)
     app.command("show")(showing.show)
     app.command("validate")(validation.validate)
 

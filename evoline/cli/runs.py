@@ -35,7 +35,7 @@ def run(
     if as_json:
         print_json(finished)
     else:
-        _print_run(finished)
+        print_run(finished)
     if finished.status != "succeeded":
         raise SystemExit(EXIT_NO)
 
@@ -46,7 +46,7 @@ async def _run(command: ExecuteRun, author: str, timeout_seconds: float, progres
         return await client.execute(command, on_fact=progress.on_fact, timeout_seconds=timeout_seconds)
 
 
-def _print_run(finished: RunFinished) -> None:
+def print_run(finished: RunFinished) -> None:
     outputs = finished.outputs
     if outputs is not None:
         typer.echo(outputs if isinstance(outputs, str) else json.dumps(outputs, indent=2, ensure_ascii=False))
@@ -62,7 +62,9 @@ def _print_run(finished: RunFinished) -> None:
 
 def runs(
     pipeline: Annotated[str | None, typer.Option(help="Only runs of this pipeline.")] = None,
-    status: Annotated[str | None, typer.Option(help="succeeded, degraded, failed, refused, cancelled or running.")] = None,
+    status: Annotated[
+        str | None, typer.Option(help="succeeded, degraded, failed, refused, cancelled, running, paused or waiting.")
+    ] = None,
     purpose: Annotated[str, typer.Option(help="production, trial, evaluation, gate, measure, meta or all.")] = "production",
     limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=500)] = 20,
     as_json: AsJson = False,

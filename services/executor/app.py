@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from services.executor.adapters.guardrail_store import KeyFile, MongoRevisions
 from services.executor.adapters.metrics import MeteredModel
 from services.executor.adapters.mongo_runs import MongoJournal, MongoRunStore
-from services.executor.adapters.mongo_values import MongoAnswerCache, MongoCancellations, MongoConversations, MongoScopeLedger
-from services.executor.adapters.nats import BusAnnouncer, BusProposals, BusQuestions, FleetChildren
+from services.executor.adapters.mongo_values import MongoAnswerCache, MongoConversations, MongoScopeLedger, MongoStops
+from services.executor.adapters.nats import BusAnnouncer, BusProposals, BusQuestions, BusTimers, FleetChildren
 from services.executor.engine import StepServices
 from services.executor.engine.children import ChildRuns, RunLocally
 from services.executor.engine.completions import Completions
@@ -44,8 +44,7 @@ def create_app(
 
         services = _step_services(host, own_settings, models, runs, run_locally)
         executor = _executor(host, own_settings, runs, services)
-        cancellations = MongoCancellations(host.database, host.clock)
-        subscribers = Subscribers(executor, cancellations, own_settings.concurrency, own_settings.ack_wait_seconds)
+        subscribers = Subscribers(executor, own_settings.concurrency, own_settings.ack_wait_seconds)
         subscribers.register(host.consumer)
 
     return Application("executor", shared_settings, register)
@@ -78,6 +77,7 @@ def _step_services(
         observer=host.metrics.runs,
         workspace_dir=own.workspace_dir,
         preset=own.preset,
+        park_after_seconds=own.park_after_seconds,
     )
 
 
@@ -97,13 +97,16 @@ def _executor(host: Host, own: ExecutorSettings, runs: MongoRunStore, services: 
     keys.verifier()
     revisions = MongoRevisions(host.mongo.database("evoline_guardrail"))
     ledger = MongoScopeLedger(host.database)
+    stops = MongoStops(host.database, host.clock)
     return Executor(
         executor_id=own.id or f"{socket.gethostname()}-{os.getpid()}",
         runs=runs,
         journal=MongoJournal(host.database, host.clock),
         admission=Admission(keys.verifier, revisions, ledger, DocumentLibrary(), host.clock),
         services=services,
-        watch=PollingCancelWatch(MongoCancellations(host.database, host.clock), host.clock, own.cancel_poll_seconds),
+        watch=PollingCancelWatch(stops, host.clock, own.cancel_poll_seconds, pause_grace_seconds=own.pause_grace_seconds),
+        stops=stops,
+        timers=BusTimers(host.bus),
         announcer=BusAnnouncer(host.bus),
         observer=host.metrics.runs,
         clock=host.clock,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, Protocol
 
 from services.executor.domain.admission import Revision
 from services.executor.domain.records import JournalEntry, RunRecord
@@ -33,6 +35,10 @@ class RunStore(Protocol):
         """Stores the end if the run is still this owner's (epoch) and running. Raises `RunFencedError` otherwise."""
         ...
 
+    async def change(self, known: RunRecord, changed: RunRecord) -> bool:
+        """Stores another state of a run; False where it is not as it was `known` any more (epoch and status)."""
+        ...
+
     async def finished(self, run_ids: Sequence[str]) -> list[RunFinished]: ...
 
     async def latest(self, query: ListRuns) -> list[dict[str, Any]]: ...
@@ -48,11 +54,30 @@ class Journal(Protocol):
         ...
 
 
-class Cancellations(Protocol):
-    async def request(self, run_id: str, author: str, reason: str) -> None: ...
+@dataclass(frozen=True)
+class Stop:
+    """Somebody asked a run to end or to pause."""
 
-    async def among(self, run_ids: Sequence[str]) -> dict[str, str]:
-        """Reason by run id, for those of `run_ids` that somebody asked to stop."""
+    verb: Literal["cancel", "pause"]
+    author: str
+    reason: str
+
+
+class Stops(Protocol):
+    """Requests to stop. A cancellation holds until the run ends, a pause until it is set going again."""
+
+    async def request(self, run_id: str, stop: Stop, *, generation: int = 0, retries: int = 0) -> None:
+        """The first request of a kind counts. `generation` and `retries` are the run's; 0 where it did not start yet."""
+        ...
+
+    async def among(self, runs: Sequence[RunRecord]) -> dict[str, Stop]:
+        """By run id, for those of `runs` that somebody asked to stop; a cancellation before a pause."""
+        ...
+
+
+class Timers(Protocol):
+    async def publish_at(self, command: ExecuteRun, moment: datetime, *, key: str) -> None:
+        """Returns once it is certain that the command is published then. A later one of the same key replaces it."""
         ...
 
 
@@ -135,9 +160,10 @@ class RunScope(Protocol):
     """Where a run can be stopped from outside."""
 
     def cancel(self, reason: str) -> None: ...
+    def pause(self, reason: str, author: str, grace_seconds: float) -> None: ...
 
 
 class CancelWatch(Protocol):
-    def watching(self, run_id: str, scope: RunScope) -> AbstractAsyncContextManager[None]:
-        """While inside, the scope is cancelled within a second of a request to stop the run."""
+    def watching(self, record: RunRecord, scope: RunScope) -> AbstractAsyncContextManager[None]:
+        """While inside, the scope is stopped within a second of a request to stop the run."""
         ...

@@ -21,6 +21,10 @@ class ExecutorSettings(BaseSettings):
     """How long a silent executor keeps its runs; then another takes them over."""
     cancel_poll_seconds: float = Field(default=0.4, gt=0)
     """How often an executor that runs something looks for requests to stop it."""
+    pause_grace_seconds: float = Field(default=5.0, ge=0)
+    """How long a step may go on after its run was to pause; then it is cut off, and executed again later."""
+    park_after_seconds: float = Field(default=15.0, gt=0)
+    """A longer wait for another attempt at a step frees the run's place; a timer of the broker sets it going again."""
     max_takeovers: int = Field(default=8, ge=1)
     """After so many lost owners a run ends as failed: it may be what kills them."""
     preset: Literal["development", "production", "analysis", "chat", "test"] = "production"

@@ -6,11 +6,21 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from services.executor.domain.delivery import CommandDelivery
-from services.executor.ports import Cancellations
-from services.executor.use_cases import Executor, cancel_run, describe_run, execute_run, finished_runs, list_runs
-from shared.events.runs import CancelRun, ExecuteRun, FinishedRuns, GetRun, ListRuns
+from services.executor.use_cases import (
+    Executor,
+    cancel_run,
+    describe_run,
+    execute_run,
+    finished_runs,
+    fork_run,
+    list_runs,
+    pause_run,
+    resume_run,
+    retry_run,
+)
+from shared.events.runs import CancelRun, ExecuteRun, FinishedRuns, ForkRun, GetRun, ListRuns, PauseRun, ResumeRun, RetryRun
 from shared.messaging.consumer import Consumer
-from shared.messaging.handling import Delivery
+from shared.messaging.handling import Delivery, Effects
 from shared.messaging.headers import ORIGINAL_ID
 
 DEADLINE_SECONDS = 90_000.0
@@ -22,7 +32,6 @@ MAX_ATTEMPTS = 20
 @dataclass(frozen=True)
 class Subscribers:
     executor: Executor
-    cancellations: Cancellations
     concurrency: int
     ack_wait_seconds: float
 
@@ -30,7 +39,19 @@ class Subscribers:
         await execute_run(command, command_delivery(delivery), self.executor)
 
     async def on_cancel_run(self, command: CancelRun, _: Delivery) -> None:
-        await cancel_run(command, self.executor.runs, self.cancellations)
+        await cancel_run(command, self.executor)
+
+    async def on_pause_run(self, command: PauseRun, _: Delivery) -> None:
+        await pause_run(command, self.executor)
+
+    async def on_resume_run(self, command: ResumeRun, _: Delivery) -> Effects:
+        return await resume_run(command, self.executor)
+
+    async def on_retry_run(self, command: RetryRun, _: Delivery) -> Effects:
+        return await retry_run(command, self.executor)
+
+    async def on_fork_run(self, command: ForkRun, _: Delivery) -> Effects:
+        return await fork_run(command, self.executor)
 
     async def get_run(self, query: GetRun) -> dict[str, object]:
         return await describe_run(query, self.executor.runs, self.executor.journal)
@@ -52,6 +73,10 @@ class Subscribers:
             ack_wait_seconds=self.ack_wait_seconds,
         )
         consumer.on(CancelRun, self.on_cancel_run, durable="executor-cancel")
+        consumer.on(PauseRun, self.on_pause_run, durable="executor-pause")
+        consumer.on(ResumeRun, self.on_resume_run, durable="executor-resume")
+        consumer.on(RetryRun, self.on_retry_run, durable="executor-retry")
+        consumer.on(ForkRun, self.on_fork_run, durable="executor-fork")
         consumer.answers(GetRun, self.get_run)
         consumer.answers(FinishedRuns, self.finished_runs)
         consumer.answers(ListRuns, self.list_runs)

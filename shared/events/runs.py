@@ -14,6 +14,29 @@ StepStatus = Literal["ok", "degraded", "skipped", "failed"]
 RunPurpose = Literal["production", "trial", "evaluation", "gate", "measure", "meta"]
 
 
+ControlVerb = Literal["resume", "wake", "retry"]
+
+
+class Continuation(Part):
+    """Why an executor is to go on with a run that was begun before: part of `ExecuteRun`, made by the executors themselves."""
+
+    generation: int = Field(ge=1)
+    """Counts how often the run was set going again; one that was counted before is not done twice."""
+    verb: ControlVerb
+    author: str = "anonymous"
+    reason: str = ""
+
+
+class ForkOrigin(Part):
+    """Where a forked run comes from."""
+
+    run_id: Identifier
+    from_step: str
+    """The first step that the fork executes itself."""
+    author: str = "anonymous"
+    reason: str = ""
+
+
 class ExecuteRun(Command):
     """Runs one pipeline on one input. Either `pipeline` (an attested revision) or `document` together with `scope` (a trial).
 
@@ -40,6 +63,10 @@ class ExecuteRun(Command):
     """RFC 3339; a run that did not start by then is refused."""
     limits: dict[str, float] = Field(default_factory=dict)
     """Bounds tighter than the document's own, by the limit's name; the parent of a nested run sets what is left to it."""
+    continuation: Continuation | None = None
+    """Goes on with the run of this id instead of beginning one. Clients send `ResumeRun` or `RetryRun`."""
+    forked_from: ForkOrigin | None = None
+    """Clients send `ForkRun`."""
 
 
 class StepFact(Part):
@@ -97,6 +124,9 @@ class RunFinished(Fact):
     queued_seconds: float = 0.0
     resumed: int = 0
     """How often another owner took the run over."""
+    retries: int = 0
+    """How often the run had ended before and was retried. `usage` and `steps` are those since."""
+    forked_from: ForkOrigin | None = None
     steps: tuple[StepFact, ...] = ()
     group_id: str | None = None
     case_id: str | None = None
@@ -117,6 +147,78 @@ class CancelRun(Command):
     run_id: Identifier
     author: Identifier = "anonymous"
     reason: str = Field(default="", max_length=2000)
+
+
+class PauseRun(Command):
+    """Suspends a run before its next step; a step that takes long is cut off and executed again later. A run that did not start
+    yet is paused when it does."""
+
+    subject: ClassVar[str] = "cmd.executor.pause"
+    owner: ClassVar[str] = "executor"
+
+    run_id: Identifier
+    author: Identifier = "anonymous"
+    reason: str = Field(default="", max_length=2000)
+
+
+class ResumeRun(Command):
+    """Goes on with a paused run, or at once with one that waits. Refused for any other."""
+
+    subject: ClassVar[str] = "cmd.executor.resume"
+    owner: ClassVar[str] = "executor"
+
+    run_id: Identifier
+    author: Identifier = "anonymous"
+    reason: str = Field(default="", max_length=2000)
+
+
+class RetryRun(Command):
+    """Goes on with a run that ended without success, from the step that failed; finished steps are kept. Its time starts anew,
+    what it used before counts. Refused for a run that goes on or succeeded."""
+
+    subject: ClassVar[str] = "cmd.executor.retry"
+    owner: ClassVar[str] = "executor"
+
+    run_id: Identifier
+    author: Identifier = "anonymous"
+    reason: str = Field(default="", max_length=2000)
+
+
+class ForkRun(Command):
+    """A new run that takes over what another one finished before `from_step`, perhaps on other inputs or another revision.
+
+    Refused where a step that would be taken over is another one in that revision."""
+
+    subject: ClassVar[str] = "cmd.executor.fork"
+    owner: ClassVar[str] = "executor"
+
+    run_id: Identifier
+    """The run that is forked."""
+    new_run_id: Identifier
+    from_step: str = Field(default="", max_length=63)
+    """Name of a top-level step; empty: the first one that did not finish."""
+    inputs: dict[str, Any] = Field(default_factory=dict)
+    """Replace inputs of the same name."""
+    pipeline: PipelineReference | None = None
+    """Another revision, as `NAME@DIGEST`; None keeps the one that was run."""
+    author: Identifier = "anonymous"
+    reason: str = Field(default="", max_length=2000)
+
+
+class RunSuspended(Fact):
+    """A run gave its place away without an end: `paused` until somebody resumes it, `waiting` until a moment."""
+
+    subject: ClassVar[str] = "evt.run.suspended"
+    owner: ClassVar[str] = "executor"
+
+    run_id: str
+    pipeline: str
+    digest: str
+    status: Literal["paused", "waiting"]
+    until: str | None = None
+    """RFC 3339, of a waiting run."""
+    reason: str = ""
+    generation: int = 0
 
 
 class GetRun(Query):

@@ -19,11 +19,12 @@ from opentelemetry.trace import SpanKind, Tracer, get_tracer
 
 from shared.clock import Clock, SystemClock
 from shared.errors import InvalidInputError, UnavailableError
-from shared.events import Fact, Message, Query, derive_id
+from shared.events import Command, Fact, Message, Query, derive_id
 from shared.messaging import codec, envelope, headers
 from shared.messaging.connection import PUBLISH_SECONDS, OnClosed, close_client, open_client
 from shared.messaging.observer import BusObserver, SilentObserver
 from shared.messaging.reader import StreamReader
+from shared.messaging.topology import TIMER_PREFIX
 from shared.settings import SharedSettings
 
 RETRY_SECONDS = 15.0
@@ -86,6 +87,17 @@ class Bus:
             fields = headers.cloud_event(message, event_id=event_id, cause=cause, service=self.service, now=parts.clock.now())
             await self.store(message.subject, codec.encode(message), headers.inject_trace(fields))
         parts.observer.published(message.subject, parts.clock.monotonic() - started)
+        return event_id
+
+    async def publish_at(self, command: Command, moment: datetime, *, cause: str, effect: str) -> str:
+        """Has the broker publish a command at `moment`, by its own schedule: it needs nobody who lives until then.
+
+        A later one of the same cause and subject replaces it. What is published then is a message without a sender's id: its
+        handler must know by the body whether it was done. Raises as `publish` does."""
+        event_id = derive_id(cause, effect)
+        fields = headers.cloud_event(command, event_id=event_id, cause=cause, service=self.service, now=self.parts.clock.now())
+        fields |= headers.schedule(command.subject, moment)
+        await self.store(f"{TIMER_PREFIX}{command.owner}.{derive_id(cause, command.subject)[:32]}", codec.encode(command), fields)
         return event_id
 
     async def store(self, subject: str, body: bytes, fields: dict[str, str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 
 from opentelemetry.context import Context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -47,6 +47,12 @@ def cloud_event(message: Message, *, event_id: str, cause: str, service: str, no
         "content-type": "application/json",
         CAUSE: one_line(cause, 256),
     }
+
+
+def schedule(subject: str, moment: datetime) -> dict[str, str]:
+    """Has the broker publish the message on `subject`, of the same stream, at `moment`."""
+    at = moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return {"Nats-Schedule": f"@at {at}", "Nats-Schedule-Target": subject}
 
 
 def inject_trace(headers: dict[str, str]) -> dict[str, str]:

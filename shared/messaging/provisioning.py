@@ -65,6 +65,7 @@ def stream_config(stream: Stream, replicas: int) -> api.StreamConfig:
         storage=api.StorageType.FILE,
         num_replicas=replicas,
         allow_direct=True,
+        allow_msg_schedules=stream.schedules or None,
     )
 
 

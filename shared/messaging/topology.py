@@ -18,6 +18,8 @@ MAX_MESSAGE_BYTES = MAX_BODY_BYTES + 16_384
 """Largest message with headers that the command and fact streams take."""
 DUPLICATE_WINDOW = timedelta(minutes=2)
 DEAD_LETTER_PREFIX = "dlq."
+TIMER_PREFIX = "timer."
+"""Commands that wait for their moment; the broker publishes them into their own stream only."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Stream:
     max_age: timedelta | None
     max_message_bytes: int
     purpose: str
+    schedules: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,15 @@ class Durable:
 
 
 STREAMS: tuple[Stream, ...] = (
-    Stream("CMD", ("cmd.>",), "workqueue", None, MAX_MESSAGE_BYTES, "commands, kept until done or dead-lettered"),
+    Stream(
+        "CMD",
+        ("cmd.>", f"{TIMER_PREFIX}>"),
+        "workqueue",
+        None,
+        MAX_MESSAGE_BYTES,
+        "commands, kept until done or dead-lettered, and those that the broker is to publish later",
+        schedules=True,
+    ),
     Stream("EVT", ("evt.>",), "limits", timedelta(days=30), MAX_MESSAGE_BYTES, "facts, readable again for 30 days"),
     Stream("DLQ", (f"{DEAD_LETTER_PREFIX}>",), "limits", timedelta(days=30), -1, "dead letters, until redriven or 30 days old"),
     Stream(

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from services.executor.adapters.guardrail_store import MongoRevisions
 from services.executor.adapters.mongo_runs import MongoJournal, MongoRunStore
-from services.executor.adapters.mongo_values import MongoAnswerCache, MongoCancellations, MongoConversations, MongoScopeLedger
+from services.executor.adapters.mongo_values import MongoAnswerCache, MongoConversations, MongoScopeLedger, MongoStops
 from services.executor.domain.delivery import CommandDelivery
 from services.executor.engine import StepServices
 from services.executor.engine.children import ChildRuns
@@ -57,6 +57,16 @@ class RecordingAnnouncer:
 
     def of(self, kind: type[Fact]) -> list[Fact]:
         return [fact for _, fact in self.facts if isinstance(fact, kind)]
+
+
+@dataclass
+class RecordingTimers:
+    """Commands that the broker would publish, by key."""
+
+    set: dict[str, tuple[ExecuteRun, datetime]] = field(default_factory=dict)
+
+    async def publish_at(self, command: ExecuteRun, moment: datetime, *, key: str) -> None:
+        self.set[key] = (command, moment)
 
 
 @dataclass
@@ -179,15 +189,18 @@ class ExecutorKit:
     bus: ScriptedBusChildren = field(default_factory=ScriptedBusChildren)
     questions: ScriptedQuestions = field(default_factory=ScriptedQuestions)
     proposals: ScriptedProposals = field(default_factory=ScriptedProposals)
+    timers: RecordingTimers = field(default_factory=RecordingTimers)
     name: str = "executor-1"
     slots: int = 1
+    pause_grace_seconds: float = 5.0
+    park_after_seconds: float = 15.0
     sequence: int = 0
 
     def __post_init__(self) -> None:
         clock = SystemClock()
         self.runs = MongoRunStore(self.database)
         self.journal = MongoJournal(self.database, clock)
-        self.cancellations = MongoCancellations(self.database, clock)
+        self.stops = MongoStops(self.database, clock)
         ledger = MongoScopeLedger(self.database)
         models: dict[Family, LanguageModel] = {"claude": self.model, "gemini": self.model}
         services = StepServices(
@@ -202,6 +215,7 @@ class ExecutorKit:
             breakers=Breakers(clock),
             observer=SilentRunObserver(),
             workspace_dir=Path(tempfile.gettempdir()) / "evoline-test-workspaces",
+            park_after_seconds=self.park_after_seconds,
         )
         revisions = MongoRevisions(self.guardrail)
         self.executor = Executor(
@@ -210,7 +224,9 @@ class ExecutorKit:
             journal=self.journal,
             admission=Admission(lambda: self.notary.verifier, revisions, ledger, DocumentLibrary(), clock),
             services=services,
-            watch=PollingCancelWatch(self.cancellations, clock, 0.02),
+            watch=PollingCancelWatch(self.stops, clock, 0.02, pause_grace_seconds=self.pause_grace_seconds),
+            stops=self.stops,
+            timers=self.timers,
             announcer=self.announcer,
             observer=SilentRunObserver(),
             clock=clock,

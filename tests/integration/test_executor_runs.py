@@ -5,73 +5,27 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import nats
 import pytest
-from pydantic import SecretStr
 
-from services.executor.app import create_app
-from services.executor.settings import ExecutorSettings
-from shared.attestation import public_pem
 from shared.errors import NotFoundError
 from shared.events.runs import CancelRun, ExecuteRun, FinishedRuns, GetRun, ListRuns, RunFinished, RunStarted
 from shared.events.values import Budget
 from shared.messaging.bus import Bus
 from shared.messaging.fleet import Fleet
-from shared.pipeline.completion import LanguageModel
-from shared.service import Application
-from shared.settings import SharedSettings
-from shared.storage import MongoStore, connect
+from shared.storage import MongoStore
 from tests.conftest import OpenBus
 from tests.eventually import eventually
 from tests.fakes.executor import Notary
 from tests.fakes.language_model import ScriptedModel
+from tests.integration.executors import StartExecutor
 
 pytestmark = pytest.mark.usefixtures("empty_streams")
 
 STEPS = [{"name": f"s{n}", "type": "claude", "prompt": "{{ word }} " + str(n)} for n in range(3)]
 ASKING = {"name": "asking", "inputs": {"word": "string"}, "steps": STEPS, "outputs": {"said": "{{ steps.s2.text }}"}}
-StartExecutor = Callable[..., Awaitable[None]]
-
-
-@pytest.fixture
-async def store(mongo_url: str) -> AsyncIterator[MongoStore]:
-    opened = connect(SecretStr(mongo_url))
-    for name in ("evoline_executor", "evoline_guardrail"):
-        await opened.drop_database(name)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def notary(tmp_path: Path) -> Notary:
-    made = Notary()
-    (tmp_path / "guardrail.pub").write_bytes(public_pem(made.key.public_key()))
-    return made
-
-
-@pytest.fixture
-async def start_executor(nats_url: str, mongo_url: str, tmp_path: Path, notary: Notary) -> AsyncIterator[StartExecutor]:
-    started: list[Application] = []
-
-    async def start(model: LanguageModel, **own: Any) -> None:
-        settings = SharedSettings(
-            nats_url=nats_url, mongo_url=SecretStr(mongo_url), guardrail_public_key_file=tmp_path / "guardrail.pub"
-        )
-        app = create_app(
-            settings,
-            ExecutorSettings(id=f"executor-{len(started)}", workspace_dir=tmp_path / "workspaces", **own),
-            models={"claude": model, "gemini": model},
-        )
-        await app.start()
-        started.append(app)
-
-    yield start
-    for app in started:
-        await app.stop()
 
 
 def trial(notary: Notary, run_id: str = "", document: dict[str, Any] = ASKING, **fields: Any) -> ExecuteRun:

@@ -63,8 +63,17 @@ class MongoRunStore:
         if stored is None or stored.epoch != record.epoch or not _is_same(stored.finished, finished):
             raise RunFencedError(f"run {record.run_id} is not owned under epoch {record.epoch} any more")
 
+    async def change(self, known: RunRecord, changed: RunRecord) -> bool:
+        stored = {"_id": known.run_id, "epoch": known.epoch, "status": known.status}
+        fields = _document(changed)
+        del fields["_id"]
+        update: dict[str, Any] = {"$set": fields}
+        if known.finished is not None and changed.finished is None:
+            update["$unset"] = dict.fromkeys(END_FIELDS, "")
+        return await self._runs.update_if(stored, update)
+
     async def finished(self, run_ids: Sequence[str]) -> list[RunFinished]:
-        wanted = {"_id": {"$in": list(run_ids)}, "status": {"$ne": "running"}}
+        wanted = {"_id": {"$in": list(run_ids)}, "finished": {"$exists": True}}
         return [RunFinished.model_validate_json(each["finished"]) for each in await self._runs.find(wanted, fields=["finished"])]
 
     async def latest(self, query: ListRuns) -> list[dict[str, Any]]:
@@ -137,9 +146,28 @@ def _document(record: RunRecord) -> dict[str, Any]:
         "claimed_by": record.claimed_by,
         "started_at": record.started_at.isoformat(),
         "queued_seconds": record.queued_seconds,
+        **({"control": _control(record)} if record.generation or record.is_suspended or record.controls else {}),
         "command": command.model_dump_json(exclude_defaults=True),
     }
     return document | _end(record.finished) if record.finished else document
+
+
+END_FIELDS = ("finished_at", "latency_seconds", "error_code", "finished")
+CONTROL_FIELDS = {
+    "generation",
+    "going_for",
+    "retries",
+    "held_seconds",
+    "suspended_at",
+    "suspended_until",
+    "suspended_for",
+    "controls",
+}
+"""Only in documents of runs that somebody, or a timer, had to do with."""
+
+
+def _control(record: RunRecord) -> str:
+    return record.model_dump_json(include=CONTROL_FIELDS)
 
 
 def _is_same(stored: RunFinished | None, finished: RunFinished) -> bool:
@@ -159,7 +187,9 @@ def _end(finished: RunFinished) -> dict[str, Any]:
 
 def _record(document: dict[str, Any]) -> RunRecord:
     finished = document.get("finished")
+    control = json.loads(document.get("control", "{}"))
     return RunRecord(
+        **control,
         run_id=document["_id"],
         epoch=document["epoch"],
         status=document["status"],
@@ -177,14 +207,15 @@ def _record(document: dict[str, Any]) -> RunRecord:
     )
 
 
-_BODY = {"result", "usage", "variables"}
+_HEAD = ("run_id", "position", "epoch", "executor_id", "kind", "path", "type")
+"""What the store itself is asked about; all else is JSON text, and left out where it says nothing."""
 
 
 def _line(entry: JournalEntry) -> dict[str, Any]:
-    head = entry.model_dump(exclude=_BODY)
-    return {"_id": line_id(entry.run_id, entry.position), **head, "body": entry.model_dump_json(include=_BODY)}
+    head = {name: getattr(entry, name) for name in _HEAD}
+    body = entry.model_dump_json(exclude=set(_HEAD), exclude_defaults=True)
+    return {"_id": line_id(entry.run_id, entry.position), **head, "body": body}
 
 
 def _entry(line: dict[str, Any]) -> JournalEntry:
-    head = {name: line[name] for name in JournalEntry.model_fields if name not in _BODY}
-    return JournalEntry.model_validate({**head, **json.loads(line["body"])})
+    return JournalEntry.model_validate({**{name: line[name] for name in _HEAD}, **json.loads(line["body"])})

@@ -1,4 +1,4 @@
-"""Answers, conversations, cancellations and the use of scopes in `evoline_executor`."""
+"""Answers, conversations, requests to stop and the use of scopes in `evoline_executor`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from services.executor.domain.records import RunRecord
+from services.executor.ports import Stop
 from shared.clock import Clock
 from shared.errors import FencedError, LimitReachedError
 from shared.events.values import Budget, Usage
@@ -69,17 +71,33 @@ class MongoConversations:
         return saved
 
 
-class MongoCancellations:
+class MongoStops:
+    """A cancellation is for a run until it ends, a pause for as long as it stays where it is: the ids say so."""
+
     def __init__(self, database: Database, clock: Clock) -> None:
-        self._cancellations = database.collection("cancellations")
+        self._stops = database.collection("stops")
         self._clock = clock
 
-    async def request(self, run_id: str, author: str, reason: str) -> None:
-        await self._cancellations.insert_once({"_id": run_id, "author": author, "reason": reason, "at": self._clock.now()})
+    async def request(self, run_id: str, stop: Stop, *, generation: int = 0, retries: int = 0) -> None:
+        stop_id = _cancel_id(run_id, retries) if stop.verb == "cancel" else _pause_id(run_id, generation)
+        fields = {"run_id": run_id, "verb": stop.verb, "author": stop.author, "reason": stop.reason}
+        await self._stops.insert_once({"_id": stop_id, **fields, "at": self._clock.now()})
 
-    async def among(self, run_ids: Sequence[str]) -> dict[str, str]:
-        found = await self._cancellations.find({"_id": {"$in": list(run_ids)}})
-        return {each["_id"]: f"cancelled by {each['author']}: {each['reason'] or 'no reason given'}" for each in found}
+    async def among(self, runs: Sequence[RunRecord]) -> dict[str, Stop]:
+        cancels = [_cancel_id(run.run_id, run.retries) for run in runs]
+        pauses = [_pause_id(run.run_id, run.generation) for run in runs]
+        found = await self._stops.find({"_id": {"$in": [*cancels, *pauses]}})
+        stops = {each["_id"]: Stop(each["verb"], each["author"], each["reason"]) for each in found}
+        wanted = zip(runs, cancels, pauses, strict=True)
+        return {run.run_id: stop for run, cancel, pause in wanted if (stop := stops.get(cancel) or stops.get(pause))}
+
+
+def _cancel_id(run_id: str, retries: int) -> str:
+    return f"{run_id}/cancel/{retries}"
+
+
+def _pause_id(run_id: str, generation: int) -> str:
+    return f"{run_id}/pause/{generation}"
 
 
 class MongoScopeLedger:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from shared.errors import NotFoundError, UnavailableError
@@ -23,6 +24,14 @@ class BusAnnouncer:
 
     async def announce(self, fact: Fact, *, cause: str, effect: str) -> None:
         await self._bus.publish(fact, cause=cause, effect=effect)
+
+
+class BusTimers:
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+
+    async def publish_at(self, command: ExecuteRun, moment: datetime, *, key: str) -> None:
+        await self._bus.publish_at(command, moment, cause=key, effect=f"wake:{moment.isoformat()}")
 
 
 class FleetChildren:

@@ -47,13 +47,25 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, allow_inf_nan=True)
 
 
+Suspended = Literal["paused", "waiting"]
+
+
+class Control(_Frozen):
+    """What somebody did to a run from outside; kept with it."""
+
+    verb: str
+    author: str
+    reason: str = ""
+    at: datetime
+
+
 class RunRecord(_Frozen):
-    """One run. Written twice: at the claim, and by the conditional finish; a takeover only raises `epoch`."""
+    """One run. Written twice: at the claim, and by the conditional finish; takeovers and suspensions are further writes."""
 
     run_id: str
     epoch: int = 1
     """Fencing token: raised by compare-and-set at each takeover; a write under an older one is refused."""
-    status: Literal["running"] | RunStatus = "running"
+    status: Literal["running"] | Suspended | RunStatus = "running"
     command_sequence: int
     """Stream sequence of the command that owns the run."""
     command_attempt: int = 1
@@ -69,17 +81,39 @@ class RunRecord(_Frozen):
     started_at: datetime
     queued_seconds: float = 0.0
     finished: RunFinished | None = None
+    generation: int = 0
+    """How often the run was set going again: resumed, woken or retried."""
+    going_for: str = ""
+    """The verb that set it going last."""
+    retries: int = 0
+    """How often it had ended before."""
+    held_seconds: float = 0.0
+    """Time since `started_at` that does not count as the run's: paused, or before a retry."""
+    suspended_at: datetime | None = None
+    suspended_until: datetime | None = None
+    """Of a waiting run."""
+    suspended_for: str = ""
+    controls: tuple[Control, ...] = ()
+
+    @property
+    def is_suspended(self) -> bool:
+        return self.status in ("paused", "waiting")
+
+    def running_seconds(self, now: datetime) -> float:
+        """Time that counts as the run's, up to `now`."""
+        return max(0.0, (now - self.started_at).total_seconds() - self.held_seconds)
 
 
 class JournalEntry(_Frozen):
-    """One line of a run's append-only log. `claim` lines are fences, `step` lines are finished steps."""
+    """One line of a run's append-only log. `claim` lines are fences, `step` lines finished steps, `wait` lines steps that are to be
+    attempted again after the run gave its place away."""
 
     run_id: str
     position: int
     epoch: int
     """The writer's; two owners never have the same."""
     executor_id: str
-    kind: Literal["claim", "step"]
+    kind: Literal["claim", "step", "wait"]
     path: str = ""
     type: str = ""
     result: StepResult | None = None
@@ -88,3 +122,14 @@ class JournalEntry(_Frozen):
     variables: dict[str, Any] = Field(default_factory=dict)
     ends_run: bool = False
     """A limit of the run was reached here: `on_error` does not apply."""
+    verb: str = ""
+    """Of a claim: why the run goes on, where it is not because an owner was lost."""
+    generation: int = 0
+    """Of a claim with a verb: the run's."""
+    discards: tuple[str, ...] = ()
+    """Of a claim: finished steps that are executed again."""
+    attempts: int = 0
+    """Of a wait: attempts at the step so far."""
+    until: datetime | None = None
+    """Of a wait: not to be attempted before."""
+    at: datetime | None = None

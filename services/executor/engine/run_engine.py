@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from services.executor.domain.control import SuspendRun
 from services.executor.domain.outcome import Outcome, completed, failed
 from services.executor.engine.run_state import RunState
 from services.executor.engine.services import StepServices
@@ -36,7 +37,7 @@ class RunEngine:
             else:
                 for step in self._state.document.steps:
                     await self._run_step(step)
-            return completed(self._outputs(), self._state.journal.steps)
+            return completed(self._outputs(), self._state.journal.live_steps)
         except _StepFailed as end:
             result = end.result
             return Outcome("failed", error=f"step {end.name}: {result.error}", error_code=result.error_code)
@@ -44,6 +45,9 @@ class RunEngine:
             return failed(error)
 
     async def _run_step(self, step: Step) -> None:
+        pausing = self._state.time.pausing
+        if pausing is not None and self._state.journal.finished(step.name) is None:
+            raise SuspendRun(pausing)
         result = await self._runner.run(step, step.name, self._state.names())
         self._state.keep(step.name, result)
         if result.status == "failed" and step.on_error != "continue":
@@ -59,6 +63,9 @@ class RunEngine:
         async def one(step: Step) -> None:
             for name in edges[step.name]:
                 await done[name].wait()
+            if self._state.time.pausing is not None and self._state.journal.finished(step.name) is None:
+                # Those that run are let end; the time that a pause gives them ends this wait.
+                await asyncio.Event().wait()
             async with places:
                 await self._run_step(step)
             done[step.name].set()

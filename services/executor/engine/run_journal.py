@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
+from services.executor.domain.control import failed_paths, live_entries, since_retry, total_usage, waited
 from services.executor.domain.records import JournalEntry, RunFencedError, RunRecord
 from services.executor.ports import Journal
+from shared.clock import Clock
 from shared.events.values import Usage
 from shared.pipeline.step import StepResult
 
@@ -32,11 +35,12 @@ class RunJournal:
 
     An append runs to its end even if who waits for it is cancelled; otherwise the position of the next one would be unknown."""
 
-    def __init__(self, journal: Journal, record: RunRecord, entries: Sequence[JournalEntry] = ()) -> None:
+    def __init__(self, journal: Journal, record: RunRecord, clock: Clock, entries: Sequence[JournalEntry] = ()) -> None:
         self._journal = journal
+        self._clock = clock
         self._record = record
         self._entries = list(entries)
-        self._by_path = {entry.path: entry for entry in entries if entry.kind == "step"}
+        self._by_path = live_entries(entries)
         self._lock = asyncio.Lock()
         self._fault: BaseException | None = None
 
@@ -45,23 +49,52 @@ class RunJournal:
         return [entry for entry in self._entries if entry.kind == "step"]
 
     @property
+    def live_steps(self) -> list[JournalEntry]:
+        """Finished steps that count: those that a retry executes again do not."""
+        return list(self._by_path.values())
+
+    @property
     def usage(self) -> Usage:
-        total = Usage()
-        for entry in self.steps:
-            total += entry.usage
-        return total
+        """Of all attempts, those before a retry included."""
+        return total_usage(self._entries)
+
+    @property
+    def usage_before_retry(self) -> Usage:
+        return total_usage(self._entries[: len(self._entries) - len(self.to_tell)])
+
+    @property
+    def to_tell(self) -> Sequence[JournalEntry]:
+        """What happened since the run ended before."""
+        return since_retry(self._entries)
 
     @property
     def fruitless_takeovers(self) -> int:
-        """Owners that were lost since a step was finished last."""
-        return self._record.epoch - max((entry.epoch for entry in self.steps), default=1)
+        """Owners that were lost since a step was finished, or the run was set going, last."""
+        fruitful = (entry.epoch for entry in self._entries if entry.kind != "claim" or entry.verb)
+        return self._record.epoch - max((1, *fruitful))
 
     def finished(self, path: str) -> JournalEntry | None:
         return self._by_path.get(path)
 
-    async def claim(self) -> None:
-        """Fences former owners: they meet this entry where they would write next. Raises `RunFencedError` if one was faster."""
-        await self._append({"kind": "claim"})
+    def waited(self, path: str) -> JournalEntry | None:
+        """How far attempts at a step had come when the run gave its place away."""
+        return waited(self._entries, path)
+
+    async def claim(self, tolerated: Collection[str] = ()) -> None:
+        """Fences former owners: they meet this entry where they would write next. Raises `RunFencedError` if one was faster.
+
+        The first claim after the run was set going says so; for a retry it discards what failed, except where the run went on
+        after it (`tolerated`)."""
+        record, entries = self._record, self._entries
+        if not record.generation or any(entry.verb and entry.generation == record.generation for entry in entries):
+            await self._append({"kind": "claim"})
+            return
+        discards = failed_paths(entries, tolerated) if record.going_for == "retry" else ()
+        await self._append({"kind": "claim", "verb": record.going_for, "generation": record.generation, "discards": discards})
+
+    async def wait(self, path: str, attempts: int, usage: Usage, until: datetime) -> None:
+        """Notes that a step is to be attempted again later."""
+        await self._append({"kind": "wait", "path": path, "attempts": attempts, "usage": usage, "until": until})
 
     async def append(self, step: FinishedStep) -> JournalEntry:
         """Returns when the step is on disk. Raises `RunFencedError` where the run has another owner."""
@@ -80,6 +113,7 @@ class RunJournal:
                 position=len(self._entries),
                 epoch=self._record.epoch,
                 executor_id=self._record.executor_id,
+                at=self._clock.now(),
                 **fields,
             )
             try:
@@ -89,13 +123,14 @@ class RunJournal:
                 self._fault = error
                 raise
             self._entries.append(entry)
+            self._by_path = live_entries(self._entries) if entry.discards else self._by_path
             if entry.kind == "step":
                 self._by_path[entry.path] = entry
             return entry
 
 
-async def fenced_journal(journal: Journal, record: RunRecord) -> RunJournal:
-    """The journal of a run that was taken over, with this owner's claim at its end.
+async def fenced_journal(journal: Journal, record: RunRecord, clock: Clock, tolerated: Collection[str] = ()) -> RunJournal:
+    """The journal of a run that was taken over, with this owner's claim at its end (see `RunJournal.claim`).
 
     A former owner may write one more step meanwhile; then the claim goes behind that. Raises `RunFencedError` where a newer
     owner's claim stands already."""
@@ -103,9 +138,9 @@ async def fenced_journal(journal: Journal, record: RunRecord) -> RunJournal:
         entries = await journal.entries(record.run_id)
         if any(entry.epoch > record.epoch for entry in entries):
             raise RunFencedError(f"run {record.run_id} has a newer owner than epoch {record.epoch}")
-        opened = RunJournal(journal, record, entries)
+        opened = RunJournal(journal, record, clock, entries)
         try:
-            await opened.claim()
+            await opened.claim(tolerated)
         except RunFencedError:
             continue
         return opened

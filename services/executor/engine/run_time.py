@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from services.executor.domain.control import Suspension
 from services.executor.domain.outcome import Outcome, failed
 from shared.errors import LimitReachedError
 
@@ -21,6 +22,7 @@ class RunTime:
         self._limit_seconds = limit_seconds
         self._outer_is_over = outer_is_over
         self._reason = ""
+        self._pause: Suspension | None = None
         self._running = False
         self._ended = False
 
@@ -29,6 +31,21 @@ class RunTime:
         self._reason = self._reason or reason
         if self._running and not self._timeout.expired():
             self._timeout.reschedule(asyncio.get_running_loop().time())
+
+    def pause(self, reason: str, author: str, grace_seconds: float) -> None:
+        """Ends the run's stay here before its next step, in `grace_seconds` at the latest. A cancelled run is not paused."""
+        if self._pause is not None or self._reason:
+            return
+        self._pause = Suspension("paused", reason, author)
+        cut_at = asyncio.get_running_loop().time() + grace_seconds
+        ends_at = self._timeout.when()
+        if self._running and not self._timeout.expired() and (ends_at is None or cut_at < ends_at):
+            self._timeout.reschedule(cut_at)
+
+    @property
+    def pausing(self) -> Suspension | None:
+        """Why no further step is to begin."""
+        return self._pause if not self._reason else None
 
     def end(self) -> None:
         """The run's end is decided: what is cut off from now on is not continued."""
@@ -54,8 +71,12 @@ class RunTime:
         return self._outer_is_over is not None and self._outer_is_over()
 
     @property
+    def is_paused(self) -> bool:
+        return self._pause is not None and not self._reason
+
+    @property
     def is_over(self) -> bool:
-        return self._ended or self.is_cut or self.outer_is_over
+        return self._ended or (self.is_cut and not self.is_paused) or self.outer_is_over
 
     @property
     def outcome(self) -> Outcome:

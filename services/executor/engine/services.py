@@ -43,6 +43,8 @@ class StepServices:
     observer: RunObserver
     workspace_dir: Path
     preset: str = "production"
+    park_after_seconds: float = 15.0
+    """A wait for another attempt that is longer than this holds no place in the executor."""
 
 
 async def no_model_records(_: str) -> Sequence[ModelRecord]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
 from pydantic_core import PydanticSerializationError
 
+from services.executor.domain.control import SuspendRun, Suspension
 from services.executor.domain.outcome import error_code, error_text
-from services.executor.domain.records import JournalEntry, RunFencedError
+from services.executor.domain.records import LOCAL_SEQUENCE, JournalEntry, RunFencedError
 from services.executor.domain.retry import wait_seconds
 from services.executor.engine.context import RunContext
 from services.executor.engine.run_journal import NO_USAGE, FinishedStep
@@ -107,7 +109,7 @@ class StepRunner:
         return Execution(result, usage, second.variables)
 
     async def _attempted(self, step: Step, path: str, names: Mapping[str, Any]) -> Execution:
-        clock, usage, attempt = self.services.clock, Usage(), 1
+        clock, usage, attempt = self.services.clock, Usage(), await self._first_attempt(path)
         started = clock.monotonic()
         while True:
             context = RunContext(self, step, path, names)
@@ -118,7 +120,7 @@ class StepRunner:
                 attempts = max(attempt, result.attempts)
                 update = {"latency_seconds": elapsed, "attempts": attempts, "usage": _reported(result.usage, usage)}
                 return Execution(result.model_copy(update=update), usage, context.variables)
-            except (RunFencedError, asyncio.CancelledError):
+            except (RunFencedError, SuspendRun, asyncio.CancelledError):
                 raise
             except Exception as error:
                 usage += context.usage
@@ -126,8 +128,37 @@ class StepRunner:
                 if wait is None:
                     limit = error if isinstance(error, LimitReachedError) else None
                     return _failure(error, clock.monotonic() - started, attempts=attempt, usage=usage, limit=limit)
-            await clock.sleep(wait)
+            await self._wait(wait, path, attempt, usage)
             attempt += 1
+
+    async def _first_attempt(self, path: str) -> int:
+        """1, or where the attempts go on that were made before the run gave its place away."""
+        waited = self.state.journal.waited(path)
+        if waited is None or waited.until is None:
+            return 1
+        left = (waited.until - self.services.clock.now()).total_seconds()
+        if left > 0:
+            if self._may_park(path, left):
+                raise _parked(path, waited.attempts, waited.until)
+            await self.services.clock.sleep(left)
+        return waited.attempts + 1
+
+    async def _wait(self, seconds: float, path: str, attempt: int, usage: Usage) -> None:
+        """A long wait holds no place: the run is suspended, and goes on by a timer of the broker."""
+        if not self._may_park(path, seconds):
+            await self.services.clock.sleep(seconds)
+            return
+        until = self.services.clock.now() + timedelta(seconds=seconds)
+        await self.state.journal.wait(path, attempt, usage, until)
+        raise _parked(path, attempt, until)
+
+    def _may_park(self, path: str, seconds: float) -> bool:
+        """Beside a step inside another one, or in a dataflow, others may be at work; a run inside another one has no command of
+        its own."""
+        state = self.state
+        alone = path in {step.name for step in state.document.steps} and state.document.execution == "sequential"
+        in_time = self.services.clock.monotonic() + seconds < state.deadline
+        return alone and in_time and state.record.command_sequence != LOCAL_SEQUENCE and seconds > self.services.park_after_seconds
 
     async def _timed(self, step: Step, context: RunContext) -> StepResult:
         """One attempt, cut off at the step's time-out; its value as the journal will give it back."""
@@ -140,6 +171,10 @@ class StepRunner:
                 raise
             raise ProviderError("timeout", f"step {step.name} took longer than {step.timeout_seconds:g} s") from error
         return _journaled(step, result)
+
+
+def _parked(path: str, attempts: int, until: datetime) -> SuspendRun:
+    return SuspendRun(Suspension("waiting", f"step {path} is attempted again after {attempts} failed", until=until))
 
 
 def _journaled(step: Step, result: StepResult) -> StepResult:

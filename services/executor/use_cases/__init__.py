@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from services.executor.use_cases.admission import Admission, DocumentLibrary
-from services.executor.use_cases.execute import Executor, execute_run, run_child
+from services.executor.use_cases.execute import execute_run, run_child
+from services.executor.use_cases.executor import Executor
 from services.executor.use_cases.inspect import describe_run, finished_runs, list_runs
-from services.executor.use_cases.stop import PollingCancelWatch, cancel_run
+from services.executor.use_cases.resume import fork_run, resume_run, retry_run
+from services.executor.use_cases.stop import PollingCancelWatch, cancel_run, pause_run
 
 __all__ = [
     "Admission",
@@ -16,6 +18,10 @@ __all__ = [
     "describe_run",
     "execute_run",
     "finished_runs",
+    "fork_run",
     "list_runs",
+    "pause_run",
+    "resume_run",
+    "retry_run",
     "run_child",
 ]

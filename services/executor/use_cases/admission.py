@@ -21,9 +21,10 @@ from services.executor.domain.records import ChangedDocumentError, RunRecord
 from services.executor.ports import Revisions, ScopeLedger
 from shared.attestation import Verifier
 from shared.clock import Clock
-from shared.errors import NotAttestedError
+from shared.errors import NotAttestedError, PermanentError
 from shared.events.runs import ExecuteRun
 from shared.events.values import Budget
+from shared.pipeline.document import Document
 from shared.pipeline.facts import document_facts
 from shared.pipeline.loading import load_document
 
@@ -75,10 +76,7 @@ class Admission:
 
     async def admit_again(self, record: RunRecord) -> Admitted:
         """The same revision that the run began with, judged anew. Raises `ChangedDocumentError` where it is not the same."""
-        command = record.command
-        if command.pipeline is not None and command.document is None:
-            name, _ = split_reference(command.pipeline)
-            command = command.model_copy(update={"pipeline": f"{name}@{record.digest}"})
+        command = self.pinned(record)
         admitted = await self._approved(command)
         if admitted.loaded.digest != record.digest:
             raise ChangedDocumentError(
@@ -87,6 +85,29 @@ class Admission:
         if command.scope is not None:
             check_granted(self._verifier(), command.scope, command, admitted.loaded.facts, self._clock.now())
         return admitted
+
+    def pinned(self, record: RunRecord) -> ExecuteRun:
+        """The run's command, for exactly the revision that it ran."""
+        command = record.command
+        if command.pipeline is None or command.document is not None:
+            return command
+        name, _ = split_reference(command.pipeline)
+        return command.model_copy(update={"pipeline": f"{name}@{record.digest}"})
+
+    async def document_of(self, command: ExecuteRun) -> Document:
+        """What a command would run. Raises a `PermanentError` where it may not."""
+        return (await self._approved(command)).loaded.document
+
+    async def tolerated_failures(self, record: RunRecord) -> frozenset[str]:
+        """Top-level steps whose failure the run goes on after; asked for before a retry only."""
+        if record.going_for != "retry":
+            return frozenset()
+        try:
+            document = await self.document_of(self.pinned(record))
+        except PermanentError:
+            # It may not run any more: admission says so next, and nothing is executed.
+            return frozenset()
+        return frozenset(step.name for step in document.steps if step.on_error == "continue")
 
     async def _approved(self, command: ExecuteRun) -> Admitted:
         if command.document is None:

@@ -6,40 +6,23 @@ import asyncio
 import contextlib
 import shutil
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from services.executor.domain.admission import Admitted, split_reference
+from services.executor.domain.control import SuspendRun, Suspension, set_going
 from services.executor.domain.delivery import CommandDelivery
 from services.executor.domain.inputs import checked_inputs
 from services.executor.domain.meter import RunMeter, tightened
-from services.executor.domain.outcome import Ending, Outcome, failed, refused, run_finished
-from services.executor.domain.records import LOCAL_SEQUENCE, JournalEntry, RunFencedError, RunRecord, check_same_order
-from services.executor.engine import RunEngine, RunJournal, RunState, RunTime, StepServices
+from services.executor.domain.outcome import Outcome, failed, refused, run_finished
+from services.executor.domain.records import LOCAL_SEQUENCE, RunFencedError, RunRecord, check_same_order
+from services.executor.engine import RunEngine, RunJournal, RunState, RunTime
 from services.executor.engine.run_journal import fenced_journal
-from services.executor.ports import Announcer, CancelWatch, Journal, RunObserver, RunStore
-from services.executor.use_cases.admission import Admission
-from shared.clock import Clock
+from services.executor.use_cases.executor import Executor
+from services.executor.use_cases.suspension import suspend
+from services.executor.use_cases.telling import announce_end, announce_suspension, ending_of
 from shared.errors import LimitReachedError, PermanentError, UnavailableError
-from shared.events.runs import ExecuteRun, RunFinished, RunStarted
+from shared.events.runs import Continuation, ExecuteRun, RunFinished, RunStarted
 from shared.events.values import Usage
-
-
-@dataclass(frozen=True)
-class Executor:
-    """What `execute_run` works with."""
-
-    executor_id: str
-    runs: RunStore
-    journal: Journal
-    admission: Admission
-    services: StepServices
-    watch: CancelWatch
-    announcer: Announcer
-    observer: RunObserver
-    clock: Clock
-    max_takeovers: int = 8
 
 
 async def execute_run(command: ExecuteRun, delivery: CommandDelivery, at: Executor) -> RunFinished | None:
@@ -47,6 +30,8 @@ async def execute_run(command: ExecuteRun, delivery: CommandDelivery, at: Execut
 
     Raises `RunFencedError` where the run was taken over by another executor, `UnavailableError` of the stores, `InvalidInputError`
     where the run id is that of another run."""
+    if command.continuation is not None:
+        return await _go_on(command, command.continuation, delivery, at)
     if delivery.may_be_known and (known := await at.runs.get(command.run_id)) is not None:
         return await _continue(known, command, delivery, at)
     record, admitted, refusal = await _admitted(command, delivery, at)
@@ -56,7 +41,8 @@ async def execute_run(command: ExecuteRun, delivery: CommandDelivery, at: Execut
         await at.admission.release(command)
         return await _continue(await _stored(command.run_id, at), command, delivery, at)
     at.observer.claimed(command.purpose, record.queued_seconds)
-    return await _run(record, admitted, RunJournal(at.journal, record), delivery, at)
+    taken_over = await at.journal.entries(record.run_id) if command.forked_from else ()
+    return await _run(record, admitted, RunJournal(at.journal, record, at.clock, taken_over), delivery, at)
 
 
 async def run_child(command: ExecuteRun, outer_is_over: Callable[[], bool], at: Executor) -> RunFinished:
@@ -98,7 +84,7 @@ def _record(command: ExecuteRun, delivery: CommandDelivery, at: Executor, *, nam
 
 async def _refuse(record: RunRecord, refusal: Outcome, delivery: CommandDelivery, at: Executor) -> RunFinished | None:
     """A run that may not start is stored with its end at once, so that whoever asks for it is told."""
-    finished = run_finished(_ending(record, refusal, (), Usage(), at))
+    finished = run_finished(ending_of(record, refusal, (), Usage(), at))
     ended = record.model_copy(update={"status": finished.status, "finished": finished})
     if not await at.runs.claim(ended):
         return await _continue(await _stored(record.run_id, at), record.command, delivery, at)
@@ -111,7 +97,11 @@ async def _continue(known: RunRecord, command: ExecuteRun, delivery: CommandDeli
         check_same_order(known.command, command)
     if known.finished is not None:
         await _clear(at.services.workspace_dir / known.run_id)
-        return await _announce_end(known.finished, at)
+        return await announce_end(known.finished, at)
+    if known.is_suspended:
+        # Its command was not acknowledged in time; another one will set it going.
+        await announce_suspension(known, at)
+        return None
     if not delivery.may_take_over(known.command_sequence):
         return None
     if delivery.sequence == known.command_sequence and delivery.attempt < known.command_attempt:
@@ -121,7 +111,28 @@ async def _continue(known: RunRecord, command: ExecuteRun, delivery: CommandDeli
     if record is None:
         raise RunFencedError(f"run {known.run_id} was taken over by another executor")
     at.observer.taken_over()
-    journal = await fenced_journal(at.journal, record)
+    return await _own(record, delivery, at)
+
+
+async def _go_on(command: ExecuteRun, continuation: Continuation, delivery: CommandDelivery, at: Executor) -> RunFinished | None:
+    """Sets a suspended or ended run going, once; a redelivery continues it like any other run."""
+    known = await _stored(command.run_id, at)
+    if known.generation == continuation.generation and delivery.sequence == known.command_sequence:
+        return await _continue(known, command, delivery, at)
+    going = set_going(known, continuation, at.clock.now())
+    if going is None:
+        return None
+    ownership = {"executor_id": at.executor_id, "command_sequence": delivery.sequence, "command_attempt": delivery.attempt}
+    record = going.model_copy(update={"epoch": known.epoch + 1, **ownership})
+    if not await at.runs.change(known, record):
+        raise RunFencedError(f"run {known.run_id} was changed by somebody else")
+    return await _own(record, delivery, at)
+
+
+async def _own(record: RunRecord, delivery: CommandDelivery, at: Executor) -> RunFinished | None:
+    """Goes on with a run whose epoch is ours, behind what its journal holds."""
+    tolerated = await at.admission.tolerated_failures(record)
+    journal = await fenced_journal(at.journal, record, at.clock, tolerated)
     try:
         if journal.fruitless_takeovers >= at.max_takeovers:
             raise LimitReachedError("takeovers", f"{journal.fruitless_takeovers} executors were lost in the same step")
@@ -131,20 +142,24 @@ async def _continue(known: RunRecord, command: ExecuteRun, delivery: CommandDeli
     return await _run(record, admitted, journal, delivery, at)
 
 
-async def _run(record: RunRecord, admitted: Admitted, journal: RunJournal, delivery: CommandDelivery, at: Executor) -> RunFinished:
+async def _run(
+    record: RunRecord, admitted: Admitted, journal: RunJournal, delivery: CommandDelivery, at: Executor
+) -> RunFinished | None:
     command, document = record.command, admitted.loaded.document
     try:
         limits = tightened(document.limits, command.limits)
         inputs = checked_inputs(document, command.inputs)
     except PermanentError as error:
         return await _finish(record, refused(error), journal, journal.usage, at)
-    executed = sum(entry.result is not None and entry.result.status != "skipped" for entry in journal.steps)
+    executed = sum(entry.result is not None and entry.result.status != "skipped" and entry.epoch > 0 for entry in journal.steps)
     meter = RunMeter(limits, steps=executed, usage=journal.usage)
-    left = limits.seconds - (at.clock.now() - record.started_at).total_seconds()
+    left = limits.seconds - record.running_seconds(at.clock.now())
     time = RunTime(left, limits.seconds, delivery.outer_is_over)
     deadline = at.clock.monotonic() + left
     state = RunState(record, document, inputs, meter, journal, time, deadline, preset=at.services.preset)
     outcome = await _outcome(state, at)
+    if isinstance(outcome, Suspension):
+        return await suspend(record, outcome, at)
     finished = await _finish(record, outcome, journal, meter.usage, at)
     if state.has_workspace or record.epoch > 1:
         await _clear(at.services.workspace_dir / record.run_id)
@@ -153,16 +168,18 @@ async def _run(record: RunRecord, admitted: Admitted, journal: RunJournal, deliv
     return finished
 
 
-async def _outcome(state: RunState, at: Executor) -> Outcome:
+async def _outcome(state: RunState, at: Executor) -> Outcome | Suspension:
     """How the run ended. A process that stops cuts the run off without an end: another executor continues it."""
     time = state.time
     try:
-        async with _started(state.record, at), at.watch.watching(state.record.run_id, time), time.running():
+        async with _started(state.record, at), at.watch.watching(state.record, time), time.running():
             return await RunEngine(state, at.services).run()
+    except SuspendRun as end:
+        return end.suspension
     except TimeoutError:
         if not time.is_cut:
             raise
-        return time.outcome
+        return time.pausing or time.outcome
     except asyncio.CancelledError:
         if not time.outer_is_over:
             raise
@@ -201,24 +218,15 @@ async def _clear(folder: Path) -> None:
 
 
 async def _finish(record: RunRecord, outcome: Outcome, journal: RunJournal, usage: Usage, at: Executor) -> RunFinished:
-    finished = run_finished(_ending(record, outcome, tuple(journal.steps), usage, at))
+    told = usage - journal.usage_before_retry if record.retries else usage
+    finished = run_finished(ending_of(record, outcome, tuple(journal.to_tell), told, at))
     await at.runs.finish(record, finished)
     return await _tell(finished, at)
 
 
 async def _tell(finished: RunFinished, at: Executor) -> RunFinished:
     at.observer.finished(finished.purpose, finished.status, finished.latency_seconds)
-    return await _announce_end(finished, at)
-
-
-async def _announce_end(finished: RunFinished, at: Executor) -> RunFinished:
-    await at.announcer.announce(finished, cause=finished.run_id, effect="finished")
-    return finished
-
-
-def _ending(record: RunRecord, outcome: Outcome, entries: tuple[JournalEntry, ...], usage: Usage, at: Executor) -> Ending:
-    now: datetime = at.clock.now()
-    return Ending(record, outcome, entries, usage, at.executor_id, now)
+    return await announce_end(finished, at)
 
 
 async def _stored(run_id: str, at: Executor) -> RunRecord:

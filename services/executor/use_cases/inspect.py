@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.executor.domain.records import JournalEntry
+from services.executor.domain.control import live_entries
+from services.executor.domain.records import JournalEntry, RunRecord
 from services.executor.ports import Journal, RunStore
 from shared.errors import NotFoundError
 from shared.events.runs import FinishedRuns, GetRun, ListRuns
@@ -17,6 +18,7 @@ async def describe_run(query: GetRun, runs: RunStore, journal: Journal) -> dict[
     if record is None:
         raise NotFoundError(f"no run {query.run_id!r}")
     entries = await journal.entries(query.run_id)
+    live = live_entries(entries)
     finished = record.finished.model_dump(mode="json", exclude={"steps"}) if record.finished else {}
     command = record.command.model_dump(mode="json", exclude={"run_id", "scope"})
     return {
@@ -33,13 +35,26 @@ async def describe_run(query: GetRun, runs: RunStore, journal: Journal) -> dict[
         "outputs": None,
         **finished,
         "status": record.status,
-        "steps": [_step(entry) for entry in entries if entry.kind == "step"],
+        "generation": record.generation,
+        "retries": record.retries,
+        "held_seconds": record.held_seconds,
+        **_suspension(record),
+        "controls": [control.model_dump(mode="json") for control in record.controls],
+        "steps": [_step(entry, live=live.get(entry.path) is entry) for entry in entries if entry.kind == "step"],
         "claims": [
-            {"position": entry.position, "epoch": entry.epoch, "executor_id": entry.executor_id}
+            {"position": entry.position, "epoch": entry.epoch, "executor_id": entry.executor_id, "verb": entry.verb}
             for entry in entries
             if entry.kind == "claim"
         ],
     }
+
+
+def _suspension(record: RunRecord) -> dict[str, Any]:
+    if not record.is_suspended:
+        return {}
+    until = record.suspended_until.isoformat() if record.suspended_until else None
+    since = record.suspended_at.isoformat() if record.suspended_at else None
+    return {"suspended": {"since": since, "until": until, "reason": record.suspended_for}}
 
 
 async def finished_runs(query: FinishedRuns, runs: RunStore) -> dict[str, Any]:
@@ -58,7 +73,8 @@ async def list_runs(query: ListRuns, runs: RunStore) -> dict[str, Any]:
     return {"runs": await runs.latest(query)}
 
 
-def _step(entry: JournalEntry) -> dict[str, Any]:
+def _step(entry: JournalEntry, *, live: bool) -> dict[str, Any]:
+    """`live` is false for what a retry executed again."""
     assert entry.result is not None
     return {
         **entry.result.model_dump(mode="json"),
@@ -67,4 +83,6 @@ def _step(entry: JournalEntry) -> dict[str, Any]:
         "usage": entry.usage.model_dump(mode="json"),
         "variables": entry.variables,
         "epoch": entry.epoch,
+        "live": live,
+        "at": entry.at.isoformat() if entry.at else None,
     }

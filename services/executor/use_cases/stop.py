@@ -8,37 +8,67 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from services.executor.ports import Cancellations, RunScope, RunStore
+from services.executor.domain.control import check_may
+from services.executor.domain.records import LOCAL_SEQUENCE, RunRecord
+from services.executor.ports import RunScope, Stop, Stops
+from services.executor.use_cases.executor import Executor
+from services.executor.use_cases.suspension import end_suspended, hold_waiting
+from services.executor.use_cases.telling import announce_end, announce_suspension
 from shared.clock import Clock
-from shared.events.runs import CancelRun
+from shared.events.runs import CancelRun, PauseRun
 
 
-async def cancel_run(command: CancelRun, runs: RunStore, cancellations: Cancellations) -> None:
-    """A finished run stays as it is; one that did not start yet is stopped when it does."""
-    record = await runs.get(command.run_id)
-    if record is None or record.finished is None:
-        await cancellations.request(command.run_id, command.author, command.reason)
+async def cancel_run(command: CancelRun, at: Executor) -> None:
+    """A finished run stays as it is, and its end is told again; one that did not start yet is stopped when it does."""
+    record = await at.runs.get(command.run_id)
+    if record is not None and record.finished is not None:
+        await announce_end(record.finished, at)
+        return
+    stop = Stop("cancel", command.author, command.reason)
+    await at.stops.request(command.run_id, stop, retries=record.retries if record else 0)
+    # Who suspends a run looks for requests after that; whoever asks looks for suspended runs after asking.
+    record = await at.runs.get(command.run_id)
+    if record is not None and record.is_suspended:
+        await end_suspended(record, command.author, command.reason, at)
+
+
+async def pause_run(command: PauseRun, at: Executor) -> None:
+    """Raises `InvalidInputError` for a run that has ended, or runs inside another one."""
+    record = await at.runs.get(command.run_id)
+    stop = Stop("pause", command.author, command.reason)
+    if record is None:
+        await at.stops.request(command.run_id, stop)
+        return
+    if record.status == "paused":
+        await announce_suspension(record, at)
+        return
+    check_may("pause", record, ("running", "waiting"))
+    if record.status == "waiting":
+        await hold_waiting(record, command.author, command.reason, at)
+        return
+    await at.stops.request(command.run_id, stop, generation=record.generation)
 
 
 class PollingCancelWatch:
     """One query for all runs of this executor every `poll_seconds`, only while something runs."""
 
-    def __init__(self, cancellations: Cancellations, clock: Clock, poll_seconds: float) -> None:
-        self._cancellations = cancellations
+    def __init__(self, stops: Stops, clock: Clock, poll_seconds: float, *, pause_grace_seconds: float = 5.0) -> None:
+        self._stops = stops
         self._clock = clock
         self._poll_seconds = poll_seconds
-        self._scopes: dict[str, RunScope] = {}
+        self._pause_grace_seconds = pause_grace_seconds
+        self._scopes: dict[str, tuple[RunRecord, RunScope]] = {}
         self._polling: asyncio.Task[None] | None = None
 
     @asynccontextmanager
-    async def watching(self, run_id: str, scope: RunScope) -> AsyncIterator[None]:
-        self._scopes[run_id] = scope
+    async def watching(self, record: RunRecord, scope: RunScope) -> AsyncIterator[None]:
+        self._scopes[record.run_id] = (record, scope)
         if self._polling is None or self._polling.done():
             self._polling = asyncio.create_task(self._poll())
         try:
             yield
         finally:
-            self._scopes.pop(run_id, None)
+            self._scopes.pop(record.run_id, None)
             if not self._scopes and self._polling is not None:
                 # A task that is told to stop is not done yet: the next run must not take it for one that watches.
                 self._polling.cancel()
@@ -48,11 +78,18 @@ class PollingCancelWatch:
         while self._scopes:
             await self._clock.sleep(self._poll_seconds)
             try:
-                wanted = await self._cancellations.among(list(self._scopes))
+                wanted = await self._stops.among([record for record, _ in self._scopes.values()])
             except Exception as error:
                 # The runs go on; their own writes meet the same store and say so. Who stopped watching here would never stop a run.
                 structlog.get_logger("services.executor").warning("requests to stop not readable", error=str(error))
                 continue
-            for run_id, reason in wanted.items():
+            for run_id, stop in wanted.items():
                 if run_id in self._scopes:
-                    self._scopes[run_id].cancel(reason)
+                    self._stop(*self._scopes[run_id], stop)
+
+    def _stop(self, record: RunRecord, scope: RunScope, stop: Stop) -> None:
+        """A run inside another one pauses with that."""
+        if stop.verb == "cancel":
+            scope.cancel(f"cancelled by {stop.author}: {stop.reason or 'no reason given'}")
+        elif record.command_sequence != LOCAL_SEQUENCE:
+            scope.pause(stop.reason, stop.author, self._pause_grace_seconds)

@@ -108,7 +108,7 @@ async def test_cancelling_a_parent_ends_its_nested_run_too() -> None:
     kit = ExecutorKit(model=model)
     task = asyncio.create_task(kit.trial(parent()))
     await eventually(lambda: len(model.requests) == 1)
-    await cancel_run(CancelRun(run_id="run-1"), kit.runs, kit.cancellations)
+    await cancel_run(CancelRun(run_id="run-1"), kit.executor)
     run = await task
     assert run.status == "cancelled"
     assert sorted(each.status for each in kit.ends()) == ["cancelled", "cancelled"]
@@ -143,7 +143,7 @@ async def test_cancelling_a_parent_on_the_bus_cancels_what_it_started_there() ->
     kit = ExecutorKit(slots=2)
     task = asyncio.create_task(kit.trial(parent()))
     await eventually(lambda: len(kit.bus.commands) == 1)
-    await cancel_run(CancelRun(run_id="run-1"), kit.runs, kit.cancellations)
+    await cancel_run(CancelRun(run_id="run-1"), kit.executor)
     run = await task
     assert run.status == "cancelled"
     assert kit.bus.cancelled == [kit.bus.commands[0].run_id]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import pytest
 
+from services.executor.domain.records import RunRecord
+from services.executor.ports import Stop
 from services.executor.use_cases import PollingCancelWatch, cancel_run, describe_run, finished_runs, list_runs
 from shared.clock import SystemClock
 from shared.errors import NotFoundError, UnavailableError
@@ -22,7 +25,7 @@ async def test_a_cancelled_run_ends_within_a_second_and_its_call_is_cut_off() ->
     kit = ExecutorKit(model=model)
     task = asyncio.create_task(kit.deliver(command(kit)))
     await eventually(lambda: len(model.requests) == 1)
-    await cancel_run(CancelRun(run_id="run-1", author="ann", reason="enough"), kit.runs, kit.cancellations)
+    await cancel_run(CancelRun(run_id="run-1", author="ann", reason="enough"), kit.executor)
     async with asyncio.timeout(1):
         run = await task
     assert run is not None
@@ -33,17 +36,17 @@ async def test_a_cancelled_run_ends_within_a_second_and_its_call_is_cut_off() ->
 async def test_cancelling_a_finished_run_changes_nothing() -> None:
     kit = ExecutorKit()
     run = await kit.execute(command(kit))
-    await cancel_run(CancelRun(run_id="run-1"), kit.runs, kit.cancellations)
+    await cancel_run(CancelRun(run_id="run-1"), kit.executor)
     record = await kit.runs.get("run-1")
     assert record is not None
     assert record.finished == run
-    assert await kit.cancellations.among(["run-1"]) == {}
+    assert await kit.stops.among([record]) == {}
 
 
 async def test_a_run_that_is_cancelled_before_it_starts_is_stopped_when_it_does() -> None:
     model = ScriptedModel(delay_seconds=30)
     kit = ExecutorKit(model=model)
-    await cancel_run(CancelRun(run_id="run-1"), kit.runs, kit.cancellations)
+    await cancel_run(CancelRun(run_id="run-1"), kit.executor)
     run = await kit.execute(command(kit))
     assert run.status == "cancelled"
 
@@ -95,29 +98,45 @@ class NotedScope:
     def cancel(self, reason: str) -> None:
         self.reasons.append(reason)
 
+    def pause(self, reason: str, author: str, grace_seconds: float) -> None:
+        self.reasons.append(f"pause for {author}: {reason}")
+
 
 async def test_a_run_that_begins_in_the_moment_in_which_the_last_one_ends_is_watched_too() -> None:
     kit, scope = ExecutorKit(), NotedScope()
-    watch = PollingCancelWatch(kit.cancellations, SystemClock(), 0.001)
-    await kit.cancellations.request("next", "ann", "")
-    async with watch.watching("last", NotedScope()):
+    watch = PollingCancelWatch(kit.stops, SystemClock(), 0.001)
+    await kit.stops.request("next", Stop("cancel", "ann", ""))
+    async with watch.watching(record_of(kit, "last"), NotedScope()):
         await asyncio.sleep(0)
-    async with watch.watching("next", scope):
+    async with watch.watching(record_of(kit, "next"), scope):
         await eventually(lambda: scope.reasons, timeout_seconds=2)
+
+
+def record_of(kit: ExecutorKit, run_id: str) -> RunRecord:
+    return RunRecord(
+        run_id=run_id,
+        command_sequence=1,
+        command=command(kit, run_id),
+        pipeline="asking",
+        digest="",
+        domain="",
+        executor_id="executor-1",
+        started_at=datetime.now(UTC),
+    )
 
 
 async def test_a_fault_of_the_store_does_not_end_the_watching() -> None:
     class Faulty:
         faults = 2
 
-        async def request(self, run_id: str, author: str, reason: str) -> None: ...
+        async def request(self, run_id: str, stop: Stop, *, generation: int = 0, retries: int = 0) -> None: ...
 
-        async def among(self, run_ids: Sequence[str]) -> dict[str, str]:
+        async def among(self, runs: Sequence[RunRecord]) -> dict[str, Stop]:
             if self.faults:
                 self.faults -= 1
                 raise [UnavailableError("away"), RuntimeError("of no known kind")][self.faults]
-            return dict.fromkeys(run_ids, "enough")
+            return {run.run_id: Stop("cancel", "ann", "enough") for run in runs}
 
     scope = NotedScope()
-    async with PollingCancelWatch(Faulty(), SystemClock(), 0.001).watching("run-1", scope):
+    async with PollingCancelWatch(Faulty(), SystemClock(), 0.001).watching(record_of(ExecutorKit(), "run-1"), scope):
         await eventually(lambda: scope.reasons, timeout_seconds=2)

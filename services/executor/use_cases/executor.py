@@ -1,0 +1,28 @@
+"""What an executor's verbs work with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from services.executor.engine import StepServices
+from services.executor.ports import Announcer, CancelWatch, Journal, RunObserver, RunStore, Stops, Timers
+from services.executor.use_cases.admission import Admission
+from shared.clock import Clock
+
+
+@dataclass(frozen=True)
+class Executor:
+    """What `execute_run` works with."""
+
+    executor_id: str
+    runs: RunStore
+    journal: Journal
+    admission: Admission
+    services: StepServices
+    watch: CancelWatch
+    announcer: Announcer
+    observer: RunObserver
+    clock: Clock
+    stops: Stops
+    timers: Timers
+    max_takeovers: int = 8

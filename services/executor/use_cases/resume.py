@@ -1,0 +1,83 @@
+"""Setting runs going again, and forking them: each answers with the command that an executor then takes like any other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from services.executor.domain.control import ALLOWED, check_may, copied, live_entries, next_command
+from services.executor.domain.forks import check_same_steps, first_unfinished, steps_before
+from services.executor.domain.records import RunRecord
+from services.executor.ports import RunStore
+from services.executor.use_cases.executor import Executor
+from shared.errors import InvalidInputError, NotFoundError, Problem
+from shared.events.message import Message
+from shared.events.runs import ExecuteRun, ForkOrigin, ForkRun, ResumeRun, RetryRun
+
+Effects = Sequence[tuple[str, Message]]
+
+
+async def resume_run(command: ResumeRun, at: Executor) -> Effects:
+    """Raises `InvalidInputError` unless the run is paused or waits. A run that somebody resumed meanwhile is not resumed twice."""
+    record = await known_run(command.run_id, at.runs)
+    check_may("resume", record, ALLOWED["resume"])
+    return [("execute", next_command(record, "resume", command.author, command.reason))]
+
+
+async def retry_run(command: RetryRun, at: Executor) -> Effects:
+    """Raises `InvalidInputError` unless the run ended without success."""
+    record = await known_run(command.run_id, at.runs)
+    check_may("retry", record, ALLOWED["retry"])
+    return [("execute", next_command(record, "retry", command.author, command.reason))]
+
+
+async def fork_run(command: ForkRun, at: Executor) -> Effects:
+    """Copies what is taken over into the journal of the new run, then asks for that run. Raises `InvalidInputError` where the new
+    id is taken, a step is unknown, did not finish, or is another one in the other revision; and what admission raises."""
+    source = await known_run(command.run_id, at.runs)
+    order = _forked_order(source, command)
+    before = await at.admission.document_of(at.admission.pinned(source))
+    after = await at.admission.document_of(order)
+    live = live_entries(await at.journal.entries(source.run_id))
+    from_step = command.from_step or first_unfinished(after, live)
+    taken = steps_before(after, from_step)
+    check_same_steps(before, after, taken, live)
+    origin = ForkOrigin(run_id=source.run_id, from_step=from_step, author=command.author, reason=command.reason)
+    order = order.model_copy(update={"forked_from": origin})
+    await _check_free(order, at.runs)
+    kept = [entry for path, entry in live.items() if path.partition(".")[0].partition("[")[0] in taken]
+    for position, entry in enumerate(kept):
+        await at.journal.append(copied(entry, order.run_id, position))
+    return [("execute", order)]
+
+
+async def known_run(run_id: str, runs: RunStore) -> RunRecord:
+    record = await runs.get(run_id)
+    if record is None:
+        raise NotFoundError(f"no run {run_id!r}; `evoline runs --purpose all` lists them")
+    return record
+
+
+def _forked_order(source: RunRecord, command: ForkRun) -> ExecuteRun:
+    """A run of its own: of the same purpose and tenant, under no parent, without a deadline."""
+    known = source.command
+    reference = f"{source.pipeline}@{source.digest}" if known.document is None else known.pipeline
+    if command.pipeline is not None and known.document is not None:
+        raise InvalidInputError(Problem(path="pipeline", reason="a run of an inline document cannot be forked to another revision"))
+    return ExecuteRun(
+        run_id=command.new_run_id,
+        inputs={**known.inputs, **command.inputs},
+        pipeline=command.pipeline or reference,
+        document=known.document,
+        scope=known.scope,
+        purpose=known.purpose,
+        tenant=known.tenant,
+        seed=known.seed,
+    )
+
+
+async def _check_free(order: ExecuteRun, runs: RunStore) -> None:
+    taken = await runs.get(order.run_id)
+    if taken is not None and taken.command.forked_from != order.forked_from:
+        raise InvalidInputError(
+            Problem(path="new_run_id", reason=f"{order.run_id} is the id of another run", suggestion="choose a new id")
+        )

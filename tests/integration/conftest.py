@@ -1,0 +1,57 @@
+"""Executors in this process, on a real broker and a real store."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from services.executor.app import create_app
+from services.executor.settings import ExecutorSettings
+from shared.attestation import public_pem
+from shared.pipeline.completion import LanguageModel
+from shared.service import Application
+from shared.settings import SharedSettings
+from shared.storage import MongoStore, connect
+from tests.fakes.executor import Notary
+from tests.integration.executors import StartExecutor
+
+
+@pytest.fixture
+async def store(mongo_url: str) -> AsyncIterator[MongoStore]:
+    opened = connect(SecretStr(mongo_url))
+    for name in ("evoline_executor", "evoline_guardrail"):
+        await opened.drop_database(name)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def notary(tmp_path: Path) -> Notary:
+    made = Notary()
+    (tmp_path / "guardrail.pub").write_bytes(public_pem(made.key.public_key()))
+    return made
+
+
+@pytest.fixture
+async def start_executor(nats_url: str, mongo_url: str, tmp_path: Path, notary: Notary) -> AsyncIterator[StartExecutor]:
+    started: list[Application] = []
+
+    async def start(model: LanguageModel, **own: Any) -> None:
+        settings = SharedSettings(
+            nats_url=nats_url, mongo_url=SecretStr(mongo_url), guardrail_public_key_file=tmp_path / "guardrail.pub"
+        )
+        app = create_app(
+            settings,
+            ExecutorSettings(id=f"executor-{len(started)}", workspace_dir=tmp_path / "workspaces", **own),
+            models={"claude": model, "gemini": model},
+        )
+        await app.start()
+        started.append(app)
+
+    yield start
+    for app in started:
+        await app.stop()

@@ -1,0 +1,7 @@
+"""What tests with executors share."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+StartExecutor = Callable[..., Awaitable[None]]
