@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Callable, Mapping
 
+from services.executor.adapters.computing.processes import Bounds, ProcessComputations
 from services.executor.adapters.guardrail_store import KeyFile, MongoRevisions
 from services.executor.adapters.metrics import MeteredModel
 from services.executor.adapters.mongo_runs import MongoJournal, MongoRunStore
@@ -68,7 +69,7 @@ def _step_services(
             host.clock,
             concurrency=providers.provider_concurrency,
         ),
-        functions=FunctionDesk(BusQuestions(host.bus)),
+        functions=FunctionDesk(BusQuestions(host.bus), _computations(host, own)),
         children=ChildRuns(runs, FleetChildren(host.bus), run_locally, host.clock, slots=own.concurrency),
         conversations=MongoConversations(host.database, host.clock),
         proposals=BusProposals(host.bus),
@@ -79,6 +80,12 @@ def _step_services(
         preset=own.preset,
         park_after_seconds=own.park_after_seconds,
     )
+
+
+def _computations(host: Host, own: ExecutorSettings) -> ProcessComputations:
+    computations = ProcessComputations(Bounds(processes=own.compute_processes, wall_seconds=own.compute_wall_seconds))
+    host.on_stop(computations.close)
+    return computations
 
 
 def _load_in_background(host: Host, built: Mapping[Family, ModelOnDemand]) -> None:

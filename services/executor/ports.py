@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -133,6 +133,24 @@ class BusChildren(Protocol):
         ...
 
     async def cancel(self, run_ids: Sequence[str], reason: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """What one computation may use."""
+
+    cpu_seconds: float = 10.0
+    memory_mb: int = 256
+    """Above what the process that computes holds anyway, in MiB."""
+
+
+class Computations(Protocol):
+    async def compute(self, name: str, arguments: Mapping[str, Any], allowance: Allowance) -> Any:
+        """A pure function of the catalogue, apart from everything else. Arguments are checked there.
+
+        Raises what the function raises, `LimitReachedError` (`cpu_seconds`, `memory_mb`, `answer_bytes`, ...), and a permanent
+        error where it went down otherwise."""
+        ...
 
 
 class Questions(Protocol):

@@ -29,5 +29,9 @@ class ExecutorSettings(BaseSettings):
     """After so many lost owners a run ends as failed: it may be what kills them."""
     preset: Literal["development", "production", "analysis", "chat", "test"] = "production"
     """Of `claude_smart` steps that name none."""
+    compute_processes: int = Field(default=2, ge=1, le=64)
+    """Child processes for functions and data transformations; each is started when it is first needed and holds about 35 MB."""
+    compute_wall_seconds: float = Field(default=60.0, gt=0)
+    """The longest that one computation may take, whatever its CPU seconds."""
     workspace_dir: Path = Path(tempfile.gettempdir()) / "evoline-workspaces"
     """Folder for the runs' own files; removed when a run ends."""

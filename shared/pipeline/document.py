@@ -111,6 +111,10 @@ class Limits(_Frozen):
     depth: Count = Field(default=5, ge=0, le=10)
     """Nested runs below this one."""
     concurrency: Count = Field(default=8, ge=1, le=256)
+    cpu_seconds: Number = Field(default=10.0, gt=0, le=3600)
+    """Of one computation (a function, a `data_transform`); those run in processes of their own."""
+    memory_mb: Count = Field(default=256, ge=16, le=4096)
+    """MiB that one computation may take."""
 
 
 class NoOptions(_Frozen):

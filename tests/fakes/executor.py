@@ -21,6 +21,7 @@ from services.executor.engine.children import ChildRuns
 from services.executor.engine.completions import Completions
 from services.executor.engine.functions import FunctionDesk
 from services.executor.engine.services import Breakers, no_model_records
+from services.executor.ports import Allowance, Computations
 from services.executor.use_cases import Admission, DocumentLibrary, Executor, PollingCancelWatch, execute_run, run_child
 from shared.attestation import Verifier, public_pem, scope_digest, sign
 from shared.clock import SystemClock
@@ -29,7 +30,7 @@ from shared.events.message import Fact, Query, derive_id
 from shared.events.runs import ExecuteRun, RunFinished, RunStarted
 from shared.events.values import Attestation, Budget, GrantedScope, TrialScope
 from shared.pipeline.completion import Family, LanguageModel
-from shared.pipeline.functions import function_catalogue
+from shared.pipeline.functions import call_pure, function_catalogue
 from shared.pipeline.loading import load_document
 from shared.pipeline.steps import step_type, type_names
 from shared.storage import Database
@@ -101,6 +102,17 @@ class ScriptedQuestions:
         if isinstance(answer, Exception):
             raise answer
         return dict(answer)
+
+
+@dataclass
+class InProcessComputations:
+    """Computes at once and here; `allowances` is what was granted to each call."""
+
+    allowances: list[Allowance] = field(default_factory=list)
+
+    async def compute(self, name: str, arguments: Mapping[str, Any], allowance: Allowance) -> Any:
+        self.allowances.append(allowance)
+        return call_pure(name, arguments)
 
 
 @dataclass
@@ -190,6 +202,7 @@ class ExecutorKit:
     questions: ScriptedQuestions = field(default_factory=ScriptedQuestions)
     proposals: ScriptedProposals = field(default_factory=ScriptedProposals)
     timers: RecordingTimers = field(default_factory=RecordingTimers)
+    computations: Computations = field(default_factory=InProcessComputations)
     name: str = "executor-1"
     slots: int = 1
     pause_grace_seconds: float = 5.0
@@ -207,7 +220,7 @@ class ExecutorKit:
             clock=clock,
             step_type=step_type,
             completions=Completions(models, MongoAnswerCache(self.database, clock), ledger, clock, concurrency=4),
-            functions=FunctionDesk(self.questions),
+            functions=FunctionDesk(self.questions, self.computations),
             children=ChildRuns(self.runs, self.bus, self._run_locally, clock, slots=self.slots),
             conversations=MongoConversations(self.database, clock),
             proposals=self.proposals,

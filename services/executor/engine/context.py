@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from services.executor.engine.children import Parent
 from services.executor.engine.run_state import RunState
 from services.executor.engine.services import StepServices
+from services.executor.ports import Allowance
 from shared.clock import Clock
 from shared.errors import InvalidInputError
 from shared.events.changes import ProposeChange
@@ -98,7 +99,8 @@ class RunContext:
         return await self._services.completions.cached(self._state, request)
 
     async def call_function(self, name: str, arguments: Mapping[str, Any]) -> Any:
-        return await self._services.functions.call(name, arguments)
+        limits = self._state.meter.limits
+        return await self._services.functions.call(name, arguments, Allowance(limits.cpu_seconds, limits.memory_mb))
 
     def function_spec(self, name: str) -> ToolSpec:
         return self._services.functions.spec(name)

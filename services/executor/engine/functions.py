@@ -1,4 +1,5 @@
-"""The function catalogue as runs call it: pure entries here, the others from the stores of the services that own them."""
+"""The function catalogue as runs call it: pure entries are computed apart, the others come from the stores of the services that own
+them."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from services.executor.domain.degradation import degraded_pipelines
-from services.executor.ports import Questions
+from services.executor.ports import Allowance, Computations, Questions
 from shared.errors import EvolineError, NotFoundError
 from shared.events.changes import GetPipeline, ListPipelines
 from shared.events.generation import ListRequests
@@ -38,8 +39,9 @@ PROBES: Mapping[str, Query] = {
 
 
 class FunctionDesk:
-    def __init__(self, questions: Questions) -> None:
+    def __init__(self, questions: Questions, computations: Computations) -> None:
         self._questions = questions
+        self._computations = computations
         self._stores: Mapping[str, Answer] = {
             "aggregate_metrics": self._aggregate_metrics,
             "check_component_health": self._check_component_health,
@@ -54,11 +56,14 @@ class FunctionDesk:
         found = self._catalogued(name)
         return ToolSpec(name=found.name, description=found.description, parameters=dict(found.parameters))
 
-    async def call(self, name: str, arguments: Mapping[str, Any]) -> Any:
-        """Raises `NotFoundError`, `InvalidInputError` for arguments, `UnavailableError` where a store is not there."""
+    async def call(self, name: str, arguments: Mapping[str, Any], allowance: Allowance) -> Any:
+        """Raises `NotFoundError`, `InvalidInputError` for arguments, `UnavailableError` where a store is not there, and what
+        `Computations` raises."""
         spec = self._catalogued(name)
+        if spec.pure is not None:
+            return await self._computations.compute(name, arguments, allowance)
         validate_arguments(spec, arguments)
-        return spec.pure(**arguments) if spec.pure is not None else await self._stores[name](arguments)
+        return await self._stores[name](arguments)
 
     def _catalogued(self, name: str) -> FunctionSpec:
         catalogue = function_catalogue()

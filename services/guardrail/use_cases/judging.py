@@ -194,4 +194,6 @@ def _limits(limits: Limits) -> dict[str, Any]:
         "cost_usd": float(limits.cost_usd),
         "depth": limits.depth,
         "concurrency": limits.concurrency,
+        "cpu_seconds": float(limits.cpu_seconds),
+        "memory_mb": limits.memory_mb,
     }

@@ -9,6 +9,7 @@ import pytest
 from services.executor.adapters.mongo_values import MongoConversations
 from services.executor.domain.degradation import degraded_pipelines
 from services.executor.engine.functions import FunctionDesk
+from services.executor.ports import Allowance
 from shared.clock import SystemClock
 from shared.errors import FencedError, InvalidInputError, NotFoundError, UnavailableError
 from shared.events.changes import GetPipeline, ListPipelines
@@ -16,7 +17,7 @@ from shared.events.generation import ListRequests
 from shared.events.improvement import GetEvolution, GetKnowledge, GetReport
 from shared.events.runs import ListRuns
 from shared.pipeline.completion import ChatMessage
-from tests.fakes.executor import ExecutorKit, ScriptedQuestions
+from tests.fakes.executor import ExecutorKit, InProcessComputations, ScriptedQuestions
 from tests.fakes.language_model import ScriptedModel
 from tests.fakes.storage import InMemoryDatabase
 
@@ -40,41 +41,53 @@ REPORT_ROW = {
 
 def desk(answers: dict[Any, Any]) -> tuple[FunctionDesk, ScriptedQuestions]:
     questions = ScriptedQuestions(answers)
-    return FunctionDesk(questions), questions
+    return FunctionDesk(questions, InProcessComputations()), questions
 
 
-async def test_pure_functions_are_computed_here() -> None:
+async def test_pure_functions_are_computed_without_asking_anybody() -> None:
     functions, questions = desk({})
-    assert (await functions.call("vote", {"values": ["a", "b", "a"]}))["winner"] == "a"
+    assert (await functions.call("vote", {"values": ["a", "b", "a"]}, Allowance()))["winner"] == "a"
     assert questions.asked == []
+
+
+async def test_a_function_may_use_what_the_document_and_whoever_orders_the_run_allow() -> None:
+    computations = InProcessComputations()
+    kit = ExecutorKit(computations=computations)
+    step = {"name": "count", "type": "function", "function": "arithmetic", "arguments": {"expression": "1+1"}}
+    document = {"name": "sums", "steps": [step], "limits": {"cpu_seconds": 3, "memory_mb": 100}}
+    run = await kit.trial(document, limits={"memory_mb": 64})
+    assert run.outputs == 2
+    assert computations.allowances == [Allowance(cpu_seconds=3, memory_mb=64)]
 
 
 async def test_unknown_functions_and_wrong_arguments_are_errors() -> None:
     functions, _ = desk({})
     with pytest.raises(NotFoundError, match="aggregate_metrics"):
-        await functions.call("agregate_metrics", {})
+        await functions.call("agregate_metrics", {}, Allowance())
     with pytest.raises(InvalidInputError):
-        await functions.call("recent_runs", {"limit": 0})
+        await functions.call("recent_runs", {"limit": 0}, Allowance())
     assert functions.spec("recent_runs").parameters["type"] == "object"
 
 
 async def test_metrics_are_cut_to_what_was_asked() -> None:
     functions, questions = desk({GetReport: {"pipelines": [REPORT_ROW]}})
-    answer = await functions.call("aggregate_metrics", {"metrics_types": ["latency"], "pipeline": "triage", "limit": 3})
+    answer = await functions.call(
+        "aggregate_metrics", {"metrics_types": ["latency"], "pipeline": "triage", "limit": 3}, Allowance()
+    )
     assert answer["pipelines"][0]["latency_p95_seconds"] == 2.0
     assert "cost_usd" not in answer["pipelines"][0]
     assert questions.asked == [GetReport(pipeline="triage", limit=3)]
-    everything = await functions.call("aggregate_metrics", {})
+    everything = await functions.call("aggregate_metrics", {}, Allowance())
     assert set(everything["pipelines"][0]) == set(REPORT_ROW)
 
 
 async def test_a_service_that_answers_is_healthy_whatever_it_says() -> None:
     functions, _ = desk({GetEvolution: NotFoundError("no such evolution"), ListRequests: UnavailableError("nobody answers")})
-    health = {each["component"]: each for each in (await functions.call("check_component_health", {}))["components"]}
+    health = {each["component"]: each for each in (await functions.call("check_component_health", {}, Allowance()))["components"]}
     assert health["evolution"]["healthy"]
     assert not health["generator"]["healthy"]
     assert "nobody answers" in health["generator"]["detail"]
-    only = await functions.call("check_component_health", {"component": "learner"})
+    only = await functions.call("check_component_health", {"component": "learner"}, Allowance())
     assert [each["component"] for each in only["components"]] == ["learner"]
 
 
@@ -90,7 +103,7 @@ async def test_successful_pipelines_come_best_first_with_their_documents() -> No
         GetPipeline: {"document": {"name": "x"}},
     }
     functions, _ = desk(answers)
-    found = (await functions.call("successful_pipelines", {"domain": "support"}))["pipelines"]
+    found = (await functions.call("successful_pipelines", {"domain": "support"}, Allowance()))["pipelines"]
     assert [(row["name"], row["success_rate"], row["quality"]) for row in found] == [
         ("triage", 0.9, 0.8),
         ("unmeasured", None, None),
@@ -102,9 +115,9 @@ async def test_other_stores_are_asked_with_the_given_bounds() -> None:
     functions, questions = desk(
         {GetKnowledge: {"patterns": [1], "templates": [2]}, ListRuns: {"runs": []}, GetPipeline: {"name": "p"}}
     )
-    assert await functions.call("mine_patterns", {"domain": "support"}) == {"patterns": [1]}
-    assert await functions.call("recent_runs", {"status": "failed", "limit": 5}) == {"runs": []}
-    assert await functions.call("get_pipeline", {"pipeline": "p@stable"}) == {"name": "p"}
+    assert await functions.call("mine_patterns", {"domain": "support"}, Allowance()) == {"patterns": [1]}
+    assert await functions.call("recent_runs", {"status": "failed", "limit": 5}, Allowance()) == {"runs": []}
+    assert await functions.call("get_pipeline", {"pipeline": "p@stable"}, Allowance()) == {"name": "p"}
     assert questions.asked[1] == ListRuns(status="failed", limit=5)
 
 
@@ -131,7 +144,7 @@ def test_degradation_names_what_got_worse_and_nothing_else() -> None:
 async def test_degradation_is_read_from_the_list_of_runs() -> None:
     rows = runs("failing", ["failed"] * 5, ["succeeded"] * 5)
     functions, _ = desk({ListRuns: {"runs": rows}})
-    assert [each["pipeline"] for each in (await functions.call("detect_degradation", {}))["degraded"]] == ["failing"]
+    assert [each["pipeline"] for each in (await functions.call("detect_degradation", {}, Allowance()))["degraded"]] == ["failing"]
 
 
 async def test_a_conversation_goes_on_across_executors() -> None:
