@@ -7,12 +7,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 MODEL ?=
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
+BENCH_VENV ?= .venv-bench
 export VENV
 
-.PHONY: help install install-runtime demo test check unit contract integration e2e model up down bench lock clean
+.PHONY: help install install-runtime demo test check unit contract integration e2e model up down bench bench-executor lock clean
 
 help:  ## this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
 install:  ## prepare .venv with everything for development, and the `evoline` command
 	@sh requirements/install.sh dev
@@ -53,15 +55,19 @@ up: install-runtime  ## start the local stack in the background
 down: install-runtime  ## stop it; the data stay
 	@$(BIN)/evoline down
 
-bench: install model  ## measure latency, throughput, memory; writes bench/results
-	@for module in $$(ls bench/*/*.py | grep -v __init__ | sed 's#/#.#g; s#\.py$$##'); do \
-		echo "== $$module"; $(BIN)/python -m $$module || exit 1; \
-	done
+bench: install model bench-executor  ## measure latency, throughput, memory; writes bench/results
+	@$(BIN)/python -m bench.main_job.requests
+	@$(BIN)/python -m bench.evolution.aa_honesty
+
+bench-executor: install  ## the executor beside DBOS, LangGraph and Temporal, 15 minutes; BENCH_ARGS=--quick to try
+	@VENV=$(BENCH_VENV) sh requirements/install.sh bench || echo "bench-executor: going on without the peers" >&2
+	@$(BIN)/python -m bench.executor --peers-env $(BENCH_VENV) $(BENCH_ARGS)
 
 LOCK = UV_NO_CONFIG=1 $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 lock: install  ## regenerate the lock files from pyproject.toml
 	@$(LOCK) pyproject.toml --extra local -o requirements/runtime.lock
 	@$(LOCK) pyproject.toml --extra local --extra dev -c requirements/runtime.lock -o requirements/dev.lock
+	@$(LOCK) requirements/bench.in -o requirements/bench.lock
 
 clean:  ## remove the environment and caches (not .evoline, which holds data)
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(BENCH_VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Prepares the environment: `sh requirements/install.sh dev|runtime`. A second run with unchanged locks does nothing.
+# Prepares the environment: `sh requirements/install.sh dev|runtime|bench`. A second run with unchanged locks does nothing.
 #
 # PYTHON names the interpreter (default: the first suitable one found); VENV the environment's folder (default: .venv).
 set -eu
@@ -51,17 +51,20 @@ pip_install() { "$venv/bin/python" -m pip install -q --disable-pip-version-check
 
 uv_install() { "$venv/bin/uv" pip install -q --python "$venv/bin/python" "$@"; }
 
+# The environment of the benchmarks' peers does not hold the project.
+install_project() { [ "$kind" = bench ] || "$@" --no-deps --no-build-isolation -e .; }
+
 # uv installs the lock in a fraction of pip's time; where it is not to be had or fails (an index that only pip knows), pip does it.
 install_all() {
     if pip_install --require-hashes -r requirements/bootstrap.lock -r requirements/bootstrap-build.lock &&
-        uv_install --require-hashes -r "$lock" && uv_install --no-deps --no-build-isolation -e .; then return; fi
+        uv_install --require-hashes -r "$lock" && install_project uv_install; then return; fi
     say "install: uv could not do it; going on with pip, which takes one to three minutes."
     pip_install --require-hashes -r requirements/bootstrap-build.lock
     pip_install --require-hashes -r "$lock"
-    pip_install --no-deps --no-build-isolation -e .
+    install_project pip_install
 }
 
-[ -f "$lock" ] || { say "install: no $lock here; run it from the project's folder as: sh requirements/install.sh dev|runtime"; exit 2; }
+[ -f "$lock" ] || { say "install: no $lock here; run it from the project's folder as: sh requirements/install.sh dev|runtime|bench"; exit 2; }
 if [ -x "$venv/bin/python" ] && suitable "$venv/bin/python"; then python=$venv/bin/python; else python=$(find_python); fi
 print=$(fingerprint "$python" "$lock")
 if installed "$kind" "$print"; then exit 0; fi

@@ -1,0 +1,1 @@
+"""Programs of the peers' own environment (`.venv-bench`): nothing here imports Evoline."""
