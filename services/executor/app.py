@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from services.executor.adapters.computing.processes import Bounds, ProcessComputations
 from services.executor.adapters.guardrail_store import KeyFile, MongoRevisions
@@ -14,7 +14,7 @@ from services.executor.adapters.mongo_runs import MongoJournal, MongoRunStore
 from services.executor.adapters.mongo_values import MongoAnswerCache, MongoConversations, MongoScopeLedger, MongoStops
 from services.executor.adapters.nats import BusAnnouncer, BusProposals, BusQuestions, BusTimers, FleetChildren
 from services.executor.engine import StepServices
-from services.executor.engine.children import ChildRuns, RunLocally
+from services.executor.engine.children import ChildRuns, IsHeld, IsOver, RunLocally
 from services.executor.engine.completions import Completions
 from services.executor.engine.functions import FunctionDesk
 from services.executor.engine.services import Breakers, no_model_records
@@ -40,8 +40,8 @@ def create_app(
     async def register(host: Host) -> None:
         runs = MongoRunStore(host.database)
 
-        async def run_locally(command: ExecuteRun, outer_is_over: Callable[[], bool]) -> RunFinished:
-            return await run_child(command, outer_is_over, executor)
+        async def run_locally(command: ExecuteRun, outer_is_over: IsOver, is_held: IsHeld) -> RunFinished:
+            return await run_child(command, outer_is_over, is_held, executor)
 
         services = _step_services(host, own_settings, models, runs, run_locally)
         executor = _executor(host, own_settings, runs, services)

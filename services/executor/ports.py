@@ -41,6 +41,10 @@ class RunStore(Protocol):
 
     async def finished(self, run_ids: Sequence[str]) -> list[RunFinished]: ...
 
+    async def nested_in(self, run_id: str) -> list[RunRecord]:
+        """Runs that this run began."""
+        ...
+
     async def latest(self, query: ListRuns) -> list[dict[str, Any]]: ...
 
 
@@ -63,11 +67,23 @@ class Stop:
     reason: str
 
 
+@dataclass(frozen=True)
+class Stage:
+    """How often a run had been set going again, and of that retried; 0 for one that did not start yet."""
+
+    generation: int = 0
+    retries: int = 0
+
+
 class Stops(Protocol):
     """Requests to stop. A cancellation holds until the run ends, a pause until it is set going again."""
 
-    async def request(self, run_id: str, stop: Stop, *, generation: int = 0, retries: int = 0) -> None:
-        """The first request of a kind counts. `generation` and `retries` are the run's; 0 where it did not start yet."""
+    async def meant(self, command_id: str, stage: Stage) -> Stage:
+        """The stage at which this command was first received, for it is delivered again where its acknowledgement was lost."""
+        ...
+
+    async def request(self, run_id: str, stop: Stop, stage: Stage) -> None:
+        """The first request of a kind counts."""
         ...
 
     async def among(self, runs: Sequence[RunRecord]) -> dict[str, Stop]:
@@ -183,5 +199,6 @@ class RunScope(Protocol):
 
 class CancelWatch(Protocol):
     def watching(self, record: RunRecord, scope: RunScope) -> AbstractAsyncContextManager[None]:
-        """While inside, the scope is stopped within a second of a request to stop the run."""
+        """While inside, the scope is stopped within a second of a request to stop the run; for a run that had an owner before, it
+        is stopped before it is entered where there is a request already. Raises `UnavailableError` then."""
         ...

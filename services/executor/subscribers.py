@@ -38,17 +38,17 @@ class Subscribers:
     async def on_execute_run(self, command: ExecuteRun, delivery: Delivery) -> None:
         await execute_run(command, command_delivery(delivery), self.executor)
 
-    async def on_cancel_run(self, command: CancelRun, _: Delivery) -> None:
-        await cancel_run(command, self.executor)
+    async def on_cancel_run(self, command: CancelRun, delivery: Delivery) -> None:
+        await cancel_run(command, delivery.message_id, self.executor)
 
-    async def on_pause_run(self, command: PauseRun, _: Delivery) -> None:
-        await pause_run(command, self.executor)
+    async def on_pause_run(self, command: PauseRun, delivery: Delivery) -> None:
+        await pause_run(command, delivery.message_id, self.executor)
 
-    async def on_resume_run(self, command: ResumeRun, _: Delivery) -> Effects:
-        return await resume_run(command, self.executor)
+    async def on_resume_run(self, command: ResumeRun, delivery: Delivery) -> Effects:
+        return await resume_run(command, delivery.message_id, self.executor)
 
-    async def on_retry_run(self, command: RetryRun, _: Delivery) -> Effects:
-        return await retry_run(command, self.executor)
+    async def on_retry_run(self, command: RetryRun, delivery: Delivery) -> Effects:
+        return await retry_run(command, delivery.message_id, self.executor)
 
     async def on_fork_run(self, command: ForkRun, _: Delivery) -> Effects:
         return await fork_run(command, self.executor)
@@ -89,6 +89,7 @@ def command_delivery(delivery: Delivery) -> CommandDelivery:
         attempt=delivery.attempt,
         sent_at=_moment(sent),
         redriven=ORIGINAL_ID in delivery.headers,
+        is_held=delivery.is_held,
     )
 
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -37,6 +37,8 @@ class Delivery:
     """1-based; counts deliveries to whichever process."""
     subject: str
     headers: Mapping[str, str]
+    is_held: Callable[[], bool] = lambda: True
+    """False once this process was silent for so long that the broker may have given the message to another."""
 
 
 Effects = Iterable[tuple[str, Message]] | None
@@ -94,7 +96,7 @@ class DeliveryDesk:
         return Lease(message, self.bus.parts.clock, ack_wait_seconds=wait, beat_seconds=beat)
 
     async def _traced(self, message: Msg, lease: Lease) -> Outcome:
-        delivery = delivery_of(message)
+        delivery = replace(delivery_of(message), is_held=lambda: lease.is_held)
         if delivery.attempt > 1:
             self.bus.parts.observer.redelivered(delivery.subject)
         context = headers.extract_trace(delivery.headers)

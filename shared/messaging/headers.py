@@ -13,6 +13,8 @@ from shared.events import Message
 MESSAGE_ID = "Nats-Msg-Id"
 ORIGINAL_ID = "Evoline-Message-Id"
 """Id of the message before it was redriven; a redriven message needs a new `Nats-Msg-Id` to pass the duplicates window."""
+SCHEDULE = "Nats-Schedule"
+SCHEDULE_TARGET = "Nats-Schedule-Target"
 CAUSE = "Evoline-Cause"
 DEAD_SUBJECT = "Evoline-Dead-Subject"
 DEAD_SERVICE = "Evoline-Dead-Service"
@@ -52,7 +54,7 @@ def cloud_event(message: Message, *, event_id: str, cause: str, service: str, no
 def schedule(subject: str, moment: datetime) -> dict[str, str]:
     """Has the broker publish the message on `subject`, of the same stream, at `moment`."""
     at = moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    return {"Nats-Schedule": f"@at {at}", "Nats-Schedule-Target": subject}
+    return {SCHEDULE: f"@at {at}", SCHEDULE_TARGET: subject}
 
 
 def inject_trace(headers: dict[str, str]) -> dict[str, str]:

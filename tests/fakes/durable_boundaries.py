@@ -1,4 +1,4 @@
-"""Every write and publish of an executor as a numbered boundary: to count them, and to die before or after any of them."""
+"""Every durable effect of an executor as a named boundary: to count them, and to break one of them in every way there is."""
 
 from __future__ import annotations
 
@@ -7,43 +7,94 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
+from shared.errors import UnavailableError
 from shared.events.message import Fact
 from shared.storage import Collection, Database
 from shared.storage.collection import Sort
 from tests.fakes.executor import RecordingAnnouncer
 
 T = TypeVar("T")
-Moment = Literal["before", "after"]
+Fault = Literal["stops before", "stops after", "refused", "timed out", "noted"]
+"""Where the process stops for good or for a while; the effect did not happen and an error says so; it happened and an error says
+that it did not; or nothing is wrong and the crossing is only told."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """The `number`-th crossing of the boundary `name`, from 0."""
+
+    name: str
+    number: int
 
 
 @dataclass
 class Boundaries:
-    """Names of the boundaries passed, in order. At number `dies_at` the process hangs for ever, as a killed one does."""
+    """What one process crosses, in order. A process that stops hangs in whatever it does next, reads included."""
 
-    dies_at: int | None = None
-    moment: Moment = "before"
+    place: Place | None = None
+    fault: Fault = "noted"
+    trouble: frozenset[Place] = frozenset()
+    """What is refused besides."""
     passed: list[str] = field(default_factory=list)
-    dead: asyncio.Event = field(default_factory=asyncio.Event)
+    struck: asyncio.Event = field(default_factory=asyncio.Event)
+    stopped: bool = False
+    gone: bool = False
+    late: bool = False
+    """It was stalled, and has woken."""
+    _awake: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def cross(self, name: str, act: Callable[[], Awaitable[T]]) -> T:
-        if self.dead.is_set():
-            await asyncio.Event().wait()
-        here = len(self.passed) == self.dies_at
+    async def cross(self, name: str, act: Callable[[], Awaitable[T]], error: Exception | None = None) -> T:
+        await self.alive()
+        place = Place(name, self.passed.count(name))
         self.passed.append(name)
-        if here and self.moment == "before":
-            await self._die()
+        error = error or UnavailableError(f"{name}: connection lost")
+        if place == self.place:
+            return await self._broken(self.fault, act, error)
+        if place in self.trouble:
+            raise error
+        return await act()
+
+    async def alive(self) -> None:
+        """Hangs while the process is stopped."""
+        while self.stopped and not self.gone:
+            await self._awake.wait()
+        if self.gone:
+            raise asyncio.CancelledError
+
+    def wake(self) -> None:
+        """A stalled process goes on."""
+        self.stopped = False
+        self.late = True
+        self._awake.set()
+
+    def dispose(self) -> None:
+        """What still hangs is cancelled at its next step, without any further effect."""
+        self.gone = True
+        self._awake.set()
+
+    async def _broken(self, fault: Fault, act: Callable[[], Awaitable[T]], error: Exception) -> T:
+        if fault == "stops before":
+            await self._stop()
+            return await act()
+        if fault == "refused":
+            self.struck.set()
+            raise error
         result = await act()
-        if here:
-            await self._die()
+        if fault == "stops after":
+            await self._stop()
+        self.struck.set()
+        if fault == "timed out":
+            raise error
         return result
 
-    async def _die(self) -> None:
-        self.dead.set()
-        await asyncio.Event().wait()
+    async def _stop(self) -> None:
+        self.stopped = True
+        self.struck.set()
+        await self.alive()
 
 
 class WatchedCollection:
-    """A collection whose writes are boundaries; reads pass."""
+    """A collection whose writes are boundaries."""
 
     def __init__(self, name: str, inner: Collection, boundaries: Boundaries) -> None:
         self._name = name
@@ -69,14 +120,17 @@ class WatchedCollection:
         return await self._boundaries.cross(f"{self._name}.delete", lambda: self._inner.delete(filters))
 
     async def get(self, document_id: str) -> dict[str, Any] | None:
+        await self._boundaries.alive()
         return await self._inner.get(document_id)
 
     async def find(
         self, filters: Mapping[str, Any], *, sort: Sort = (), limit: int = 0, fields: Sequence[str] = ()
     ) -> list[dict[str, Any]]:
+        await self._boundaries.alive()
         return await self._inner.find(filters, sort=sort, limit=limit, fields=fields)
 
     async def count(self, filters: Mapping[str, Any]) -> int:
+        await self._boundaries.alive()
         return await self._inner.count(filters)
 
     async def ensure_index(self, keys: Sort, *, unique: bool = False, name: str) -> None:

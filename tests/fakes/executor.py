@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,14 +18,14 @@ from services.executor.adapters.mongo_runs import MongoJournal, MongoRunStore
 from services.executor.adapters.mongo_values import MongoAnswerCache, MongoConversations, MongoScopeLedger, MongoStops
 from services.executor.domain.delivery import CommandDelivery
 from services.executor.engine import StepServices
-from services.executor.engine.children import ChildRuns
+from services.executor.engine.children import ChildRuns, IsHeld, IsOver
 from services.executor.engine.completions import Completions
 from services.executor.engine.functions import FunctionDesk
 from services.executor.engine.services import Breakers, no_model_records
 from services.executor.ports import Allowance, Computations
 from services.executor.use_cases import Admission, DocumentLibrary, Executor, PollingCancelWatch, execute_run, run_child
 from shared.attestation import Verifier, public_pem, scope_digest, sign
-from shared.clock import SystemClock
+from shared.clock import Clock, SystemClock
 from shared.events.changes import ProposeChange
 from shared.events.message import Fact, Query, derive_id
 from shared.events.runs import ExecuteRun, RunFinished, RunStarted
@@ -38,6 +39,11 @@ from tests.fakes.language_model import ScriptedModel
 from tests.fakes.storage import InMemoryDatabase
 
 Facts = list[tuple[str, Fact]]
+
+
+def new_id() -> str:
+    """Of a message that was not sent before."""
+    return uuid.uuid4().hex
 
 
 class SilentRunObserver:
@@ -208,9 +214,10 @@ class ExecutorKit:
     pause_grace_seconds: float = 5.0
     park_after_seconds: float = 15.0
     sequence: int = 0
+    clock: Clock = field(default_factory=SystemClock)
 
     def __post_init__(self) -> None:
-        clock = SystemClock()
+        clock = self.clock
         self.runs = MongoRunStore(self.database)
         self.journal = MongoJournal(self.database, clock)
         self.stops = MongoStops(self.database, clock)
@@ -267,5 +274,5 @@ class ExecutorKit:
     def starts(self) -> list[RunStarted]:
         return [fact for fact in self.announcer.of(RunStarted) if isinstance(fact, RunStarted)]
 
-    async def _run_locally(self, command: ExecuteRun, outer_is_over: Callable[[], bool]) -> RunFinished:
-        return await run_child(command, outer_is_over, self.executor)
+    async def _run_locally(self, command: ExecuteRun, outer_is_over: IsOver, is_held: IsHeld) -> RunFinished:
+        return await run_child(command, outer_is_over, is_held, self.executor)

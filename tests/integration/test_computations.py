@@ -21,7 +21,7 @@ from services.executor.use_cases import cancel_run
 from shared.errors import EvolineError, InvalidInputError, LimitReachedError, NotFoundError, StepLimitError
 from shared.events.runs import CancelRun
 from tests.eventually import eventually
-from tests.fakes.executor import ExecutorKit
+from tests.fakes.executor import ExecutorKit, new_id
 
 HOSTILE = "tests.hostile_computations:compute"
 SMALL = Allowance(cpu_seconds=0.3, memory_mb=64)
@@ -275,6 +275,6 @@ async def test_cancelling_a_run_ends_its_computation_at_once(hostile: ProcessCom
     (pid,) = hostile.pids
     running = asyncio.create_task(kit.trial(misbehaving("spin", cpu_seconds=60)))
     await eventually(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "R")
-    await cancel_run(CancelRun(run_id="run-1"), kit.executor)
+    await cancel_run(CancelRun(run_id="run-1"), new_id(), kit.executor)
     assert (await running).status == "cancelled"
     await eventually(lambda: not exists(pid), timeout_seconds=1)

@@ -76,6 +76,9 @@ class MongoRunStore:
         wanted = {"_id": {"$in": list(run_ids)}, "finished": {"$exists": True}}
         return [RunFinished.model_validate_json(each["finished"]) for each in await self._runs.find(wanted, fields=["finished"])]
 
+    async def nested_in(self, run_id: str) -> list[RunRecord]:
+        return [_record(each) for each in await self._runs.find({"parent_run_id": run_id})]
+
     async def latest(self, query: ListRuns) -> list[dict[str, Any]]:
         wanted = {name: value for name in ("pipeline", "status", "purpose") if (value := getattr(query, name)) is not None}
         found = await self._runs.find(wanted, sort=[("started_at", -1)], limit=query.limit, fields=LISTED)

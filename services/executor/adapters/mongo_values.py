@@ -8,9 +8,9 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from services.executor.domain.records import RunRecord
-from services.executor.ports import Stop
+from services.executor.ports import Stage, Stop
 from shared.clock import Clock
-from shared.errors import FencedError, LimitReachedError
+from shared.errors import FencedError, LimitReachedError, UnavailableError
 from shared.events.values import Budget, Usage
 from shared.pipeline.completion import ChatMessage, Completion
 from shared.pipeline.step import Session
@@ -76,10 +76,20 @@ class MongoStops:
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._stops = database.collection("stops")
+        self._received = database.collection("controls_received")
         self._clock = clock
 
-    async def request(self, run_id: str, stop: Stop, *, generation: int = 0, retries: int = 0) -> None:
-        stop_id = _cancel_id(run_id, retries) if stop.verb == "cancel" else _pause_id(run_id, generation)
+    async def meant(self, command_id: str, stage: Stage) -> Stage:
+        fields = {"generation": stage.generation, "retries": stage.retries}
+        if await self._received.insert_once({"_id": command_id, **fields, "at": self._clock.now()}):
+            return stage
+        known = await self._received.get(command_id)
+        if known is None:
+            raise UnavailableError(f"what was received as {command_id} is gone")
+        return Stage(known["generation"], known["retries"])
+
+    async def request(self, run_id: str, stop: Stop, stage: Stage) -> None:
+        stop_id = _cancel_id(run_id, stage.retries) if stop.verb == "cancel" else _pause_id(run_id, stage.generation)
         fields = {"run_id": run_id, "verb": stop.verb, "author": stop.author, "reason": stop.reason}
         await self._stops.insert_once({"_id": stop_id, **fields, "at": self._clock.now()})
 

@@ -31,7 +31,9 @@ class BusTimers:
         self._bus = bus
 
     async def publish_at(self, command: ExecuteRun, moment: datetime, *, key: str) -> None:
-        await self._bus.publish_at(command, moment, cause=key, effect=f"wake:{moment.isoformat()}")
+        # Two waits of one run may end at the same moment: paused and resumed, it waits for the rest.
+        generation = command.continuation.generation if command.continuation else 0
+        await self._bus.publish_at(command, moment, cause=key, effect=f"wake:{generation}:{moment.isoformat()}")
 
 
 class FleetChildren:

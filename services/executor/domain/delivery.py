@@ -17,6 +17,8 @@ class CommandDelivery:
     """Sent again after it was given up: it takes the run over from the commands that were sent before it."""
     outer_is_over: Callable[[], bool] | None = None
     """For a nested run: whether what it belongs to has ended, so that being cut off is its end too."""
+    is_held: Callable[[], bool] = lambda: True
+    """False once the command may have been delivered to another executor: nothing new is begun then."""
 
     @property
     def may_be_known(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.errors import FencedError, InvalidInputError, PermanentError, Problem
+from shared.errors import FencedError, InvalidInputError, PermanentError, Problem, UnavailableError
 from shared.events.runs import ExecuteRun, RunFinished, RunStatus
 from shared.events.values import Usage
 from shared.pipeline.step import StepResult
@@ -18,6 +18,11 @@ LOCAL_SEQUENCE = 0
 
 class RunFencedError(FencedError):
     """This owner lost the run: another one took it over. Not to be mixed up with a conversation's lost race."""
+
+
+class StoreUnavailableError(UnavailableError):
+    """The executor's own store or the broker did not answer for long. It says nothing about the step that met it: the run is given
+    back and continued later."""
 
 
 class ChangedDocumentError(PermanentError):

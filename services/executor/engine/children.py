@@ -7,10 +7,11 @@ their children themselves. So every executor always has a place that moves on, a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from services.executor.domain.records import LOCAL_SEQUENCE
+from services.executor.engine.patience import patiently
 from services.executor.engine.run_state import RunState
 from services.executor.ports import BusChildren, RunStore
 from shared.clock import Clock
@@ -20,7 +21,8 @@ from shared.events.runs import ExecuteRun, RunFinished
 from shared.pipeline.step import ChildRun, ChildSpec
 
 IsOver = Callable[[], bool]
-RunLocally = Callable[[ExecuteRun, IsOver], Awaitable[RunFinished]]
+IsHeld = Callable[[], bool]
+RunLocally = Callable[[ExecuteRun, IsOver, IsHeld], Awaitable[RunFinished]]
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class ChildRuns:
             raise LimitReachedError("depth", "the run may not start nested runs")
         commands = {command.run_id: command for command in (_command(state, position, child) for child in children)}
         width = max(1, min(max_parallel, state.meter.limits.concurrency))
-        ended = {run.run_id: run for run in await self._runs.finished(list(commands))}
+        ended = await self._ended(parent, commands, width)
         open_commands = [command for run_id, command in commands.items() if run_id not in ended]
         if open_commands:
             ended |= await self._run_open(parent, open_commands, width)
@@ -57,6 +59,13 @@ class ChildRuns:
             state.meter.charge(run.usage)
         ids = [_child_id(state, position, child) for child in children]
         return [_child_run(run_id, ended.get(run_id)) for run_id in ids]
+
+    async def _ended(self, parent: Parent, commands: Mapping[str, ExecuteRun], width: int) -> dict[str, RunFinished]:
+        """Those that ended before. Behind a run of a parent's executor stands no command that would come back if its end was stored
+        but not told, so it is told again."""
+        ended = {run.run_id: run for run in await patiently(lambda: self._runs.finished(list(commands)), self._clock)}
+        await self._run_mine(parent, [commands[run_id] for run_id in ended if await self._is_local(run_id)], width)
+        return ended
 
     async def _run_open(self, parent: Parent, commands: list[ExecuteRun], width: int) -> dict[str, RunFinished]:
         mine = [command for command in commands if await self._is_local(command.run_id)]
@@ -72,7 +81,7 @@ class ChildRuns:
         self._waiting_places -= 1
         try:
             left = max(0.001, parent.state.deadline - self._clock.monotonic())
-            return await self._bus.run_all(commands, max_in_flight=width, deadline_seconds=left)
+            return await patiently(lambda: self._bus.run_all(commands, max_in_flight=width, deadline_seconds=left), self._clock)
         except asyncio.CancelledError:
             if parent.is_over():
                 await self._bus.cancel([command.run_id for command in commands], f"run {parent.state.record.run_id} has ended")
@@ -80,9 +89,19 @@ class ChildRuns:
         finally:
             self._waiting_places += 1
 
+    async def end_open(self, state: RunState) -> None:
+        """Ends, and tells the ends of, nested runs that a former owner began, where the run ends without coming back to them."""
+        reason = f"run {state.record.run_id} has ended"
+        for child in await patiently(lambda: self._runs.nested_in(state.record.run_id), self._clock):
+            if child.command_sequence == LOCAL_SEQUENCE:
+                # It ends as cut off, and says so by a cancellation that is no one else's.
+                await asyncio.wait({asyncio.ensure_future(self._run_locally(child.command, _ended, state.is_held))})
+            elif child.finished is None:
+                await self._bus.cancel([child.run_id], reason)
+
     async def _is_local(self, run_id: str) -> bool:
         """Begun by an executor for its parent: no command of the broker will ever continue it."""
-        record = await self._runs.get(run_id)
+        record = await patiently(lambda: self._runs.get(run_id), self._clock)
         return record is not None and record.command_sequence == LOCAL_SEQUENCE
 
     async def _run_mine(self, parent: Parent, commands: Sequence[ExecuteRun], width: int) -> dict[str, RunFinished]:
@@ -90,7 +109,7 @@ class ChildRuns:
 
         async def one(command: ExecuteRun) -> RunFinished:
             async with places:
-                return await self._run_locally(command, parent.is_over)
+                return await patiently(lambda: self._run_locally(command, parent.is_over, parent.state.is_held), self._clock)
 
         tasks = [asyncio.ensure_future(one(command)) for command in commands]
         try:
@@ -104,6 +123,10 @@ class ChildRuns:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             raise
+
+
+def _ended() -> bool:
+    return True
 
 
 def _child_id(state: RunState, position: str, child: ChildSpec) -> str:

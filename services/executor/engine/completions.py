@@ -6,11 +6,21 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Mapping
 
+import structlog
+
 from services.executor.domain.meter import estimated_input_tokens
+from services.executor.engine.patience import patiently
 from services.executor.engine.run_state import RunState
 from services.executor.ports import AnswerCache, ScopeLedger
 from shared.clock import Clock
-from shared.errors import ConfigurationError, LimitReachedError, OutOfScopeError, ProviderError, ProviderRefusedError
+from shared.errors import (
+    ConfigurationError,
+    LimitReachedError,
+    OutOfScopeError,
+    ProviderError,
+    ProviderRefusedError,
+    UnavailableError,
+)
 from shared.events.values import Budget, Usage
 from shared.pipeline.completion import Completion, CompletionRequest, Family, LanguageModel
 
@@ -41,7 +51,7 @@ class Completions:
         self._slots = {family: asyncio.Semaphore(concurrency) for family in models}
 
     async def cached(self, state: RunState, request: CompletionRequest) -> Completion | None:
-        return await self._answers.get(answer_key(state.record.command.tenant, request))
+        return await patiently(lambda: self._answers.get(answer_key(state.record.command.tenant, request)), self._clock)
 
     async def complete(self, state: RunState, request: CompletionRequest, charge: Charge, *, keep: bool) -> Completion:
         """One attempt. `charge` is told what it used, also when it fails; `keep` stores a complete answer for later runs.
@@ -52,12 +62,13 @@ class Completions:
             bounded = self._in_time(state, state.meter.start_call(request))
             completion = await self._called(state, model, bounded, charge)
         if keep and completion.stop == "end":
-            await self._answers.put(answer_key(state.record.command.tenant, request), completion)
+            await patiently(lambda: self._answers.put(answer_key(state.record.command.tenant, request), completion), self._clock)
         return completion
 
     async def _called(self, state: RunState, model: LanguageModel, bounded: CompletionRequest, charge: Charge) -> Completion:
         try:
             reserved = await self._reserve(state, bounded)
+            state.check_held()
         except BaseException:
             state.meter.drop_call(bounded)
             raise
@@ -80,13 +91,18 @@ class Completions:
         if granted is None:
             return None
         wanted = Budget(calls=1, tokens=estimated_input_tokens(request) + request.max_tokens)
-        await self._ledger.reserve(granted.scope.scope_id, granted.scope.budget, wanted)
+        await patiently(lambda: self._ledger.reserve(granted.scope.scope_id, granted.scope.budget, wanted), self._clock)
         return wanted
 
     async def _settle(self, state: RunState, reserved: Budget | None, used: Usage) -> None:
         granted = state.record.command.scope
-        if granted is not None and reserved is not None:
+        if granted is None or reserved is None:
+            return
+        try:
             await self._ledger.settle(granted.scope.scope_id, reserved, used)
+        except UnavailableError as error:
+            # Tried again it might be subtracted twice. What was reserved stays counted, so the budget still holds.
+            structlog.get_logger("services.executor").warning("reservation not settled", error=str(error))
 
     def _model(self, state: RunState, family: Family) -> LanguageModel:
         granted = state.record.command.scope

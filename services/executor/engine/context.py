@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from services.executor.engine.children import Parent
+from services.executor.engine.patience import patiently
 from services.executor.engine.run_state import RunState
 from services.executor.engine.services import StepServices
 from services.executor.ports import Allowance
@@ -92,6 +93,7 @@ class RunContext:
         return await self._services.model_records(self._state.record.domain)
 
     async def complete(self, request: CompletionRequest) -> Completion:
+        self._state.check_held()
         keep = self._step.cache or self._runner.kind(self._step).owns_retry
         return await self._services.completions.complete(self._state, request, self._charge, keep=keep)
 
@@ -130,10 +132,10 @@ class RunContext:
         return results
 
     async def load_session(self, name: str) -> Session:
-        return await self._services.conversations.load(name)
+        return await patiently(lambda: self._services.conversations.load(name), self.clock)
 
     async def save_session(self, session: Session) -> Session:
-        return await self._services.conversations.save(session)
+        return await patiently(lambda: self._services.conversations.save(session), self.clock)
 
     async def propose_change(self, change: Mapping[str, Any], wait_seconds: float) -> Mapping[str, Any]:
         run = self.run
@@ -141,7 +143,8 @@ class RunContext:
         proposal = {"domain": run.domain, "group_id": self._state.record.command.group_id or run.run_id, **change, **own}
         if not isinstance(proposal.get("document"), Mapping):
             raise InvalidInputError("a change needs the document that it proposes")
-        return await self._services.proposals.propose(ProposeChange.model_validate(proposal), wait_seconds)
+        proposed = ProposeChange.model_validate(proposal)
+        return await patiently(lambda: self._services.proposals.propose(proposed, wait_seconds), self.clock)
 
     def _is_over(self) -> bool:
         return self._state.time.is_over or (self.timer is not None and self.timer.expired())

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from services.executor.domain.meter import RunMeter
-from services.executor.domain.records import RunRecord
+from services.executor.domain.records import RunFencedError, RunRecord
 from services.executor.engine.run_journal import RunJournal
 from services.executor.engine.run_time import RunTime
 from shared.pipeline.document import Document
@@ -26,6 +26,8 @@ class RunState:
     time: RunTime
     deadline: float
     """On the monotonic clock."""
+    is_held: Callable[[], bool] = lambda: True
+    """False once another executor may have the run."""
     preset: str = "production"
     variables: dict[str, Any] = field(default_factory=dict)
     views: dict[str, Any] = field(default_factory=dict)
@@ -36,6 +38,11 @@ class RunState:
 
     def __post_init__(self) -> None:
         self.call_slots = asyncio.Semaphore(self.meter.limits.concurrency)
+
+    def check_held(self) -> None:
+        """Raises `RunFencedError` where this executor was silent for so long that another one may have the run."""
+        if not self.is_held():
+            raise RunFencedError(f"run {self.record.run_id} may have another owner: this executor was silent for too long")
 
     def keep(self, name: str, result: StepResult) -> None:
         self.results[name] = result

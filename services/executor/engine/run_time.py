@@ -57,9 +57,16 @@ class RunTime:
         async with self._timeout:
             self._running = True
             try:
+                if self._reason:
+                    await self._cut()
                 yield
             finally:
                 self._running = False
+
+    async def _cut(self) -> None:
+        """Cancelled before it began: not a step of it is executed."""
+        self._timeout.reschedule(asyncio.get_running_loop().time())
+        await asyncio.Event().wait()
 
     @property
     def is_cut(self) -> bool:

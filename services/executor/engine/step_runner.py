@@ -13,7 +13,7 @@ from pydantic_core import PydanticSerializationError
 
 from services.executor.domain.control import SuspendRun, Suspension
 from services.executor.domain.outcome import error_code, error_text
-from services.executor.domain.records import LOCAL_SEQUENCE, JournalEntry, RunFencedError
+from services.executor.domain.records import LOCAL_SEQUENCE, JournalEntry, RunFencedError, StoreUnavailableError
 from services.executor.domain.retry import wait_seconds
 from services.executor.engine.context import RunContext
 from services.executor.engine.run_journal import NO_USAGE, FinishedStep
@@ -52,6 +52,7 @@ class StepRunner:
         """The step's result, on disk. Raises `LimitReachedError` where a limit of the run ends it, and `RunFencedError`."""
         entry = self.state.journal.finished(path)
         if entry is None:
+            self.state.check_held()
             execution = await self._executed(self.state.document.effective(step), path, names)
             entry = await self._append(
                 FinishedStep(
@@ -120,7 +121,7 @@ class StepRunner:
                 attempts = max(attempt, result.attempts)
                 update = {"latency_seconds": elapsed, "attempts": attempts, "usage": _reported(result.usage, usage)}
                 return Execution(result.model_copy(update=update), usage, context.variables)
-            except (RunFencedError, SuspendRun, asyncio.CancelledError):
+            except (RunFencedError, StoreUnavailableError, SuspendRun, asyncio.CancelledError):
                 raise
             except Exception as error:
                 usage += context.usage

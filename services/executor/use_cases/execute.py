@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from services.executor.domain.admission import Admitted, split_reference
@@ -16,6 +16,7 @@ from services.executor.domain.meter import RunMeter, tightened
 from services.executor.domain.outcome import Outcome, failed, refused, run_finished
 from services.executor.domain.records import LOCAL_SEQUENCE, RunFencedError, RunRecord, check_same_order
 from services.executor.engine import RunEngine, RunJournal, RunState, RunTime
+from services.executor.engine.children import IsHeld, IsOver
 from services.executor.engine.run_journal import fenced_journal
 from services.executor.use_cases.executor import Executor
 from services.executor.use_cases.suspension import suspend
@@ -23,6 +24,8 @@ from services.executor.use_cases.telling import announce_end, announce_suspensio
 from shared.errors import LimitReachedError, PermanentError, UnavailableError
 from shared.events.runs import Continuation, ExecuteRun, RunFinished, RunStarted
 from shared.events.values import Usage
+
+OUTER_ENDED = Outcome("cancelled", error="the run that it belongs to has ended", error_code="cancelled")
 
 
 async def execute_run(command: ExecuteRun, delivery: CommandDelivery, at: Executor) -> RunFinished | None:
@@ -45,9 +48,9 @@ async def execute_run(command: ExecuteRun, delivery: CommandDelivery, at: Execut
     return await _run(record, admitted, RunJournal(at.journal, record, at.clock, taken_over), delivery, at)
 
 
-async def run_child(command: ExecuteRun, outer_is_over: Callable[[], bool], at: Executor) -> RunFinished:
-    """A nested run in its parent's executor, without a command of the broker behind it."""
-    delivery = CommandDelivery(sequence=LOCAL_SEQUENCE, attempt=2, outer_is_over=outer_is_over)
+async def run_child(command: ExecuteRun, outer_is_over: IsOver, is_held: IsHeld, at: Executor) -> RunFinished:
+    """A nested run in its parent's executor, without a command of the broker behind it: `is_held` is the parent's."""
+    delivery = CommandDelivery(sequence=LOCAL_SEQUENCE, attempt=2, outer_is_over=outer_is_over, is_held=is_held)
     finished = await execute_run(command, delivery, at)
     if finished is None:
         raise UnavailableError(f"nested run {command.run_id} is held by another executor")
@@ -156,10 +159,12 @@ async def _run(
     left = limits.seconds - record.running_seconds(at.clock.now())
     time = RunTime(left, limits.seconds, delivery.outer_is_over)
     deadline = at.clock.monotonic() + left
-    state = RunState(record, document, inputs, meter, journal, time, deadline, preset=at.services.preset)
+    state = RunState(record, document, inputs, meter, journal, time, deadline, delivery.is_held, at.services.preset)
     outcome = await _outcome(state, at)
     if isinstance(outcome, Suspension):
         return await suspend(record, outcome, at)
+    if record.epoch > 1 and time.is_over:
+        await at.services.children.end_open(state)
     finished = await _finish(record, outcome, journal, meter.usage, at)
     if state.has_workspace or record.epoch > 1:
         await _clear(at.services.workspace_dir / record.run_id)
@@ -171,6 +176,8 @@ async def _run(
 async def _outcome(state: RunState, at: Executor) -> Outcome | Suspension:
     """How the run ended. A process that stops cuts the run off without an end: another executor continues it."""
     time = state.time
+    if time.outer_is_over:
+        return OUTER_ENDED
     try:
         async with _started(state.record, at), at.watch.watching(state.record, time), time.running():
             return await RunEngine(state, at.services).run()
@@ -183,7 +190,7 @@ async def _outcome(state: RunState, at: Executor) -> Outcome | Suspension:
     except asyncio.CancelledError:
         if not time.outer_is_over:
             raise
-        return Outcome("cancelled", error="the run that it belongs to has ended", error_code="cancelled")
+        return OUTER_ENDED
     except PermanentError as error:
         # Of the journal: no other executor could write it either.
         return failed(error)

@@ -9,25 +9,32 @@ from services.executor.domain.forks import check_same_steps, first_unfinished, s
 from services.executor.domain.records import RunRecord
 from services.executor.ports import RunStore
 from services.executor.use_cases.executor import Executor
+from services.executor.use_cases.suspension import stage_of
 from shared.errors import InvalidInputError, NotFoundError, Problem
 from shared.events.message import Message
-from shared.events.runs import ExecuteRun, ForkOrigin, ForkRun, ResumeRun, RetryRun
+from shared.events.runs import ControlVerb, ExecuteRun, ForkOrigin, ForkRun, ResumeRun, RetryRun
 
 Effects = Sequence[tuple[str, Message]]
 
 
-async def resume_run(command: ResumeRun, at: Executor) -> Effects:
+async def resume_run(command: ResumeRun, command_id: str, at: Executor) -> Effects:
     """Raises `InvalidInputError` unless the run is paused or waits. A run that somebody resumed meanwhile is not resumed twice."""
-    record = await known_run(command.run_id, at.runs)
-    check_may("resume", record, ALLOWED["resume"])
-    return [("execute", next_command(record, "resume", command.author, command.reason))]
+    return await _set_going(command, "resume", command_id, at)
 
 
-async def retry_run(command: RetryRun, at: Executor) -> Effects:
+async def retry_run(command: RetryRun, command_id: str, at: Executor) -> Effects:
     """Raises `InvalidInputError` unless the run ended without success."""
+    return await _set_going(command, "retry", command_id, at)
+
+
+async def _set_going(command: ResumeRun | RetryRun, verb: ControlVerb, command_id: str, at: Executor) -> Effects:
+    """Nothing where this very command did it before, and its acknowledgement was lost."""
     record = await known_run(command.run_id, at.runs)
-    check_may("retry", record, ALLOWED["retry"])
-    return [("execute", next_command(record, "retry", command.author, command.reason))]
+    meant = await at.stops.meant(command_id, stage_of(record))
+    if meant != stage_of(record):
+        return []
+    check_may(verb, record, ALLOWED[verb])
+    return [("execute", next_command(record, verb, command.author, command.reason))]
 
 
 async def fork_run(command: ForkRun, at: Executor) -> Effects:

@@ -12,32 +12,40 @@ from services.executor.domain.control import check_may
 from services.executor.domain.records import LOCAL_SEQUENCE, RunRecord
 from services.executor.ports import RunScope, Stop, Stops
 from services.executor.use_cases.executor import Executor
-from services.executor.use_cases.suspension import end_suspended, hold_waiting
+from services.executor.use_cases.suspension import end_suspended, hold_waiting, stage_of
 from services.executor.use_cases.telling import announce_end, announce_suspension
 from shared.clock import Clock
 from shared.events.runs import CancelRun, PauseRun
 
 
-async def cancel_run(command: CancelRun, at: Executor) -> None:
+async def cancel_run(command: CancelRun, command_id: str, at: Executor) -> None:
     """A finished run stays as it is, and its end is told again; one that did not start yet is stopped when it does."""
     record = await at.runs.get(command.run_id)
+    stage = stage_of(record)
+    meant = await at.stops.meant(command_id, stage)
     if record is not None and record.finished is not None:
         await announce_end(record.finished, at)
         return
+    if meant.retries != stage.retries:
+        return
     stop = Stop("cancel", command.author, command.reason)
-    await at.stops.request(command.run_id, stop, retries=record.retries if record else 0)
+    await at.stops.request(command.run_id, stop, meant)
     # Who suspends a run looks for requests after that; whoever asks looks for suspended runs after asking.
     record = await at.runs.get(command.run_id)
     if record is not None and record.is_suspended:
         await end_suspended(record, command.author, command.reason, at)
 
 
-async def pause_run(command: PauseRun, at: Executor) -> None:
+async def pause_run(command: PauseRun, command_id: str, at: Executor) -> None:
     """Raises `InvalidInputError` for a run that has ended, or runs inside another one."""
     record = await at.runs.get(command.run_id)
+    stage = stage_of(record)
+    meant = await at.stops.meant(command_id, stage)
     stop = Stop("pause", command.author, command.reason)
     if record is None:
-        await at.stops.request(command.run_id, stop)
+        await at.stops.request(command.run_id, stop, meant)
+        return
+    if meant.generation != stage.generation:
         return
     if record.status == "paused":
         await announce_suspension(record, at)
@@ -46,7 +54,7 @@ async def pause_run(command: PauseRun, at: Executor) -> None:
     if record.status == "waiting":
         await hold_waiting(record, command.author, command.reason, at)
         return
-    await at.stops.request(command.run_id, stop, generation=record.generation)
+    await at.stops.request(command.run_id, stop, meant)
 
 
 class PollingCancelWatch:
@@ -62,6 +70,10 @@ class PollingCancelWatch:
 
     @asynccontextmanager
     async def watching(self, record: RunRecord, scope: RunScope) -> AsyncIterator[None]:
+        if record.epoch > 1:
+            # It may have been stopped while nobody had it.
+            for stop in (await self._stops.among([record])).values():
+                self._stop(record, scope, stop)
         self._scopes[record.run_id] = (record, scope)
         if self._polling is None or self._polling.done():
             self._polling = asyncio.create_task(self._poll())

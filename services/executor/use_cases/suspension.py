@@ -5,9 +5,14 @@ from __future__ import annotations
 from services.executor.domain.control import Suspension, next_command, since_retry, total_usage
 from services.executor.domain.outcome import Outcome, run_finished
 from services.executor.domain.records import Control, RunFencedError, RunRecord
+from services.executor.ports import Stage
 from services.executor.use_cases.executor import Executor
 from services.executor.use_cases.telling import announce_end, announce_suspension, ending_of
 from shared.events.runs import RunFinished
+
+
+def stage_of(record: RunRecord | None) -> Stage:
+    return Stage(record.generation, record.retries) if record else Stage()
 
 
 async def suspend(record: RunRecord, suspension: Suspension, at: Executor) -> RunFinished | None:

@@ -26,7 +26,7 @@ async def announce_suspension(record: RunRecord, at: Executor) -> None:
         reason=record.suspended_for,
         generation=record.generation,
     )
-    await at.announcer.announce(fact, cause=record.run_id, effect=f"suspended:{record.epoch}")
+    await at.announcer.announce(fact, cause=record.run_id, effect=f"{record.status}:{record.epoch}")
 
 
 def ending_of(record: RunRecord, outcome: Outcome, entries: tuple[JournalEntry, ...], usage: Usage, at: Executor) -> Ending:

@@ -12,7 +12,7 @@ from services.executor.use_cases import cancel_run, describe_run, pause_run, res
 from shared.errors import InvalidInputError, NotFoundError, ProviderError, UnavailableError
 from shared.events.runs import CancelRun, ExecuteRun, GetRun, PauseRun, ResumeRun, RetryRun, RunFinished, RunSuspended
 from tests.eventually import eventually
-from tests.fakes.executor import ExecutorKit
+from tests.fakes.executor import ExecutorKit, new_id
 from tests.fakes.language_model import ScriptedModel
 from tests.fakes.lost_owner import ASKING, command, second
 
@@ -43,7 +43,7 @@ async def paused(kit: ExecutorKit, order: ExecuteRun) -> None:
     assert isinstance(model, ScriptedModel)
     running = asyncio.create_task(kit.deliver(order, sequence=7))
     await eventually(lambda: model.requests)
-    await pause_run(PauseRun(run_id=order.run_id, author="ann", reason="lunch"), kit.executor)
+    await pause_run(PauseRun(run_id=order.run_id, author="ann", reason="lunch"), new_id(), kit.executor)
     assert await running is None
 
 
@@ -63,7 +63,7 @@ async def test_a_paused_run_ends_its_step_frees_its_place_and_goes_on_elsewhere(
     (told,) = kit.announcer.of(RunSuspended)
     assert isinstance(told, RunSuspended)
     assert told.status == "paused"
-    order = await set_going(resume_run(ResumeRun(run_id="run-1", author="bob"), kit.executor))
+    order = await set_going(resume_run(ResumeRun(run_id="run-1", author="bob"), new_id(), kit.executor))
     other = second(kit)
     run = await other.execute(order, sequence=9)
     assert (run.status, run.resumed, len(run.steps)) == ("succeeded", 0, 3)
@@ -78,7 +78,7 @@ async def test_a_step_longer_than_the_grace_is_cut_off_and_executed_again() -> N
     await paused(kit, command(kit))
     assert model.cancelled == 1
     model.delay_seconds = 0
-    order = await set_going(resume_run(ResumeRun(run_id="run-1"), kit.executor))
+    order = await set_going(resume_run(ResumeRun(run_id="run-1"), new_id(), kit.executor))
     assert (await kit.execute(order, sequence=9)).status == "succeeded"
     assert len(model.requests) == 4
 
@@ -90,7 +90,7 @@ async def test_only_the_resume_goes_on_with_a_paused_run_and_only_once() -> None
     assert await kit.deliver(first, sequence=7, attempt=2) is None, "its own command, delivered late"
     assert await kit.deliver(first, sequence=8) is None, "the client's command, sent twice"
     assert (await state(kit)).status == "paused"
-    order = await set_going(resume_run(ResumeRun(run_id="run-1"), kit.executor))
+    order = await set_going(resume_run(ResumeRun(run_id="run-1"), new_id(), kit.executor))
     one, two = await asyncio.gather(kit.deliver(order, sequence=9), second(kit).deliver(order, sequence=10), return_exceptions=True)
     assert sum(isinstance(each, RunFinished) for each in (one, two)) == 1
     assert await kit.deliver(order, sequence=11) is None
@@ -103,7 +103,7 @@ async def test_the_time_of_a_pause_is_not_the_runs() -> None:
     kit = ExecutorKit(model=ScriptedModel(delay_seconds=0.05))
     await paused(kit, command(kit))
     await asyncio.sleep(0.5)
-    order = await set_going(resume_run(ResumeRun(run_id="run-1"), kit.executor))
+    order = await set_going(resume_run(ResumeRun(run_id="run-1"), new_id(), kit.executor))
     run = await kit.execute(order, sequence=9)
     assert (await state(kit)).held_seconds >= 0.5
     assert run.latency_seconds < 0.5
@@ -111,7 +111,7 @@ async def test_the_time_of_a_pause_is_not_the_runs() -> None:
 
 async def test_a_run_that_is_paused_before_it_starts_pauses_when_it_does() -> None:
     kit = ExecutorKit(model=ScriptedModel(delay_seconds=0.1))
-    await pause_run(PauseRun(run_id="run-1"), kit.executor)
+    await pause_run(PauseRun(run_id="run-1"), new_id(), kit.executor)
     assert await kit.deliver(command(kit)) is None
     assert (await state(kit)).status == "paused"
 
@@ -120,8 +120,8 @@ async def test_a_paused_run_can_be_cancelled_and_its_end_is_told() -> None:
     kit = ExecutorKit(model=ScriptedModel(delay_seconds=0.1))
     await paused(kit, command(kit))
     stop = CancelRun(run_id="run-1", author="ann", reason="over")
-    await cancel_run(stop, kit.executor)
-    await cancel_run(stop, kit.executor)
+    await cancel_run(stop, new_id(), kit.executor)
+    await cancel_run(stop, new_id(), kit.executor)
     (end, again) = kit.ends()
     assert end == again
     assert (end.status, end.error, len(end.steps)) == ("cancelled", "cancelled by ann: over", 1)
@@ -133,9 +133,9 @@ async def test_what_cannot_be_done_is_refused_with_what_can(verb: str) -> None:
     kit = ExecutorKit()
     await kit.execute(command(kit))
     do: Any = {
-        "pause": lambda run_id: pause_run(PauseRun(run_id=run_id), kit.executor),
-        "resume": lambda run_id: resume_run(ResumeRun(run_id=run_id), kit.executor),
-        "retry": lambda run_id: retry_run(RetryRun(run_id=run_id), kit.executor),
+        "pause": lambda run_id: pause_run(PauseRun(run_id=run_id), new_id(), kit.executor),
+        "resume": lambda run_id: resume_run(ResumeRun(run_id=run_id), new_id(), kit.executor),
+        "retry": lambda run_id: retry_run(RetryRun(run_id=run_id), new_id(), kit.executor),
     }[verb]
     with pytest.raises(InvalidInputError, match=rf"cannot {verb} run run-1: its status is succeeded.*fork it"):
         await do("run-1")
@@ -155,7 +155,7 @@ async def test_a_retry_executes_the_failed_step_and_what_follows_and_nothing_els
     kit = ExecutorKit(model=model)
     first = await kit.execute(command(kit))
     assert (first.status, len(model.requests)) == ("failed", 2)
-    order = await set_going(retry_run(RetryRun(run_id="run-1", author="ann", reason="again"), kit.executor))
+    order = await set_going(retry_run(RetryRun(run_id="run-1", author="ann", reason="again"), new_id(), kit.executor))
     run = await kit.execute(order, sequence=9)
     assert (run.status, run.retries, len(model.requests)) == ("succeeded", 1, 4)
     assert [step.position for step in run.steps] == ["s1", "s2"]
@@ -178,7 +178,7 @@ async def test_a_retry_keeps_finished_iterations_of_a_loop() -> None:
     inner = [{"name": "ask", "type": "claude", "prompt": "{{ loop.item }}?", "context": "none"}]
     loop = {"name": "each", "type": "for_loop", "items": [1, 2, 3, 4, 5], "steps": inner}
     assert (await kit.execute(command(kit, document={"name": "looping", "steps": [loop]}))).status == "failed"
-    order = await set_going(retry_run(RetryRun(run_id="run-1"), kit.executor))
+    order = await set_going(retry_run(RetryRun(run_id="run-1"), new_id(), kit.executor))
     assert (await kit.execute(order, sequence=9)).status == "succeeded"
     assert len(model.requests) == 4 + 2
 
@@ -188,10 +188,10 @@ async def test_a_cancelled_run_can_be_retried_and_is_not_cancelled_again() -> No
     kit = ExecutorKit(model=model)
     running = asyncio.create_task(kit.deliver(command(kit)))
     await eventually(lambda: model.requests)
-    await cancel_run(CancelRun(run_id="run-1"), kit.executor)
+    await cancel_run(CancelRun(run_id="run-1"), new_id(), kit.executor)
     await running
     model.delay_seconds = 0.05
-    order = await set_going(retry_run(RetryRun(run_id="run-1"), kit.executor))
+    order = await set_going(retry_run(RetryRun(run_id="run-1"), new_id(), kit.executor))
     assert (await kit.execute(order, sequence=9)).status == "succeeded"
 
 
@@ -200,7 +200,7 @@ async def test_a_retry_whose_executor_is_lost_before_it_claimed_the_journal_stil
 ) -> None:
     kit = ExecutorKit(model=failing_once(1))
     await kit.execute(command(kit))
-    order = await set_going(retry_run(RetryRun(run_id="run-1"), kit.executor))
+    order = await set_going(retry_run(RetryRun(run_id="run-1"), new_id(), kit.executor))
 
     async def lost(run_id: str) -> None:
         raise UnavailableError("lost")
@@ -268,15 +268,15 @@ async def test_a_waiting_run_can_be_paused_resumed_or_cancelled() -> None:
         await kit.deliver(command(kit, document=RETRYING))
         wake, _ = kit.timers.set["run-1"]
         if last == "pause":
-            await pause_run(PauseRun(run_id="run-1"), kit.executor)
+            await pause_run(PauseRun(run_id="run-1"), new_id(), kit.executor)
             assert await kit.deliver(wake, sequence=9) is None
             assert (await state(kit)).status == "paused"
         elif last == "resume":
-            order = await set_going(resume_run(ResumeRun(run_id="run-1"), kit.executor))
+            order = await set_going(resume_run(ResumeRun(run_id="run-1"), new_id(), kit.executor))
             assert (await kit.deliver(order, sequence=9)) is None, "it is still too early for the next attempt"
             assert (await state(kit)).status == "waiting"
         else:
-            await cancel_run(CancelRun(run_id="run-1"), kit.executor)
+            await cancel_run(CancelRun(run_id="run-1"), new_id(), kit.executor)
             assert await kit.deliver(wake, sequence=9) is None
             assert kit.ends()[0].status == "cancelled"
 
@@ -288,9 +288,9 @@ async def test_nested_runs_pause_with_what_they_belong_to() -> None:
     await paused(kit, command(kit, document=nested))
     child = next(run_id for run_id in (await children(kit)) if run_id != "run-1")
     with pytest.raises(InvalidInputError, match="runs inside run run-1"):
-        await pause_run(PauseRun(run_id=child), kit.executor)
+        await pause_run(PauseRun(run_id=child), new_id(), kit.executor)
     model.delay_seconds = 0
-    order = await set_going(resume_run(ResumeRun(run_id="run-1"), kit.executor))
+    order = await set_going(resume_run(ResumeRun(run_id="run-1"), new_id(), kit.executor))
     assert (await kit.execute(order, sequence=9)).status == "succeeded"
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from typing import Any
 
-import pytest
-
-from shared.events.runs import ExecuteRun, RunFinished
-from tests.fakes.durable_boundaries import Boundaries, Moment, WatchedAnnouncer, WatchedDatabase
+from shared.events.runs import ExecuteRun
+from tests.fakes.durable_boundaries import Boundaries, WatchedAnnouncer, WatchedDatabase
 from tests.fakes.executor import ExecutorKit, Facts, Notary
 from tests.fakes.language_model import ScriptedModel
 from tests.fakes.storage import InMemoryDatabase
@@ -48,27 +45,6 @@ class World:
             announcer=WatchedAnnouncer(self.facts, boundaries),
         )
 
-    async def die(self, boundary: int, moment: Moment) -> None:
-        """One delivery to an executor that dies there."""
-        boundaries = Boundaries(boundary, moment)
-        kit = await self.executor(boundaries)
-        task = asyncio.create_task(kit.deliver(self.order, sequence=5))
-        async with asyncio.timeout(5):
-            await boundaries.dead.wait()
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-    async def survive(self) -> RunFinished:
-        """The redelivery to an executor that lives."""
-        kit = await self.executor(Boundaries())
-        return await kit.execute(self.order, sequence=5, attempt=2)
-
-    async def journaled(self) -> set[str]:
-        return {line["path"] for line in await self.database.collection("journal").find({"kind": "step"})}
-
-    def asked(self) -> Counter[str]:
-        return Counter(request.messages[0].text for request in self.model.requests)
-
 
 async def test_a_run_of_three_steps_is_two_run_writes_three_journal_writes_and_two_publishes() -> None:
     world, boundaries = World(), Boundaries()
@@ -97,49 +73,3 @@ async def test_a_refused_run_is_one_write_and_one_publish() -> None:
     kit = await world.executor(boundaries)
     await kit.execute(ExecuteRun(run_id="run-2", pipeline="unknown"))
     assert boundaries.passed == ["runs.insert", "publish.finished"]
-
-
-@pytest.mark.parametrize("moment", ["before", "after"])
-@pytest.mark.parametrize("boundary", range(len(BOUNDARIES_OF_A_RUN)))
-async def test_a_death_at_any_boundary_loses_nothing_and_repeats_no_finished_step(boundary: int, moment: Moment) -> None:
-    world = World()
-    await world.die(boundary, moment)
-    before, asked_before = await world.journaled(), world.asked()
-    run = await world.survive()
-    assert run.status == "succeeded"
-    assert run.outputs == {"answers": [f"answer to Question {n}?" for n in range(3)]}
-    asked_again = world.asked() - asked_before
-    assert {f"s{text.split()[1][0]}" for text in asked_again}.isdisjoint(before)
-    assert sum(world.asked().values()) <= 4, "at most one call is made twice for one death"
-    assert await world.journaled() == {"s0", "s1", "s2"}
-    ends = [(event_id, fact) for event_id, fact in world.facts if isinstance(fact, RunFinished)]
-    assert len({event_id for event_id, _ in ends}) == 1
-    assert all(fact == run for _, fact in ends)
-
-
-@pytest.mark.parametrize("moment", ["before", "after"])
-@pytest.mark.parametrize("boundary", range(len(BOUNDARIES_OF_A_RUN)))
-async def test_two_deaths_in_a_row_lose_nothing_either(boundary: int, moment: Moment) -> None:
-    world = World()
-    await world.die(3, "before")
-    boundaries = Boundaries(boundary, moment)
-    kit = await world.executor(boundaries)
-    task = asyncio.create_task(kit.deliver(world.order, sequence=5, attempt=2))
-    dying = asyncio.create_task(boundaries.dead.wait())
-    await asyncio.wait([task, dying], return_when=asyncio.FIRST_COMPLETED, timeout=5)
-    for each in (task, dying):
-        each.cancel()
-    await asyncio.gather(task, dying, return_exceptions=True)
-    run = await world.survive()
-    assert run.outputs == {"answers": [f"answer to Question {n}?" for n in range(3)]}
-    assert sum(world.asked().values()) <= 5
-    assert await world.journaled() == {"s0", "s1", "s2"}
-
-
-async def test_the_end_is_published_even_if_the_executor_dies_between_storing_and_telling_it() -> None:
-    world = World()
-    await world.die(5, "after")
-    assert not any(isinstance(fact, RunFinished) for _, fact in world.facts)
-    run = await world.survive()
-    assert [fact for _, fact in world.facts if isinstance(fact, RunFinished)] == [run]
-    assert len(world.model.requests) == 3

@@ -10,7 +10,7 @@ from services.executor.use_cases import cancel_run, execute_run
 from shared.events.runs import CancelRun, ExecuteRun, RunFinished
 from shared.events.values import Usage
 from tests.eventually import eventually
-from tests.fakes.executor import ExecutorKit
+from tests.fakes.executor import ExecutorKit, new_id
 from tests.fakes.language_model import ScriptedModel
 
 CHILD = {
@@ -108,7 +108,7 @@ async def test_cancelling_a_parent_ends_its_nested_run_too() -> None:
     kit = ExecutorKit(model=model)
     task = asyncio.create_task(kit.trial(parent()))
     await eventually(lambda: len(model.requests) == 1)
-    await cancel_run(CancelRun(run_id="run-1"), kit.executor)
+    await cancel_run(CancelRun(run_id="run-1"), new_id(), kit.executor)
     run = await task
     assert run.status == "cancelled"
     assert sorted(each.status for each in kit.ends()) == ["cancelled", "cancelled"]
@@ -143,7 +143,7 @@ async def test_cancelling_a_parent_on_the_bus_cancels_what_it_started_there() ->
     kit = ExecutorKit(slots=2)
     task = asyncio.create_task(kit.trial(parent()))
     await eventually(lambda: len(kit.bus.commands) == 1)
-    await cancel_run(CancelRun(run_id="run-1"), kit.executor)
+    await cancel_run(CancelRun(run_id="run-1"), new_id(), kit.executor)
     run = await task
     assert run.status == "cancelled"
     assert kit.bus.cancelled == [kit.bus.commands[0].run_id]

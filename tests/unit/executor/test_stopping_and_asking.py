@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 import pytest
 
 from services.executor.domain.records import RunRecord
-from services.executor.ports import Stop
+from services.executor.ports import Stage, Stop
 from services.executor.use_cases import PollingCancelWatch, cancel_run, describe_run, finished_runs, list_runs
 from shared.clock import SystemClock
 from shared.errors import NotFoundError, UnavailableError
 from shared.events.runs import CancelRun, FinishedRuns, GetRun, ListRuns
 from tests.eventually import eventually
-from tests.fakes.executor import ExecutorKit
+from tests.fakes.executor import ExecutorKit, new_id
 from tests.fakes.language_model import ScriptedModel
 from tests.fakes.lost_owner import Blocking, command, end_of, hung_run, second
 
@@ -25,7 +25,7 @@ async def test_a_cancelled_run_ends_within_a_second_and_its_call_is_cut_off() ->
     kit = ExecutorKit(model=model)
     task = asyncio.create_task(kit.deliver(command(kit)))
     await eventually(lambda: len(model.requests) == 1)
-    await cancel_run(CancelRun(run_id="run-1", author="ann", reason="enough"), kit.executor)
+    await cancel_run(CancelRun(run_id="run-1", author="ann", reason="enough"), new_id(), kit.executor)
     async with asyncio.timeout(1):
         run = await task
     assert run is not None
@@ -36,7 +36,7 @@ async def test_a_cancelled_run_ends_within_a_second_and_its_call_is_cut_off() ->
 async def test_cancelling_a_finished_run_changes_nothing() -> None:
     kit = ExecutorKit()
     run = await kit.execute(command(kit))
-    await cancel_run(CancelRun(run_id="run-1"), kit.executor)
+    await cancel_run(CancelRun(run_id="run-1"), new_id(), kit.executor)
     record = await kit.runs.get("run-1")
     assert record is not None
     assert record.finished == run
@@ -46,7 +46,7 @@ async def test_cancelling_a_finished_run_changes_nothing() -> None:
 async def test_a_run_that_is_cancelled_before_it_starts_is_stopped_when_it_does() -> None:
     model = ScriptedModel(delay_seconds=30)
     kit = ExecutorKit(model=model)
-    await cancel_run(CancelRun(run_id="run-1"), kit.executor)
+    await cancel_run(CancelRun(run_id="run-1"), new_id(), kit.executor)
     run = await kit.execute(command(kit))
     assert run.status == "cancelled"
 
@@ -105,7 +105,7 @@ class NotedScope:
 async def test_a_run_that_begins_in_the_moment_in_which_the_last_one_ends_is_watched_too() -> None:
     kit, scope = ExecutorKit(), NotedScope()
     watch = PollingCancelWatch(kit.stops, SystemClock(), 0.001)
-    await kit.stops.request("next", Stop("cancel", "ann", ""))
+    await kit.stops.request("next", Stop("cancel", "ann", ""), Stage())
     async with watch.watching(record_of(kit, "last"), NotedScope()):
         await asyncio.sleep(0)
     async with watch.watching(record_of(kit, "next"), scope):
@@ -129,7 +129,10 @@ async def test_a_fault_of_the_store_does_not_end_the_watching() -> None:
     class Faulty:
         faults = 2
 
-        async def request(self, run_id: str, stop: Stop, *, generation: int = 0, retries: int = 0) -> None: ...
+        async def request(self, run_id: str, stop: Stop, stage: Stage) -> None: ...
+
+        async def meant(self, command_id: str, stage: Stage) -> Stage:
+            return stage
 
         async def among(self, runs: Sequence[RunRecord]) -> dict[str, Stop]:
             if self.faults:
