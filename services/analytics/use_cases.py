@@ -42,7 +42,7 @@ async def count_run(run: RunFinished, at: Analytics) -> Effects:
         return []  # refused before any revision was found: nothing to count it under
     key = aggregate_id(run.pipeline, run.digest, run.purpose)
     labels = {"pipeline": run.pipeline, "digest": run.digest, "purpose": run.purpose, "domain": run.domain}
-    if not await at.store.add(key, labels, run.run_id, increments(run)):
+    if not await at.store.add(key, labels, run.end_id, increments(run)):
         return []
     if not at.pace.due(key, at.clock.monotonic()):
         return []

@@ -43,7 +43,7 @@ async def remember_score(fact: PipelineScored, at: Learner) -> Effects:
 
 async def remember_run(run: RunFinished, at: Learner) -> Effects:
     if run.digest:
-        await at.store.count_run(run.run_id, run.digest, run.status == "succeeded")
+        await at.store.count_run(run.end_id, run.digest, run.status == "succeeded")
     return []
 
 

@@ -137,6 +137,11 @@ class RunFinished(Fact):
     started_at: str = ""
     finished_at: str = ""
 
+    @property
+    def end_id(self) -> str:
+        """A retried run has several ends; each counts once."""
+        return f"{self.run_id}/{self.retries}" if self.retries else self.run_id
+
 
 class CancelRun(Command):
     """Stops a run; in-flight provider calls are aborted. A finished run stays as it is."""
