@@ -12,12 +12,14 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal, TypeVar, cast
 
+import httpx2
 from anthropic import (
     APIConnectionError,
     APIResponseValidationError,
     APIStatusError,
     APITimeoutError,
     AsyncAnthropic,
+    DefaultAsyncHttpxClient,
     transform_schema,
 )
 from anthropic.types import Message, MessageTokensCount
@@ -26,6 +28,7 @@ from shared.events.values import Usage
 from shared.llm.endpoint import Endpoint
 from shared.llm.failures import Failures
 from shared.llm.prices import PriceTable
+from shared.llm.spreading import Spreading
 from shared.pipeline.completion import ChatMessage, Completion, CompletionRequest, ToolAnswer, ToolCall
 
 T = TypeVar("T")
@@ -46,7 +49,8 @@ class AnthropicModel:
         self._prices = prices
         self._monotonic = monotonic
         self._failures = Failures("anthropic", endpoint.api_key.get_secret_value())
-        self._client = AsyncAnthropic(api_key=endpoint.key, base_url=endpoint.base_url or None, max_retries=0)
+        self._tls = httpx2.create_ssl_context()
+        self._spreading = Spreading(self._new_client)
 
     async def complete(self, request: CompletionRequest) -> Completion:
         """One attempt. Raises `ProviderError` or `ProviderRefusedError`; cancelling closes the connection."""
@@ -55,21 +59,31 @@ class AnthropicModel:
         provider = self._endpoint.provider_of(headers, "anthropic")
         return self._completion(message, provider, self._monotonic() - started)
 
+    def _new_client(self) -> AsyncAnthropic:
+        # A context of its own would cost each client the reading of all root certificates.
+        connections = DefaultAsyncHttpxClient(verify=self._tls)
+        return AsyncAnthropic(
+            api_key=self._endpoint.key, base_url=self._endpoint.base_url or None, max_retries=0, http_client=connections
+        )
+
     async def _exchange(self, request: CompletionRequest) -> tuple[Message, Mapping[str, str]]:
-        create = self._client.messages.with_raw_response.create
-        raw: Any = await create(**self._body(request), timeout=request.timeout_seconds)
-        return cast("Message", await raw.parse()), raw.headers
+        with self._spreading.client() as client:
+            create = client.messages.with_raw_response.create
+            raw: Any = await create(**self._body(request), timeout=request.timeout_seconds)
+            return cast("Message", await raw.parse()), raw.headers
 
     async def count_tokens(self, request: CompletionRequest) -> int:
         body = {name: value for name, value in self._body(request).items() if name not in {"max_tokens", "extra_body"}}
-        counting: Awaitable[MessageTokensCount] = self._client.messages.count_tokens(**body, timeout=request.timeout_seconds)
+        first = self._spreading.clients[0]
+        counting: Awaitable[MessageTokensCount] = first.messages.count_tokens(**body, timeout=request.timeout_seconds)
         counted = await self._call(request, counting)
         if not isinstance(getattr(counted, "input_tokens", None), int):
             raise self._failures.invalid_answer("no token count in it")
         return counted.input_tokens
 
     async def close(self) -> None:
-        await self._client.close()
+        for client in self._spreading.clients:
+            await client.close()
 
     async def _call(self, request: CompletionRequest, call: Awaitable[T]) -> T:
         """The SDK's time-out starts anew with every byte; ours bounds the whole call."""

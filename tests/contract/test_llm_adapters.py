@@ -257,6 +257,12 @@ async def test_cancelling_a_call_hangs_up_on_the_wire(family: Family, model: Ada
     await eventually(lambda: provider_standin.disconnects == 1, timeout_seconds=2)
 
 
+async def test_many_calls_at_once_each_get_their_own_answer(family: Family, model: Adapter) -> None:
+    words = [f"word-{number}" for number in range(40)]
+    answers = await asyncio.gather(*(model.complete(ask(family, word)) for word in words))
+    assert [answer.text for answer in answers] == words
+
+
 async def test_geminis_signature_travels_back_with_the_call(provider_standin: ProviderStandin) -> None:
     adapter = build("gemini", provider_standin.url, KEY)
     call = ToolCall(id="1|c2lnbmF0dXJl", name="lookup", arguments={})
