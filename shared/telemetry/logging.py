@@ -14,7 +14,7 @@ from structlog.typing import Processor
 from shared.settings import SharedSettings
 from shared.telemetry.redaction import redact
 
-QUIET = ("faststream", "uvicorn", "nats", "httpx", "pymongo", "asyncio", "opentelemetry")
+QUIET = ("faststream", "uvicorn", "nats", "httpx2", "httpcore2", "pymongo", "asyncio", "opentelemetry")
 """Libraries whose informative lines repeat what we log ourselves."""
 
 Event = MutableMapping[str, Any]
