@@ -6,6 +6,7 @@ Exit codes: 0 stopped on request, 1 broke while running, 2 cannot work as it is 
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -126,6 +127,7 @@ class Application:
             await asyncio.gather(starting, return_exceptions=True)
             return 0
         await starting
+        keep_loaded_objects()
         await ended
         return await self._end()
 
@@ -220,6 +222,12 @@ class Application:
         assert self.host is not None
         for close in reversed(self.host.closers):
             await close()
+
+
+def keep_loaded_objects() -> None:
+    """Takes all objects there are out of the garbage collector's walks: modules and their classes stay for ever, and with the
+    providers' SDKs loaded a walk over them stops the event loop for a quarter of a second."""
+    gc.freeze()
 
 
 CreateApp = Callable[[], Application]

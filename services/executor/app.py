@@ -25,7 +25,7 @@ from shared.events.runs import ExecuteRun, RunFinished
 from shared.llm import ModelOnDemand, build_models
 from shared.pipeline.completion import Family, LanguageModel
 from shared.pipeline.steps import step_type
-from shared.service import Application, Host
+from shared.service import Application, Host, keep_loaded_objects
 from shared.settings import ProviderSettings, SharedSettings
 
 Models = Mapping[Family, LanguageModel]
@@ -91,6 +91,7 @@ def _computations(host: Host, own: ExecutorSettings) -> ProcessComputations:
 def _load_in_background(host: Host, built: Mapping[Family, ModelOnDemand]) -> None:
     """Beside the first work, so that the first call does not wait for an SDK. What fails here is told to the call that needs it."""
     loading = asyncio.gather(*(model.model() for model in built.values()), return_exceptions=True)
+    loading.add_done_callback(lambda _: keep_loaded_objects())
 
     async def stop_loading() -> None:
         loading.cancel()
