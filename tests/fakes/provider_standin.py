@@ -126,6 +126,7 @@ class ProviderStandin:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128
     standin: ProviderStandin
 
     def handle_error(self, request: Any, client_address: Any) -> None:
