@@ -27,6 +27,7 @@ from shared.messaging.reader import StreamReader
 from shared.messaging.topology import TIMER_PREFIX
 from shared.settings import SharedSettings
 
+_MAX_ID_CHARACTERS = 256
 RETRY_SECONDS = 15.0
 """How long a publish is retried under the same id; a leader election takes 7 s."""
 _MESSAGE_TOO_LARGE = 10054
@@ -181,14 +182,15 @@ def received_of(message: Msg) -> Received:
 
 
 def message_id_of(message: Msg) -> str:
-    """The original's id for a redriven message, else the sender's, else one derived from where the message is stored."""
+    """The original's id for a redriven message, else the sender's, else one derived from where the message is stored.
+
+    An id that no header could carry again, or a very long one, is replaced by one derived from it."""
     fields = message.headers or {}
     metadata = message.metadata
-    return (
-        fields.get(headers.ORIGINAL_ID)
-        or fields.get(headers.MESSAGE_ID)
-        or derive_id(metadata.stream, str(metadata.sequence.stream))
-    )
+    given = fields.get(headers.ORIGINAL_ID) or fields.get(headers.MESSAGE_ID)
+    if not given:
+        return derive_id(metadata.stream, str(metadata.sequence.stream))
+    return given if given == headers.one_line(given, _MAX_ID_CHARACTERS) else derive_id(given, "message")
 
 
 def _why_not_stored(subject: str, error: BaseException) -> str:

@@ -13,6 +13,9 @@ from shared.messaging.topology import MAX_BODY_BYTES
 
 M = TypeVar("M", bound=Message)
 
+MAX_PROBLEMS = 100
+_PATH_CHARACTERS, _PATH_PARTS, _REASON_CHARACTERS = 200, 20, 1000
+
 
 def encode(message: BaseModel) -> bytes:
     """The JSON body. Raises InvalidInputError where it is larger than the bus takes."""
@@ -36,21 +39,29 @@ def decode(message_class: type[M], body: bytes) -> M:
 
 
 def problems_of(error: ValidationError) -> list[Problem]:
-    return [
-        Problem(path=".".join(str(part) for part in fault["loc"]), reason=_reason(str(fault["msg"]), str(fault["type"])))
-        for fault in error.errors(include_url=False, include_input=False, include_context=False)
+    """At most 100, each short: what is told about a message must itself fit into one."""
+    faults = error.errors(include_url=False, include_input=False, include_context=False)
+    told = [
+        Problem(path=_place(fault["loc"]), reason=_reason(str(fault["msg"]), str(fault["type"]))) for fault in faults[:MAX_PROBLEMS]
     ]
+    return told if len(faults) <= MAX_PROBLEMS else [*told[:-1], Problem(reason=f"and {len(faults) - MAX_PROBLEMS + 1} more")]
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    path = ".".join(str(part)[:_PATH_CHARACTERS] for part in location[:_PATH_PARTS])
+    return path if len(path) <= _PATH_CHARACTERS else f"{path[:_PATH_CHARACTERS]}..."
 
 
 def _reason(text: str, kind: str) -> str:
-    return "is not a field of this message" if kind == "extra_forbidden" else text
+    return "is not a field of this message" if kind == "extra_forbidden" else text[:_REASON_CHARACTERS]
 
 
 def correlation_id(message_class: type[Message], body: bytes) -> str:
     """The sender's own id in a body that may be broken: the first field named `*_id`; empty where there is none to read."""
     field = next((name for name in message_class.model_fields if name.endswith("_id")), "")
     value = _object(body).get(field)
-    return value[:256] if isinstance(value, str) else ""
+    # JSON may hold halves of characters, which no message can carry on.
+    return value[:256].encode(errors="replace").decode() if isinstance(value, str) else ""
 
 
 def _object(body: bytes) -> dict[str, Any]:

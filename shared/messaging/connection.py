@@ -39,12 +39,27 @@ async def open_client(settings: SharedSettings, *, name: str, on_closed: OnClose
     connecting = asyncio.ensure_future(nats.connect(**options))
     try:
         faults.client = await asyncio.wait_for(connecting, CONNECT_SECONDS)
+        tolerate_broken_headers(faults.client)
         return faults.client
     except (TimeoutError, OSError, nats.errors.Error) as error:
         raise ConfigurationError(
             f"no NATS server at {redacted(settings.nats_url)}: {faults.last or error or 'no answer'}; "
             "start one with `evoline up`, or set EVOLINE_NATS_URL (and EVOLINE_NATS_USER, EVOLINE_NATS_PASSWORD)"
         ) from error
+
+
+def tolerate_broken_headers(client: Client) -> None:
+    """Reads headers that cannot be read as none. The client's own reader raises out of its read loop: one stored message with such
+    headers would cut the connection at each of its deliveries, for ever (nats-py 2.16, `_process_headers`)."""
+    read: Callable[[bytes], Awaitable[dict[str, str] | None]] = client._process_headers
+
+    async def read_or_none(raw: bytes) -> dict[str, str] | None:
+        try:
+            return await read(raw)
+        except (IndexError, ValueError):
+            return None
+
+    client._process_headers = read_or_none  # type: ignore[assignment,method-assign]
 
 
 def client_options(settings: SharedSettings, name: str, faults: ConnectionLog, on_closed: OnClosed | None) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from shared.errors import ConfigurationError, EvolineError, LimitReachedError, U
 from shared.events import Message, Query
 from shared.messaging import codec, envelope, headers
 from shared.messaging.bus import Bus
-from shared.messaging.connection import CONNECT_SECONDS, ConnectionLog, OnClosed, client_options
+from shared.messaging.connection import CONNECT_SECONDS, ConnectionLog, OnClosed, client_options, tolerate_broken_headers
 from shared.messaging.handling import Delivery, DeliveryDesk, Effects, Subscription
 from shared.messaging.pulling import Pull
 from shared.messaging.retry import RetryPolicy
@@ -133,6 +133,7 @@ class Consumer:
         try:
             async with asyncio.timeout(CONNECT_SECONDS + len(self._broker.subscribers)):
                 self._faults.client = self._client = await self._broker.connect()
+                tolerate_broken_headers(self._client)
                 await self._broker.start()
                 for pull in self._pulls:
                     await pull.start(self._client)

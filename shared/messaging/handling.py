@@ -15,7 +15,7 @@ import structlog
 from nats.aio.msg import Msg
 from opentelemetry.trace import Span, SpanKind, StatusCode, format_trace_id, get_current_span
 
-from shared.errors import EvolineError, FencedError, LimitReachedError, PermanentError, TransientError
+from shared.errors import EvolineError, FencedError, InvalidInputError, LimitReachedError, PermanentError, TransientError
 from shared.events import Command, Message
 from shared.events.operations import CommandRefused
 from shared.messaging import codec, dead_letters, headers
@@ -133,6 +133,7 @@ class DeliveryDesk:
         subscription = self.subscription
         if delivery.attempt > max(subscription.retry.max_attempts, subscription.retry.transient_attempts):
             raise LimitReachedError("attempts", f"delivered {delivery.attempt - 1} times, and no process survived handling it")
+        headers.check_attributes(subscription.message_class, delivery.headers)
         body = codec.decode(subscription.message_class, message.data)
         try:
             async with asyncio.timeout(subscription.deadline_seconds) as deadline:
@@ -171,13 +172,20 @@ class DeliveryDesk:
         try:
             await dead_letters.bury(self.bus, message, failure)
             if issubclass(self.subscription.message_class, Command):
-                await self.bus.publish(self._refusal(message, delivery, code, error), cause=delivery.message_id, effect="refused")
+                await self._tell(self._refusal(message, delivery, code, error), delivery)
         except (EvolineError, nats.errors.Error) as fault:
             structlog.get_logger("shared.messaging").error("dead letter not stored, message kept", error=str(fault))
             await message.nak(delay=self.subscription.retry.max_seconds)
             return "retried"
         await message.term()
         return "dead_lettered"
+
+    async def _tell(self, refusal: CommandRefused, delivery: Delivery) -> None:
+        try:
+            await self.bus.publish(refusal, cause=delivery.message_id, effect="refused")
+        except InvalidInputError as fault:
+            # The letter is stored; a refusal that no message could carry must not keep the command for ever.
+            structlog.get_logger("shared.messaging").error("refusal not published", error=str(fault)[:500])
 
     def _refusal(self, message: Msg, delivery: Delivery, code: str, error: Exception) -> CommandRefused:
         return CommandRefused(

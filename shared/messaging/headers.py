@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from opentelemetry.context import Context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from shared.errors import InvalidInputError, Problem
 from shared.events import Message
 
 MESSAGE_ID = "Nats-Msg-Id"
@@ -25,14 +27,20 @@ DEAD_ATTEMPTS = "Evoline-Dead-Attempts"
 DEAD_AT = "Evoline-Dead-At"
 DEAD_TRACE = "Evoline-Dead-Trace-Id"
 
+CONTENT_TYPE = "application/json"
+SPEC_VERSION = "1.0"
+
 _ERROR_CHARACTERS = 2000
+_VALUE_CHARACTERS = 4000
+_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,256}")
+"""What the broker's clients take as a name of a header."""
 _PROPAGATOR = TraceContextTextMapPropagator()
 _TRACE_HEADERS = ("traceparent", "tracestate")
 
 
 def one_line(text: str, limit: int = _ERROR_CHARACTERS) -> str:
     """What a header may hold: printable ASCII on one line, cut at `limit` characters."""
-    flat = " ".join(text.split())
+    flat = " ".join(text[: 4 * limit].split())
     plain = "".join(character if " " <= character <= "~" else "?" for character in flat)
     return plain if len(plain) <= limit else plain[: limit - 3] + "..."
 
@@ -41,14 +49,35 @@ def cloud_event(message: Message, *, event_id: str, cause: str, service: str, no
     """CloudEvents attributes in NATS binding (binary mode) plus the broker's duplicate key."""
     return {
         MESSAGE_ID: event_id,
-        "ce-specversion": "1.0",
+        "ce-specversion": SPEC_VERSION,
         "ce-id": event_id,
         "ce-source": f"evoline/{service}",
-        "ce-type": f"evoline.{type(message).__name__}",
+        "ce-type": type_of(type(message)),
         "ce-time": now.isoformat(),
-        "content-type": "application/json",
+        "content-type": CONTENT_TYPE,
         CAUSE: one_line(cause, 256),
     }
+
+
+def type_of(message_class: type[Message]) -> str:
+    return f"evoline.{message_class.__name__}"
+
+
+def check_attributes(message_class: type[Message], headers: Mapping[str, str]) -> None:
+    """Raises InvalidInputError where the headers say that the body is something else. Plain clients may leave all of them away."""
+    content = headers.get("content-type", CONTENT_TYPE)
+    said = {
+        "ce-specversion": (headers.get("ce-specversion", SPEC_VERSION), SPEC_VERSION),
+        "ce-type": (headers.get("ce-type", type_of(message_class)), type_of(message_class)),
+        "content-type": (content.partition(";")[0].strip().lower(), CONTENT_TYPE),
+    }
+    wrong = [
+        Problem(path=name, reason=f"is {one_line(found, 200)!r}; messages on {message_class.subject} are {expected}")
+        for name, (found, expected) in said.items()
+        if found != expected
+    ]
+    if wrong:
+        raise InvalidInputError(wrong)
 
 
 def schedule(subject: str, moment: datetime) -> dict[str, str]:
@@ -69,5 +98,9 @@ def extract_trace(headers: Mapping[str, str]) -> Context:
 
 
 def without_broker_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Headers worth keeping on a republished copy: not the broker's own, not a former dead letter's."""
-    return {key: value for key, value in headers.items() if not key.startswith(("Nats-", "Evoline-Dead-"))}
+    """Headers worth keeping on a republished copy, as the broker takes them: not its own, not a former dead letter's."""
+    return {
+        key: one_line(value, _VALUE_CHARACTERS)
+        for key, value in headers.items()
+        if _NAME.fullmatch(key) and not key.startswith(("Nats-", "Evoline-Dead-"))
+    }

@@ -107,7 +107,7 @@ class Pull:
 
     async def _on_message(self, message: Msg) -> None:
         status = (message.headers or {}).get(Header.STATUS.value)
-        if status is not None:
+        if status is not None and not message.reply:  # a stored message has where to acknowledge it, whatever its headers say
             return self._on_status(message, status)
         self._wanted = max(0, self._wanted - 1)
         if self._stopping or len(self._working) >= self._slots:

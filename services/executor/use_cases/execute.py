@@ -21,7 +21,7 @@ from services.executor.engine.run_journal import fenced_journal
 from services.executor.use_cases.executor import Executor
 from services.executor.use_cases.suspension import suspend
 from services.executor.use_cases.telling import announce_end, announce_suspension, ending_of
-from shared.errors import LimitReachedError, PermanentError, UnavailableError
+from shared.errors import LimitReachedError, NotFoundError, PermanentError, UnavailableError
 from shared.events.runs import Continuation, ExecuteRun, RunFinished, RunStarted
 from shared.events.values import Usage
 
@@ -119,7 +119,9 @@ async def _continue(known: RunRecord, command: ExecuteRun, delivery: CommandDeli
 
 async def _go_on(command: ExecuteRun, continuation: Continuation, delivery: CommandDelivery, at: Executor) -> RunFinished | None:
     """Sets a suspended or ended run going, once; a redelivery continues it like any other run."""
-    known = await _stored(command.run_id, at)
+    known = await at.runs.get(command.run_id)
+    if known is None:
+        raise NotFoundError(f"no run {command.run_id} to go on with")
     if known.generation == continuation.generation and delivery.sequence == known.command_sequence:
         return await _continue(known, command, delivery, at)
     going = set_going(known, continuation, at.clock.now())
