@@ -12,6 +12,7 @@ from bench.executor.standin import HOLD
 from bench.executor.standin_process import StandinProcess
 from services.executor.adapters.mongo_runs import MongoJournal
 from shared.clock import SystemClock
+from shared.messaging.blobs import ObjectStoreBlobs
 
 SLOTS, STUCK = 10, 9
 STUCK_RUN = calls(1, "stuck", prompt=HOLD.decode())
@@ -45,7 +46,7 @@ async def measure_starts(stack: Stack, client: Client, standin: StandinProcess, 
 async def one_by_one(stack: Stack, client: Client, count: int) -> list[float]:
     """Up to the moment of which the journal says that the first step had ended: a no-op, so little later than its start."""
     run_ids = [(await client.run(no_ops_name(SHORT))).run_id for _ in range(count)]
-    journal = MongoJournal(stack.store.database("evoline_executor"), SystemClock())
+    journal = MongoJournal(stack.store.database("evoline_executor"), SystemClock(), ObjectStoreBlobs(client.bus))
     seconds = []
     for run_id in run_ids:
         first = next(entry for entry in await journal.entries(run_id) if entry.kind == "step")

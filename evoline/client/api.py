@@ -45,6 +45,8 @@ from shared.events.improvement import (
     TemplateLearned,
 )
 from shared.events.runs import CancelRun, ExecuteRun, FinishedRuns, RunFinished, RunStarted
+from shared.large_values import LargeValues
+from shared.messaging.blobs import ObjectStoreBlobs
 from shared.messaging.bus import Bus
 
 F = TypeVar("F", bound=Fact)
@@ -65,6 +67,7 @@ class Client:
 
     def __init__(self, bus: Bus, *, author: str = "anonymous") -> None:
         self.bus = bus
+        self.values = LargeValues(ObjectStoreBlobs(bus))
         self.author = author
 
     async def ask(self, query: Query, timeout_seconds: float = 5.0) -> dict[str, Any]:
@@ -235,7 +238,10 @@ class Client:
         return _expect(await self._hold(talk, on_fact), EvolutionFinished)
 
     async def _run(self, run_id: str, seconds: float, on_fact: OnFact, command: ExecuteRun | None) -> RunFinished:
-        return _expect(await self._hold(_run_talk(run_id, seconds, command, self._recall_run), on_fact), RunFinished)
+        if command is not None:
+            command = command.model_copy(update={"inputs": await self.values.pack(command.inputs)})
+        run = _expect(await self._hold(_run_talk(run_id, seconds, command, self._recall_run), on_fact), RunFinished)
+        return run.model_copy(update={"outputs": await self.values.unpack(run.outputs)})
 
     async def _recall_run(self, run_id: str) -> RunFinished | None:
         rows = (await self.ask(FinishedRuns(run_ids=(run_id,))))["runs"]

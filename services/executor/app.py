@@ -22,7 +22,9 @@ from services.executor.settings import ExecutorSettings
 from services.executor.subscribers import Subscribers
 from services.executor.use_cases import Admission, DocumentLibrary, Executor, PollingCancelWatch, run_child
 from shared.events.runs import ExecuteRun, RunFinished
+from shared.large_values import LargeValues
 from shared.llm import ModelOnDemand, build_models
+from shared.messaging.blobs import ObjectStoreBlobs
 from shared.pipeline.completion import Family, LanguageModel
 from shared.pipeline.steps import step_type
 from shared.service import Application, Host, keep_loaded_objects
@@ -70,7 +72,7 @@ def _step_services(
             concurrency=providers.provider_concurrency,
         ),
         functions=FunctionDesk(BusQuestions(host.bus), _computations(host, own)),
-        children=ChildRuns(runs, FleetChildren(host.bus), run_locally, host.clock, slots=own.concurrency),
+        children=_child_runs(host, own, runs, run_locally),
         conversations=MongoConversations(host.database, host.clock),
         proposals=BusProposals(host.bus),
         model_records=no_model_records,
@@ -80,6 +82,11 @@ def _step_services(
         preset=own.preset,
         park_after_seconds=own.park_after_seconds,
     )
+
+
+def _child_runs(host: Host, own: ExecutorSettings, runs: MongoRunStore, run_locally: RunLocally) -> ChildRuns:
+    values = LargeValues(ObjectStoreBlobs(host.bus))
+    return ChildRuns(runs, FleetChildren(host.bus), run_locally, values, host.clock, slots=own.concurrency)
 
 
 def _computations(host: Host, own: ExecutorSettings) -> ProcessComputations:
@@ -106,15 +113,17 @@ def _executor(host: Host, own: ExecutorSettings, runs: MongoRunStore, services: 
     revisions = MongoRevisions(host.mongo.database("evoline_guardrail"))
     ledger = MongoScopeLedger(host.database)
     stops = MongoStops(host.database, host.clock)
+    blobs = ObjectStoreBlobs(host.bus)
     return Executor(
         executor_id=own.id or f"{socket.gethostname()}-{os.getpid()}",
         runs=runs,
-        journal=MongoJournal(host.database, host.clock),
+        journal=MongoJournal(host.database, host.clock, blobs),
         admission=Admission(keys.verifier, revisions, ledger, DocumentLibrary(), host.clock),
         services=services,
         watch=PollingCancelWatch(stops, host.clock, own.cancel_poll_seconds, pause_grace_seconds=own.pause_grace_seconds),
         stops=stops,
         timers=BusTimers(host.bus),
+        values=LargeValues(blobs),
         announcer=BusAnnouncer(host.bus),
         observer=host.metrics.runs,
         clock=host.clock,

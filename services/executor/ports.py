@@ -57,6 +57,10 @@ class Journal(Protocol):
         """All entries in order."""
         ...
 
+    async def outline(self, run_id: str) -> list[JournalEntry]:
+        """All entries in order, with references for large values."""
+        ...
+
 
 @dataclass(frozen=True)
 class Stop:
@@ -94,6 +98,18 @@ class Stops(Protocol):
 class Timers(Protocol):
     async def publish_at(self, command: ExecuteRun, moment: datetime, *, key: str) -> None:
         """Returns once it is certain that the command is published then. A later one of the same key replaces it."""
+        ...
+
+
+class Values(Protocol):
+    """Values of inputs and outputs as messages and run documents carry them: large ones by reference."""
+
+    async def pack(self, value: Any) -> Any:
+        """Raises `LimitReachedError` above 64 MiB."""
+        ...
+
+    async def unpack(self, value: Any) -> Any:
+        """Raises `NotFoundError` for a reference to nothing, `InvalidInputError` for a bad one."""
         ...
 
 

@@ -128,6 +128,8 @@ class RunFinished(Fact):
     """How often the run had ended before and was retried. `usage` and `steps` are those since."""
     forked_from: ForkOrigin | None = None
     steps: tuple[StepFact, ...] = ()
+    steps_left_out: int = 0
+    """Steps that the message had no room for; the journal has them all."""
     group_id: str | None = None
     case_id: str | None = None
     scope_id: str | None = None

@@ -11,6 +11,8 @@ import structlog
 
 from shared.errors import EvolineError, InvalidInputError
 from shared.events.runs import ExecuteRun, FinishedRuns, RunFinished
+from shared.large_values import LargeValues
+from shared.messaging.blobs import ObjectStoreBlobs
 from shared.messaging.bus import Bus
 
 POLL_SECONDS = 2.0
@@ -57,6 +59,7 @@ class Fleet:
 
     def __init__(self, bus: Bus, *, poll_seconds: float = POLL_SECONDS) -> None:
         self._bus = bus
+        self._values = LargeValues(ObjectStoreBlobs(bus))
         self._poll_seconds = poll_seconds
         self._log = structlog.get_logger("shared.messaging")
 
@@ -84,7 +87,7 @@ class Fleet:
         except TimeoutError:
             if not deadline.expired():
                 raise
-        return dict(board.back)
+        return {run_id: await self._unpacked(run) for run_id, run in board.back.items()}
 
     async def _drive(self, board: _Board, wanted: frozenset[str]) -> None:
         async with self._bus.follow(RunFinished) as facts:
@@ -117,11 +120,18 @@ class Fleet:
                 while board.waiting or board.out:
                     board.changed.clear()
                     for command in board.take():
-                        publishing.create_task(self._bus.publish(command, cause=command.run_id))
+                        publishing.create_task(self._send(command))
                     if board.waiting or board.out:
                         await board.changed.wait()
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
+
+    async def _send(self, command: ExecuteRun) -> None:
+        packed = command.model_copy(update={"inputs": await self._values.pack(command.inputs)})
+        await self._bus.publish(packed, cause=command.run_id)
+
+    async def _unpacked(self, run: RunFinished) -> RunFinished:
+        return run.model_copy(update={"outputs": await self._values.unpack(run.outputs)})
 
     async def _poll(self, board: _Board, asked: Iterable[str], wanted: frozenset[str]) -> None:
         """Asks for ends that were not heard: lost facts, and runs that ended before we listened."""

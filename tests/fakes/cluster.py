@@ -31,8 +31,9 @@ from shared.messaging.handling import DeliveryDesk, Subscription
 from shared.messaging.retry import RetryPolicy
 from shared.messaging.topology import durables
 from shared.pipeline.completion import Completion, CompletionRequest
+from tests.fakes.blobs import InMemoryBlobs
 from tests.fakes.broker import DeliveredMessage, InMemoryBroker, InMemoryBus, Stored
-from tests.fakes.durable_boundaries import Boundaries, WatchedDatabase
+from tests.fakes.durable_boundaries import Boundaries, WatchedBlobs, WatchedDatabase
 from tests.fakes.executor import ExecutorKit, Notary, RecordingAnnouncer, RecordingTimers, ScriptedBusChildren, ScriptedProposals
 from tests.fakes.language_model import Reply, completion_of
 from tests.fakes.storage import InMemoryDatabase
@@ -73,6 +74,7 @@ class World:
     script: Script = lambda request, asked: f"answer to {request.messages[-1].text}"
     broker: InMemoryBroker = field(default_factory=InMemoryBroker)
     database: InMemoryDatabase = field(default_factory=InMemoryDatabase)
+    blobs: InMemoryBlobs = field(default_factory=InMemoryBlobs)
     guardrail: InMemoryDatabase = field(default_factory=InMemoryDatabase)
     notary: Notary = field(default_factory=Notary)
     calls: Counter[Call] = field(default_factory=Counter)
@@ -86,7 +88,7 @@ class World:
     hanging: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def journal(self, run_id: str) -> list[JournalEntry]:
-        return await MongoJournal(self.database, SystemClock()).entries(run_id)
+        return await MongoJournal(self.database, SystemClock(), self.blobs).entries(run_id)
 
     async def send(self, command: Command, copy: str = "") -> int:
         """As a client would; `copy` makes another message of the same command. Returns its sequence."""
@@ -252,6 +254,7 @@ class Process:
             timers=BusBoundTimers(bus=bus),
             pause_grace_seconds=0.01,
             park_after_seconds=0.02,
+            blobs=WatchedBlobs(world.blobs, boundaries),
             name=name,
             slots=slots,
             clock=self.clock,

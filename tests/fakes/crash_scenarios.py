@@ -32,12 +32,17 @@ def failing_first(request: CompletionRequest, asked: int) -> Reply:
     return echo(request, asked)
 
 
+def talkative(request: CompletionRequest, _: int) -> Reply:
+    return request.messages[-1].text[:20] * 15_000
+
+
 INNER: Document = {
     "name": "inner",
     "inputs": {"n": "integer"},
     "steps": [asking("first", prompt="first of {{ n }}?"), asking("second", prompt="second of {{ n }}?")],
     "outputs": {"said": "{{ steps.second.text }}"},
 }
+INNER_LARGE: Document = {**INNER, "inputs": {"n": "string"}, "steps": [asking("second")]}
 NEST: Document = {"name": "nest", "type": "pipeline", "pipeline": INNER, "inputs": {"n": 1}}
 RETRY = {"max_attempts": 3, "initial_seconds": 0.01, "max_seconds": 0.01}
 
@@ -127,6 +132,7 @@ HANGING = {"name": "inner", "steps": [asking("hang")]}
 OUTER_OF_HANGING = {"name": "outer", "steps": [{"name": "nest", "type": "pipeline", "pipeline": HANGING}]}
 ERRORS = {"errors": "{{ steps.try.result[0].errors }}"}
 
+NEST_LARGE = {"name": "nest", "type": "pipeline", "pipeline": INNER_LARGE, "inputs": {"n": "{{ steps.s0.text }}"}}
 FORKED = {
     "name": "forking",
     "inputs": {"n": "integer"},
@@ -156,6 +162,12 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario("session", {"name": "chat", "steps": [asking("talk", type="claude_session"), asking("s1")]}, "succeeded"),
     Scenario("kept answer", {"name": "keeping", "steps": [asking("keep", cache=True), asking("s1")]}, "succeeded"),
+    Scenario(
+        "large values",
+        {"name": "large", "steps": [asking("s0"), NEST_LARGE], "outputs": {"said": "{{ steps.nest.result.said }}"}},
+        "succeeded",
+        script=talkative,
+    ),
     Scenario("trial", {"name": "trying", "steps": [asking("s0"), asking("s1")]}, "succeeded", trial=True),
     Scenario("trial of a parent", {"name": "outer", "steps": [NEST]}, "succeeded", trial=True),
     Scenario("proposal", {"name": "deploying", "steps": [DEPLOY]}, "succeeded", inputs={"candidate": CANDIDATE}, trial=True),

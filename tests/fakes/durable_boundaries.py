@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 
 from shared.errors import UnavailableError
 from shared.events.message import Fact
+from shared.large_values import Blobs, ValueReference
 from shared.storage import Collection, Database
 from shared.storage.collection import Sort
 from tests.fakes.executor import RecordingAnnouncer
@@ -144,6 +145,19 @@ class WatchedDatabase:
 
     def collection(self, name: str) -> WatchedCollection:
         return WatchedCollection(name, self._inner.collection(name), self._boundaries)
+
+
+class WatchedBlobs:
+    def __init__(self, inner: Blobs, boundaries: Boundaries) -> None:
+        self._inner = inner
+        self._boundaries = boundaries
+
+    async def store(self, body: bytes) -> ValueReference:
+        return await self._boundaries.cross("blobs.store", lambda: self._inner.store(body))
+
+    async def load(self, reference: ValueReference) -> bytes:
+        await self._boundaries.alive()
+        return await self._inner.load(reference)
 
 
 @dataclass

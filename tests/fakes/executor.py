@@ -30,11 +30,13 @@ from shared.events.changes import ProposeChange
 from shared.events.message import Fact, Query, derive_id
 from shared.events.runs import ExecuteRun, RunFinished, RunStarted
 from shared.events.values import Attestation, Budget, GrantedScope, TrialScope
+from shared.large_values import Blobs, LargeValues
 from shared.pipeline.completion import Family, LanguageModel
 from shared.pipeline.functions import call_pure, function_catalogue
 from shared.pipeline.loading import load_document
 from shared.pipeline.steps import step_type, type_names
 from shared.storage import Database
+from tests.fakes.blobs import InMemoryBlobs
 from tests.fakes.language_model import ScriptedModel
 from tests.fakes.storage import InMemoryDatabase
 
@@ -209,6 +211,7 @@ class ExecutorKit:
     proposals: ScriptedProposals = field(default_factory=ScriptedProposals)
     timers: RecordingTimers = field(default_factory=RecordingTimers)
     computations: Computations = field(default_factory=InProcessComputations)
+    blobs: Blobs = field(default_factory=InMemoryBlobs)
     name: str = "executor-1"
     slots: int = 1
     pause_grace_seconds: float = 5.0
@@ -219,7 +222,7 @@ class ExecutorKit:
     def __post_init__(self) -> None:
         clock = self.clock
         self.runs = MongoRunStore(self.database)
-        self.journal = MongoJournal(self.database, clock)
+        self.journal = MongoJournal(self.database, clock, self.blobs)
         self.stops = MongoStops(self.database, clock)
         ledger = MongoScopeLedger(self.database)
         models: dict[Family, LanguageModel] = {"claude": self.model, "gemini": self.model}
@@ -228,7 +231,7 @@ class ExecutorKit:
             step_type=step_type,
             completions=Completions(models, MongoAnswerCache(self.database, clock), ledger, clock, concurrency=4),
             functions=FunctionDesk(self.questions, self.computations),
-            children=ChildRuns(self.runs, self.bus, self._run_locally, clock, slots=self.slots),
+            children=ChildRuns(self.runs, self.bus, self._run_locally, LargeValues(self.blobs), clock, slots=self.slots),
             conversations=MongoConversations(self.database, clock),
             proposals=self.proposals,
             model_records=no_model_records,
@@ -247,6 +250,7 @@ class ExecutorKit:
             watch=PollingCancelWatch(self.stops, clock, 0.02, pause_grace_seconds=self.pause_grace_seconds),
             stops=self.stops,
             timers=self.timers,
+            values=LargeValues(self.blobs),
             announcer=self.announcer,
             observer=SilentRunObserver(),
             clock=clock,

@@ -30,6 +30,7 @@ from shared.messaging.fleet import Fleet
 from shared.storage import MongoStore, connect
 from tests.conftest import OpenBus
 from tests.eventually import eventually
+from tests.fakes.blobs import InMemoryBlobs
 from tests.fakes.executor import Notary
 
 pytestmark = pytest.mark.usefixtures("empty_streams")
@@ -136,7 +137,7 @@ async def test_thirty_kills_under_two_hundred_runs_lose_nothing_and_repeat_nothi
     notary, calls = Notary(), Calls(tmp_path / "calls.log")
     await store.drop_database("evoline_executor")
     environment = environment_of(nats_url, mongo_url, notary, tmp_path)
-    journal = MongoJournal(store.database("evoline_executor"), SystemClock())
+    journal = MongoJournal(store.database("evoline_executor"), SystemClock(), InMemoryBlobs())
     trial: dict[str, Any] = {"document": DOCUMENT, "scope": notary.grant(budget=AMPLE), "purpose": "trial"}
     orders = [ExecuteRun(run_id=f"kill-{n}", inputs={"word": f"w{n}w"}, **trial) for n in range(RUNS)]
     async with contextlib.AsyncExitStack() as stack:

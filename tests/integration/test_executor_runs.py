@@ -164,3 +164,20 @@ async def test_runs_of_all_kinds_of_values_come_back_as_they_were(
     run = (await ended(bus, trial(notary, "values", document, inputs={"given": value})))["values"]
     assert run.outputs == value
     assert (await bus.ask(GetRun(run_id="values")))["steps"][0]["value"] == value
+
+
+async def test_values_far_beyond_a_message_go_in_through_and_out(
+    start_executor: StartExecutor, open_bus: OpenBus, notary: Notary, store: MongoStore
+) -> None:
+    await start_executor(ScriptedModel(lambda request: "yes"))
+    rows = [{"n": n, "text": "word " * 20} for n in range(150_000)]
+    keep = {"name": "keep", "type": "set_variable", "variable": "kept", "value": "{{ rows }}"}
+    large = {"name": "large", "inputs": {"rows": "array"}, "steps": [keep, STEPS[0] | {"prompt": "Short?", "context": "none"}]}
+    document = {**large, "outputs": {"rows": "{{ vars.kept }}"}}
+    order = trial(notary, "large-1", document, inputs={"rows": rows})
+    run = (await ended(await open_bus("cli"), order, seconds=90))["large-1"]
+    assert run.status == "succeeded"
+    assert run.outputs["rows"] == rows
+    record = await store.database("evoline_executor").collection("runs").get("large-1")
+    assert record is not None
+    assert len(record["command"]) + len(record["finished"]) < 20_000

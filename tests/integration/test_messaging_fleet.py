@@ -123,6 +123,7 @@ async def test_no_commands_are_no_runs_and_no_room_is_refused(open_bus: OpenBus)
 
 async def test_a_command_that_cannot_be_published_is_told_as_what_it_is(open_bus: OpenBus) -> None:
     bus = await open_bus("client")
-    wanted = [*commands(1), ExecuteRun(run_id="too-large", pipeline="p", inputs={"text": "x" * 1_100_000})]
+    document = {"name": "p", "description": "x" * 1_100_000, "steps": []}
+    wanted = [*commands(1), ExecuteRun(run_id="too-large", document=document, pipeline="p")]
     with pytest.raises(InvalidInputError, match="at most"):
         await Fleet(bus).run_all(wanted, max_in_flight=2, deadline_seconds=20)

@@ -16,6 +16,7 @@ from services.executor.domain.records import JournalEntry, RunFencedError, RunRe
 from shared.clock import Clock
 from shared.errors import UnavailableError
 from shared.events.runs import ExecuteRun, ListRuns, RunFinished
+from shared.large_values import INLINE_BYTES, Blobs, ValueReference
 from shared.storage import Database
 
 T = TypeVar("T")
@@ -86,13 +87,16 @@ class MongoRunStore:
 
 
 class MongoJournal:
-    def __init__(self, database: Database, clock: Clock) -> None:
+    """A line above 256 KiB keeps an outline of its entry; all of it is a blob."""
+
+    def __init__(self, database: Database, clock: Clock, blobs: Blobs) -> None:
         self._journal = database.collection("journal")
+        self._blobs = blobs
         self._commits = GroupCommit(self._journal)
         self._clock = clock
 
     async def append(self, entry: JournalEntry) -> None:
-        document = _line(entry)
+        document = await self._line(entry)
         if not await self._retried(lambda: self._commits.insert_once(document)):
             stored = await self._retried(lambda: self._journal.get(document["_id"]))
             # An own insert that was reported as failed may have been written all the same.
@@ -100,15 +104,38 @@ class MongoJournal:
                 raise RunFencedError(f"position {entry.position} of run {entry.run_id} was written by another owner")
 
     async def entries(self, run_id: str) -> list[JournalEntry]:
+        return [await self._whole(line) for line in await self._lines(run_id)]
+
+    async def outline(self, run_id: str) -> list[JournalEntry]:
+        return [_entry(line) for line in await self._lines(run_id)]
+
+    async def _line(self, entry: JournalEntry) -> dict[str, Any]:
+        line = _line(entry)
+        if len(line["body"]) <= INLINE_BYTES // _BYTES_A_CHARACTER:
+            return line
+        body = line["body"].encode()
+        if len(body) <= INLINE_BYTES:
+            return line
+        reference = await self._retried(lambda: self._blobs.store(body))
+        return {**_line(_outlined(entry, reference)), "blob": reference.model_dump()}
+
+    async def _whole(self, line: dict[str, Any]) -> JournalEntry:
+        if "blob" not in line:
+            return _entry(line)
+        reference = ValueReference.model_validate(line["blob"])
+        body = await self._retried(lambda: self._blobs.load(reference))
+        return _entry({**line, "body": body})
+
+    async def _lines(self, run_id: str) -> list[dict[str, Any]]:
         """Positions have no gaps, so the lines are asked for by their ids, ever more at a time, until one is missing.
 
         A range of ids would be a scan on the embedded server, and an index on the run would slow every append."""
-        found: list[JournalEntry] = []
+        found: list[dict[str, Any]] = []
         asked = FIRST_CHUNK
         while True:
             ids = [line_id(run_id, len(found) + number) for number in range(asked)]
             lines = await self._journal.find({"_id": {"$in": ids}})
-            found += sorted((_entry(line) for line in lines), key=lambda entry: entry.position)
+            found += sorted(lines, key=lambda line: line["position"])
             if len(lines) < asked:
                 return found
             asked = min(asked * 4, LARGEST_CHUNK)
@@ -210,6 +237,8 @@ def _record(document: dict[str, Any]) -> RunRecord:
     )
 
 
+_BYTES_A_CHARACTER = 4
+"""At most, in UTF-8."""
 _HEAD = ("run_id", "position", "epoch", "executor_id", "kind", "path", "type")
 """What the store itself is asked about; all else is JSON text, and left out where it says nothing."""
 
@@ -218,6 +247,13 @@ def _line(entry: JournalEntry) -> dict[str, Any]:
     head = {name: getattr(entry, name) for name in _HEAD}
     body = entry.model_dump_json(exclude=set(_HEAD), exclude_defaults=True)
     return {"_id": line_id(entry.run_id, entry.position), **head, "body": body}
+
+
+def _outlined(entry: JournalEntry, reference: ValueReference) -> JournalEntry:
+    """Without what makes it large."""
+    large = {"value": reference.written(), "text": "", "artifacts": {}}
+    result = entry.result.model_copy(update=large) if entry.result else None
+    return entry.model_copy(update={"result": result, "variables": {}})
 
 
 def _entry(line: dict[str, Any]) -> JournalEntry:

@@ -81,14 +81,27 @@ class Ending:
 
 
 def run_finished(ending: Ending) -> RunFinished:
-    """The fact that ends a run; values that no message could carry make it a failure."""
+    """The fact that ends a run. Of more steps than a message carries the first ones are told; outputs that none carries make the
+    run a failure."""
     finished = _run_finished(ending, ending.outcome)
-    size = len(finished.model_dump_json())
-    if size <= MAX_RUN_FINISHED_BYTES:
+    if len(finished.model_dump_json()) <= MAX_RUN_FINISHED_BYTES:
         return finished
+    bare = finished.model_copy(update={"steps": ()})
+    size = len(bare.model_dump_json())
+    if size <= MAX_RUN_FINISHED_BYTES:
+        return _with_first_steps(bare, finished.steps, MAX_RUN_FINISHED_BYTES - size)
     limit = LimitReachedError("message_bytes", f"the end of the run takes {size:,} bytes, {MAX_RUN_FINISHED_BYTES:,} is the most")
-    cut = _run_finished(ending, failed(limit))
-    return cut if len(cut.model_dump_json()) <= MAX_RUN_FINISHED_BYTES else cut.model_copy(update={"steps": ()})
+    return _run_finished(ending, failed(limit)).model_copy(update={"steps": (), "steps_left_out": len(finished.steps)})
+
+
+def _with_first_steps(bare: RunFinished, steps: Sequence[StepFact], room: int) -> RunFinished:
+    told = []
+    for step in steps:
+        room -= len(step.model_dump_json()) + 1
+        if room < len('"steps_left_out":1000000,'):
+            break
+        told.append(step)
+    return bare.model_copy(update={"steps": tuple(told), "steps_left_out": len(steps) - len(told)})
 
 
 def _run_finished(ending: Ending, outcome: Outcome) -> RunFinished:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from services.executor.domain.records import LOCAL_SEQUENCE
 from services.executor.engine.patience import patiently
 from services.executor.engine.run_state import RunState
-from services.executor.ports import BusChildren, RunStore
+from services.executor.ports import BusChildren, RunStore, Values
 from shared.clock import Clock
 from shared.errors import LimitReachedError
 from shared.events.message import derive_id
@@ -36,9 +36,12 @@ class Parent:
 
 
 class ChildRuns:
-    def __init__(self, runs: RunStore, bus: BusChildren, run_locally: RunLocally, clock: Clock, *, slots: int) -> None:
+    def __init__(
+        self, runs: RunStore, bus: BusChildren, run_locally: RunLocally, values: Values, clock: Clock, *, slots: int
+    ) -> None:
         """`slots`: runs that this executor takes at once."""
         self._runs = runs
+        self._values = values
         self._bus = bus
         self._run_locally = run_locally
         self._clock = clock
@@ -49,7 +52,7 @@ class ChildRuns:
         state, position = parent.state, parent.position
         if state.meter.limits.depth < 1:
             raise LimitReachedError("depth", "the run may not start nested runs")
-        commands = {command.run_id: command for command in (_command(state, position, child) for child in children)}
+        commands = {_child_id(state, position, child): await self._command(state, position, child) for child in children}
         width = max(1, min(max_parallel, state.meter.limits.concurrency))
         ended = await self._ended(parent, commands, width)
         open_commands = [command for run_id, command in commands.items() if run_id not in ended]
@@ -58,7 +61,17 @@ class ChildRuns:
         for run in ended.values():
             state.meter.charge(run.usage)
         ids = [_child_id(state, position, child) for child in children]
-        return [_child_run(run_id, ended.get(run_id)) for run_id in ids]
+        return [await self._child_run(run_id, ended.get(run_id)) for run_id in ids]
+
+    async def _command(self, state: RunState, position: str, child: ChildSpec) -> ExecuteRun:
+        packed = child.model_copy(update={"inputs": await patiently(lambda: self._values.pack(child.inputs), self._clock)})
+        return _command(state, position, packed)
+
+    async def _child_run(self, run_id: str, run: RunFinished | None) -> ChildRun:
+        if run is None:
+            return _child_run(run_id, None)
+        outputs = await patiently(lambda: self._values.unpack(run.outputs), self._clock)
+        return _child_run(run_id, run.model_copy(update={"outputs": outputs}))
 
     async def _ended(self, parent: Parent, commands: Mapping[str, ExecuteRun], width: int) -> dict[str, RunFinished]:
         """Those that ended before. Behind a run of a parent's executor stands no command that would come back if its end was stored

@@ -19,8 +19,9 @@ from services.executor.engine.context import RunContext
 from services.executor.engine.run_journal import NO_USAGE, FinishedStep
 from services.executor.engine.run_state import RunState
 from services.executor.engine.services import StepServices
-from shared.errors import EvolineError, InvalidInputError, LimitReachedError, PermanentError, ProviderError
+from shared.errors import EvolineError, InvalidInputError, LimitReachedError, PermanentError, ProviderError, StepLimitError
 from shared.events.values import Usage
+from shared.large_values import MAX_VALUE_BYTES
 from shared.pipeline.document import Fallback, Step
 from shared.pipeline.step import StepResult, StepType
 from shared.pipeline.templates import evaluate_condition
@@ -180,9 +181,14 @@ def _parked(path: str, attempts: int, until: datetime) -> SuspendRun:
 
 def _journaled(step: Step, result: StepResult) -> StepResult:
     try:
-        return StepResult.model_validate_json(result.model_dump_json())
+        written = result.model_dump_json()
     except PydanticSerializationError as error:
         raise InvalidInputError(f"step {step.name} gave a value that is not JSON: {error}") from error
+    size = len(written) if written.isascii() else len(written.encode())
+    if size > MAX_VALUE_BYTES:
+        reason = f"step {step.name} gave {size:,} bytes as JSON, {MAX_VALUE_BYTES:,} is the most: give back less, or write a file"
+        raise StepLimitError("value_bytes", reason)
+    return StepResult.model_validate_json(written)
 
 
 def _reported(said: Usage, counted: Usage) -> Usage:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import shutil
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 from services.executor.domain.admission import Admitted, split_reference
@@ -153,7 +154,7 @@ async def _run(
     command, document = record.command, admitted.loaded.document
     try:
         limits = tightened(document.limits, command.limits)
-        inputs = checked_inputs(document, command.inputs)
+        inputs = checked_inputs(document, await at.values.unpack(command.inputs))
     except PermanentError as error:
         return await _finish(record, refused(error), journal, journal.usage, at)
     executed = sum(entry.result is not None and entry.result.status != "skipped" and entry.epoch > 0 for entry in journal.steps)
@@ -227,10 +228,18 @@ async def _clear(folder: Path) -> None:
 
 
 async def _finish(record: RunRecord, outcome: Outcome, journal: RunJournal, usage: Usage, at: Executor) -> RunFinished:
+    outcome = await _packed(outcome, at)
     told = usage - journal.usage_before_retry if record.retries else usage
     finished = run_finished(ending_of(record, outcome, tuple(journal.to_tell), told, at))
     await at.runs.finish(record, finished)
     return await _tell(finished, at)
+
+
+async def _packed(outcome: Outcome, at: Executor) -> Outcome:
+    try:
+        return replace(outcome, outputs=await at.values.pack(outcome.outputs))
+    except PermanentError as error:
+        return failed(error)
 
 
 async def _tell(finished: RunFinished, at: Executor) -> RunFinished:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from services.executor.engine import StepServices
-from services.executor.ports import Announcer, CancelWatch, Journal, RunObserver, RunStore, Stops, Timers
+from services.executor.ports import Announcer, CancelWatch, Journal, RunObserver, RunStore, Stops, Timers, Values
 from services.executor.use_cases.admission import Admission
 from shared.clock import Clock
 
@@ -25,4 +25,5 @@ class Executor:
     clock: Clock
     stops: Stops
     timers: Timers
+    values: Values
     max_takeovers: int = 8

@@ -17,7 +17,7 @@ async def describe_run(query: GetRun, runs: RunStore, journal: Journal) -> dict[
     record = await runs.get(query.run_id)
     if record is None:
         raise NotFoundError(f"no run {query.run_id!r}")
-    entries = await journal.entries(query.run_id)
+    entries = await journal.outline(query.run_id)
     live = live_entries(entries)
     finished = record.finished.model_dump(mode="json", exclude={"steps"}) if record.finished else {}
     command = record.command.model_dump(mode="json", exclude={"run_id", "scope"})

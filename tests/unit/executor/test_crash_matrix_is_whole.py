@@ -18,8 +18,9 @@ from tests.fakes.durable_boundaries import WatchedCollection
 
 READS = {
     "RunStore": {"get", "finished", "nested_in", "latest"},
-    "Journal": {"entries"},
+    "Journal": {"entries", "outline"},
     "Stops": {"among"},
+    "Values": {"unpack"},
     "AnswerCache": {"get"},
     "Conversations": {"load"},
     "Revisions": {"resolve"},

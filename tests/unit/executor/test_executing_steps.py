@@ -276,10 +276,13 @@ async def test_a_step_that_raises_anything_is_a_failed_step_not_a_lost_run(monke
     assert "ZeroDivisionError" in run.error
 
 
-async def test_an_end_that_no_message_could_carry_fails_the_run_with_a_clear_error() -> None:
-    run = await ended(ScriptedModel(["x" * 1_000_000]), asking("one"))
-    assert (run.status, run.error_code) == ("failed", "limit_reached:message_bytes")
-    assert run.outputs is None
+async def test_of_more_steps_than_a_message_carries_the_first_are_told() -> None:
+    each = {"name": "each", "type": "for_loop", "items": list(range(4000)), "max_iterations": 4000, "steps": [setting("w" * 60, 1)]}
+    document = pipeline(each, limits={"steps": 5000})
+    run = await ExecutorKit().trial(document)
+    assert (run.status, len(run.steps) + run.steps_left_out) == ("succeeded", 4001)
+    assert run.steps_left_out > 0
+    assert 800_000 < len(run.model_dump_json()) <= 900_000
 
 
 async def test_inputs_are_validated_before_the_first_step_and_defaults_filled_in() -> None:

@@ -1,0 +1,77 @@
+"""Blobs in the broker's object store."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from datetime import UTC, datetime
+
+import nats.errors
+import nats.js.errors
+from nats.js.api import ObjectStoreConfig, StorageType
+from nats.js.object_store import ObjectStore
+
+from shared.errors import NotFoundError, UnavailableError
+from shared.large_values import ValueReference, check_size
+from shared.messaging.bus import Bus
+
+BUCKET = "values"
+KEPT_SECONDS = 30 * 86_400.0
+"""As long as the facts that refer to them."""
+PATIENCE_SECONDS = 60.0
+"""For one value: 64 MiB are 512 chunks."""
+
+
+class ObjectStoreBlobs:
+    """The bucket is made by whoever first stores something."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._bucket: ObjectStore | None = None
+
+    async def store(self, body: bytes) -> ValueReference:
+        reference = ValueReference(sha256=hashlib.sha256(body).hexdigest(), bytes=check_size(len(body)))
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                bucket = await self._opened()
+                if not await _holds(bucket, reference):
+                    await bucket.put(reference.sha256, body)
+        except (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError) as error:
+            raise UnavailableError(f"the object store did not take a value of {len(body):,} bytes: {error!r}") from error
+        return reference
+
+    async def load(self, reference: ValueReference) -> bytes:
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                found = await (await self._opened()).get(reference.sha256)
+        except nats.js.errors.NotFoundError as error:
+            raise NotFoundError(f"value {reference.sha256[:12]} is not in the object store; values are kept for 30 days") from error
+        except (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError) as error:
+            raise UnavailableError(f"the object store did not give value {reference.sha256[:12]}: {error!r}") from error
+        body = found.data or b""
+        if hashlib.sha256(body).hexdigest() != reference.sha256:
+            raise UnavailableError(f"value {reference.sha256[:12]} came damaged from the object store")
+        return body
+
+    async def _opened(self) -> ObjectStore:
+        if self._bucket is None:
+            try:
+                self._bucket = await self._bus.jetstream.object_store(BUCKET)
+            except nats.js.errors.NotFoundError:
+                self._bucket = await self._made()
+        return self._bucket
+
+    async def _made(self) -> ObjectStore:
+        about = "values above 256 KiB that runs take, give and keep"
+        config = ObjectStoreConfig(description=about, ttl=KEPT_SECONDS, storage=StorageType.FILE)
+        return await self._bus.jetstream.create_object_store(BUCKET, config=config)
+
+
+async def _holds(bucket: ObjectStore, reference: ValueReference) -> bool:
+    """Whether it is there for long enough still."""
+    try:
+        info = await bucket.get_info(reference.sha256)
+    except nats.js.errors.NotFoundError:
+        return False
+    age = datetime.now(UTC) - datetime.fromisoformat(info.mtime or "1970-01-01T00:00:00+00:00")
+    return info.size == reference.bytes and age.total_seconds() < KEPT_SECONDS / 2
