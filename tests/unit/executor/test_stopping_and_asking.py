@@ -82,13 +82,13 @@ async def test_lists_show_finished_runs_and_filter() -> None:
 
 
 async def test_finished_runs_answers_what_fits_into_one_message() -> None:
-    kit = ExecutorKit(model=ScriptedModel(["x" * 400_000]))
+    kit = ExecutorKit(model=ScriptedModel(["x" * 240_000]))
     document = {"name": "large", "steps": [{"name": "s", "type": "claude", "prompt": "?"}], "outputs": {"a": "{{ steps.s.text }}"}}
-    for n in range(4):
+    for n in range(5):
         run = await kit.execute(command(kit, f"run-{n}", document=document))
         assert run.status == "succeeded"
-    found = await finished_runs(FinishedRuns(run_ids=tuple(f"run-{n}" for n in range(4))), kit.runs)
-    assert len(found["runs"]) == 2
+    found = await finished_runs(FinishedRuns(run_ids=tuple(f"run-{n}" for n in range(5))), kit.runs)
+    assert len(found["runs"]) == 3
 
 
 class NotedScope:
