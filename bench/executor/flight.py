@@ -12,7 +12,7 @@ from bench.executor.evoline_client import Client, calls
 from bench.executor.evoline_stack import ExecutorProcess, Stack
 from bench.executor.loads import EngineFailedError, Plan
 from bench.executor.rounds import progress
-from bench.executor.standin_process import StandinProcess
+from bench.executor.standin_process import StandinProcess, standin_process
 
 CALLS, CALL_SECONDS = 5, 0.3
 IDEAL_SECONDS = CALLS * CALL_SECONDS
@@ -49,6 +49,8 @@ class Flights:
     called: list[Flight] = field(default_factory=list)
     waited: list[Flight] = field(default_factory=list)
     """With a model inside the executor that only waits."""
+    patient: list[Flight] = field(default_factory=list)
+    """As `called`, with calls as long as those of a large model."""
     sharing: list[Sharing] = field(default_factory=list)
 
 
@@ -73,6 +75,9 @@ async def measure_flights(stack: Stack, client: Client, standin: StandinProcess,
             await part()
         flights.sharing.append(await share_work(stack, client, standin.variables, plan, one_first=number % 2 == 0))
         progress(f"in flight: round {number + 1} of {plan.flight_rounds}")
+    async with standin_process(plan.patient_call_seconds) as slow:
+        flights.patient.append(await fly(stack, client, plan.flight_runs, slow.variables))
+    progress("in flight: long calls")
     return flights
 
 

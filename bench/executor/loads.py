@@ -62,6 +62,8 @@ class Plan:
     starts: int
     flight_rounds: int
     flight_runs: int
+    patient_call_seconds: float
+    """Of the flight with calls that are long enough for the processor to keep up; measured once."""
     sharing_runs: int
     """Of the comparison of one executor with two."""
 
@@ -78,6 +80,7 @@ FULL = Plan(
     starts=250,
     flight_rounds=3,
     flight_runs=1000,
+    patient_call_seconds=10.0,
     sharing_runs=64,
 )
 QUICK = Plan(
@@ -92,6 +95,7 @@ QUICK = Plan(
     starts=3,
     flight_rounds=1,
     flight_runs=6,
+    patient_call_seconds=0.5,
     sharing_runs=4,
 )
 

@@ -134,7 +134,7 @@ def _flights(flights: Flights, plan: Plan) -> list[str]:
         f"## 4. {plan.flight_runs:,} runs in flight in one executor",
         "",
         f"Each of {CALLS} provider calls of {CALL_SECONDS:g} s, one after another; all published at once. The ideal is",
-        f"{IDEAL_SECONDS:g} s.",
+        f"{IDEAL_SECONDS:g} s, in the last row {CALLS * plan.patient_call_seconds:g} s. Goal: 1.15 of ideal, under 300 MB.",
         "",
         "| what | makespan, s | of ideal | executor's processor, s | resident at most, MB |",
         "|---|---|---|---|---|",
@@ -142,6 +142,7 @@ def _flights(flights: Flights, plan: Plan) -> list[str]:
         f"| {_of_ideal(flights.bare)} | - | - |",
         _flight_row("Evoline, real SDK against the stand-in", flights.called),
         _flight_row("Evoline, a model that only waits", flights.waited),
+        _flight_row(f"Evoline, real SDK, calls of {plan.patient_call_seconds:g} s", flights.patient, plan.patient_call_seconds),
         "",
         f"Evoline to bare: {estimate(ratios(called, flights.bare)).text(2)}, {len(called)} rounds.",
         "",
@@ -151,15 +152,15 @@ def _flights(flights: Flights, plan: Plan) -> list[str]:
     ]
 
 
-def _flight_row(name: str, flights: Sequence[Flight]) -> str:
+def _flight_row(name: str, flights: Sequence[Flight], call_seconds: float = CALL_SECONDS) -> str:
     seconds = [flight.seconds for flight in flights]
     cpu = estimate([flight.cpu_seconds for flight in flights])
     memory = max(flight.peak_memory for flight in flights) / 1e6
-    return f"| {name} | {estimate(seconds).text(1)} | {_of_ideal(seconds)} | {cpu.text(1)} | {memory:.0f} |"
+    return f"| {name} | {estimate(seconds).text(1)} | {_of_ideal(seconds, call_seconds)} | {cpu.text(1)} | {memory:.0f} |"
 
 
-def _of_ideal(seconds: Sequence[float]) -> str:
-    return f"{median(seconds) / IDEAL_SECONDS:.2f}"
+def _of_ideal(seconds: Sequence[float], call_seconds: float = CALL_SECONDS) -> str:
+    return f"{median(seconds) / (CALLS * call_seconds):.2f}"
 
 
 def _sharing(sharing: Sequence[Sharing]) -> str:

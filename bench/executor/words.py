@@ -31,5 +31,6 @@ What is unfair, in whose favour:
 FLIGHT_BOUND = """\
 On a machine with few cores processor time bounds this, not waiting: every call costs the SDK some milliseconds in the one process
 that makes the calls, with Evoline or without, and stand-in, broker, store and client share the cores. The first row holds SDK and
-stand-in only. The last row holds no SDK: what it takes beyond the ideal is journal, broker and store.
+stand-in only. The row without an SDK shows what journal, broker and store take beyond the ideal. The last row is the same load at
+the pace of a large model's answers, measured once.
 """

@@ -31,6 +31,7 @@ async def test_every_table_is_measured_and_peers_that_cannot_start_are_told_in_i
     (called,), (waited,), (bare,) = results.flights.called, results.flights.waited, results.flights.bare
     assert called.served == CALLS * (QUICK.flight_runs + 1), "each run's calls once, and those of the run that warms up"
     assert min(called.seconds, waited.seconds, bare) >= IDEAL_SECONDS
+    assert results.flights.patient[0].seconds >= CALLS * QUICK.patient_call_seconds
     assert called.peak_memory > waited.peak_memory > 10_000_000
     text = report(results)
     assert [line for line in text.splitlines() if line.startswith("## ")] == [
