@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import AsyncGenerator
 
 from services.executor.app import create_app
-from shared.pipeline.completion import Completion, CompletionRequest
+from shared.pipeline.completion import Completion, CompletionRequest, StreamPart
 from shared.service import Application, main
 from tests.fakes.language_model import completion_of
 
@@ -20,6 +21,9 @@ class WaitingModel:
     async def complete(self, request: CompletionRequest) -> Completion:
         await asyncio.sleep(self._seconds)
         return completion_of("ok", request)
+
+    async def stream(self, request: CompletionRequest) -> AsyncGenerator[StreamPart]:
+        yield await self.complete(request)
 
     async def count_tokens(self, request: CompletionRequest) -> int:
         return 1

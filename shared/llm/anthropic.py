@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from typing import Any, Literal, TypeVar, cast
 
 import httpx2
@@ -22,14 +23,25 @@ from anthropic import (
     DefaultAsyncHttpxClient,
     transform_schema,
 )
-from anthropic.types import Message, MessageTokensCount
+from anthropic.types import Message, MessageTokensCount, ToolUseBlock
 
+from shared.errors import EvolineError
 from shared.events.values import Usage
 from shared.llm.endpoint import Endpoint
 from shared.llm.failures import Failures
 from shared.llm.prices import PriceTable
 from shared.llm.spreading import Spreading
-from shared.pipeline.completion import ChatMessage, Completion, CompletionRequest, ToolAnswer, ToolCall
+from shared.llm.streaming import until
+from shared.pipeline.completion import (
+    ChatMessage,
+    Completion,
+    CompletionRequest,
+    StreamPart,
+    TextChunk,
+    ToolAnswer,
+    ToolCall,
+    ToolChunk,
+)
 
 T = TypeVar("T")
 Stop = Literal["end", "max_tokens", "tool_use", "refused", "other"]
@@ -59,6 +71,26 @@ class AnthropicModel:
         provider = self._endpoint.provider_of(headers, "anthropic")
         return self._completion(message, provider, self._monotonic() - started)
 
+    async def stream(self, request: CompletionRequest) -> AsyncGenerator[StreamPart]:
+        started, ends_at = self._monotonic(), asyncio.get_running_loop().time() + request.timeout_seconds
+        with self._told(request), self._spreading.client() as client:
+            streaming = client.messages.stream(**self._body(request), timeout=request.timeout_seconds)
+            async with asyncio.timeout_at(ends_at):
+                told = await streaming.__aenter__()
+            seen: set[str] = set()
+            try:
+                async with aclosing(until(aiter(told), ends_at)) as events:
+                    async for event in events:
+                        seen.add(event.type)
+                        if (part := _part(event)) is not None:
+                            yield part
+            finally:
+                await told.close()
+            if "message_stop" not in seen:
+                raise self._failures.unfinished(has_begun="content_block_start" in seen)
+            provider = self._endpoint.provider_of(told.response.headers, "anthropic")
+            yield self._completion(told.current_message_snapshot, provider, self._monotonic() - started)
+
     def _new_client(self) -> AsyncAnthropic:
         # A context of its own would cost each client the reading of all root certificates.
         connections = DefaultAsyncHttpxClient(verify=self._tls)
@@ -87,17 +119,30 @@ class AnthropicModel:
 
     async def _call(self, request: CompletionRequest, call: Awaitable[T]) -> T:
         """The SDK's time-out starts anew with every byte; ours bounds the whole call."""
-        try:
+        with self._told(request):
             async with asyncio.timeout(request.timeout_seconds):
                 return await call
-        except (TimeoutError, APITimeoutError) as error:
+
+    @contextmanager
+    def _told(self, request: CompletionRequest) -> Iterator[None]:
+        """Failures of the SDK as our errors."""
+        try:
+            yield
+        except (TimeoutError, APITimeoutError, httpx2.TimeoutException) as error:
             raise self._failures.timeout(request.timeout_seconds) from error
-        except APIConnectionError as error:
-            raise self._failures.connection(str(error.__cause__ or error)) from error
+        except (APIConnectionError, httpx2.TransportError) as error:
+            raise self._failures.connection(str(error.__cause__ or error) or type(error).__name__) from error
         except APIStatusError as error:
-            raise self._failures.of_status(error.status_code, _reason(error), error.response.headers) from error
-        except (APIResponseValidationError, ValueError) as error:
+            raise self._of_status(error) from error
+        except (APIResponseValidationError, ValueError, TypeError, RuntimeError) as error:
+            # In a stream, events of another shape or order come out of the SDK as whatever broke first.
             raise self._failures.invalid_answer(str(error)) from error
+
+    def _of_status(self, error: APIStatusError) -> EvolineError:
+        """An error in the middle of a stream comes under the status 200 of its beginning."""
+        if error.response.is_success:
+            return self._failures.of_type(error.type or "", _reason(error))
+        return self._failures.of_status(error.status_code, _reason(error), error.response.headers)
 
     def _body(self, request: CompletionRequest) -> dict[str, Any]:
         body: dict[str, Any] = {
@@ -133,11 +178,7 @@ class AnthropicModel:
         if not isinstance(message, Message) or not isinstance(message.content, list) or message.usage is None:
             raise self._failures.invalid_answer("not a message")
         text = "".join(block.text for block in message.content if block.type == "text")
-        calls = tuple(
-            ToolCall(id=block.id, name=block.name, arguments=dict(block.input))
-            for block in message.content
-            if block.type == "tool_use"
-        )
+        calls = tuple(_tool_call(block) for block in message.content if block.type == "tool_use")
         stop = STOPS.get(message.stop_reason or "", "other")
         self._check_content(text, calls, stop)
         model = str(message.model)
@@ -157,6 +198,19 @@ class AnthropicModel:
         if stop == "refused":
             raise self._failures.refused("the model refused to answer")
         raise self._failures.invalid_answer("it is empty")
+
+
+def _part(event: Any) -> StreamPart | None:
+    """What an event of a stream tells; None where it tells nothing that lasts. The SDK makes a block whole when it ends."""
+    if event.type == "text":
+        return TextChunk(text=event.text)
+    if event.type == "content_block_stop" and event.content_block.type == "tool_use":
+        return ToolChunk(call=_tool_call(event.content_block))
+    return None
+
+
+def _tool_call(block: ToolUseBlock) -> ToolCall:
+    return ToolCall(id=block.id, name=block.name, arguments=dict(cast("dict[str, Any]", block.input)))
 
 
 def _message(message: ChatMessage) -> dict[str, Any]:

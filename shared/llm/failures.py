@@ -20,6 +20,19 @@ from shared.errors import EvolineError, ProviderError, ProviderRefusedError
 LONGEST_MESSAGE = 500
 TIMEOUT_STATUSES = frozenset({408, 504})
 OVERLOAD_STATUSES = frozenset({503, 529})
+STATUS_OF_TYPE = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "api_error": 500,
+    "timeout_error": 504,
+    "overloaded_error": 529,
+}
+"""Anthropic's error types, which name what went wrong where no status does: in the middle of a stream, inside a batch."""
 
 
 class Failures:
@@ -41,11 +54,21 @@ class Failures:
             return ProviderError("server", text, retry_after_seconds(headers))
         return ProviderRefusedError(text)
 
+    def of_type(self, kind: str, reason: str) -> EvolineError:
+        """An error that is told by its type alone; an unknown type counts as the provider's fault."""
+        return self.of_status(STATUS_OF_TYPE.get(kind, 500), f"{kind}: {reason}", {})
+
     def timeout(self, seconds: float) -> ProviderError:
         return ProviderError("timeout", self._text(f"no answer within {seconds:g} s"))
 
     def connection(self, reason: str) -> ProviderError:
         return ProviderError("connection", self._text(f"connection failed: {reason}"))
+
+    def unfinished(self, *, has_begun: bool) -> ProviderError:
+        """Of a stream that ended in good order, but before its answer did."""
+        if has_begun:
+            return self.connection("the stream ended before the answer did")
+        return self.invalid_answer("the stream holds no answer")
 
     def invalid_answer(self, reason: str) -> ProviderError:
         return ProviderError("invalid_answer", self._text(f"the answer cannot be used: {reason}"))

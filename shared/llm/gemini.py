@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager
 from typing import Any, Literal, TypeVar
 
 import httpx2
@@ -20,7 +21,17 @@ from shared.events.values import Usage
 from shared.llm.endpoint import Endpoint
 from shared.llm.failures import Failures
 from shared.llm.prices import PriceTable
-from shared.pipeline.completion import ChatMessage, Completion, CompletionRequest, ToolAnswer, ToolCall
+from shared.llm.streaming import abandon, until
+from shared.pipeline.completion import (
+    ChatMessage,
+    Completion,
+    CompletionRequest,
+    StreamPart,
+    TextChunk,
+    ToolAnswer,
+    ToolCall,
+    ToolChunk,
+)
 
 T = TypeVar("T")
 Stop = Literal["end", "max_tokens", "tool_use", "refused", "other"]
@@ -49,15 +60,32 @@ class GeminiModel:
     async def complete(self, request: CompletionRequest) -> Completion:
         """One attempt. Raises `ProviderError` or `ProviderRefusedError`; cancelling closes the connection."""
         started = self._monotonic()
-        generating = self._client.aio.models.generate_content(
-            model=self._endpoint.model_for(request.model),
-            contents=[_content(message) for message in request.messages],
-            config=self._config(request),
-        )
-        answer = await self._call(request, generating)
-        headers = (answer.sdk_http_response.headers if answer.sdk_http_response else None) or {}
-        provider = self._endpoint.provider_of(headers, "google")
-        return self._completion(answer, request, provider, self._monotonic() - started)
+        answer = await self._call(request, self._client.aio.models.generate_content(**self._asked(request)))
+        return self._completion(answer, request, self._monotonic() - started)
+
+    async def stream(self, request: CompletionRequest) -> AsyncGenerator[StreamPart]:
+        started, ends_at = self._monotonic(), asyncio.get_running_loop().time() + request.timeout_seconds
+        whole = StreamedAnswer()
+        with self._told(request):
+            async with asyncio.timeout_at(ends_at):
+                told = await self._client.aio.models.generate_content_stream(**self._asked(request))
+            try:
+                async with aclosing(until(told, ends_at)) as chunks:
+                    async for chunk in chunks:
+                        for part in whole.add(chunk):
+                            yield part
+            finally:
+                await abandon(told)
+            if not whole.has_ended:
+                raise self._failures.unfinished(has_begun=whole.has_begun)
+            yield self._completion(whole.answer, request, self._monotonic() - started)
+
+    def _asked(self, request: CompletionRequest) -> dict[str, Any]:
+        return {
+            "model": self._endpoint.model_for(request.model),
+            "contents": [_content(message) for message in request.messages],
+            "config": self._config(request),
+        }
 
     async def count_tokens(self, request: CompletionRequest) -> int:
         """The developer API counts contents only, so the system text is counted as one more content."""
@@ -77,9 +105,15 @@ class GeminiModel:
 
     async def _call(self, request: CompletionRequest, call: Awaitable[T]) -> T:
         """The SDK's time-out starts anew with every byte; ours bounds the whole call."""
-        try:
+        with self._told(request):
             async with asyncio.timeout(request.timeout_seconds):
                 return await call
+
+    @contextmanager
+    def _told(self, request: CompletionRequest) -> Iterator[None]:
+        """Failures of the SDK as our errors."""
+        try:
+            yield
         except (TimeoutError, httpx2.TimeoutException) as error:
             raise self._failures.timeout(request.timeout_seconds) from error
         except httpx2.TransportError as error:
@@ -113,17 +147,17 @@ class GeminiModel:
             config.tool_config = types.ToolConfig(function_calling_config=calling)
         return config
 
-    def _completion(
-        self, answer: types.GenerateContentResponse, request: CompletionRequest, provider: str, latency_seconds: float
-    ) -> Completion:
+    def _completion(self, answer: types.GenerateContentResponse, request: CompletionRequest, latency_seconds: float) -> Completion:
+        headers = (answer.sdk_http_response.headers if answer.sdk_http_response else None) or {}
+        provider = self._endpoint.provider_of(headers, "google")
         candidate = answer.candidates[0] if answer.candidates else None
         blocked = answer.prompt_feedback.block_reason if answer.prompt_feedback else None
         if candidate is None and blocked:
             raise self._failures.refused(f"the prompt was blocked: {_name(blocked)}")
         if candidate is None:
             raise self._failures.invalid_answer("it holds no candidate")
-        parts = (candidate.content.parts if candidate.content else None) or []
-        text = "".join(part.text for part in parts if part.text and not part.thought)
+        parts = _parts(candidate)
+        text = "".join(_text(part) for part in parts)
         calls = tuple(_tool_call(part, number) for number, part in enumerate(parts) if part.function_call)
         stop = _stop(_name(candidate.finish_reason), calls)
         self._check_content(text, calls, stop, _name(candidate.finish_reason))
@@ -144,6 +178,48 @@ class GeminiModel:
         if stop == "refused":
             raise self._failures.refused(f"the answer was blocked: {reason}")
         raise self._failures.invalid_answer("it is empty")
+
+
+class StreamedAnswer:
+    """The chunks of a stream, put together to the answer that they are pieces of."""
+
+    def __init__(self) -> None:
+        self.answer = types.GenerateContentResponse()
+        self._parts: list[types.Part] = []
+
+    def add(self, chunk: types.GenerateContentResponse) -> Iterator[StreamPart]:
+        """What the chunk tells. Counts and the end come with later chunks and replace those of earlier ones."""
+        candidate = chunk.candidates[0] if chunk.candidates else None
+        for part in _parts(candidate) if candidate else ():
+            self._parts.append(part)
+            if text := _text(part):
+                yield TextChunk(text=text)
+            if part.function_call:
+                yield ToolChunk(call=_tool_call(part, len(self._parts) - 1))
+        known = {name: value for name in type(chunk).model_fields if (value := getattr(chunk, name)) is not None}
+        if candidate is not None:
+            content = types.Content(role="model", parts=list(self._parts))
+            known["candidates"] = [candidate.model_copy(update={"content": content})]
+        self.answer = self.answer.model_copy(update=known)
+
+    @property
+    def has_begun(self) -> bool:
+        return bool(self.answer.candidates)
+
+    @property
+    def has_ended(self) -> bool:
+        """The answer says why it ends, or that the prompt was blocked."""
+        candidate = self.answer.candidates[0] if self.answer.candidates else None
+        blocked = self.answer.prompt_feedback is not None and self.answer.prompt_feedback.block_reason is not None
+        return blocked or (candidate is not None and candidate.finish_reason is not None)
+
+
+def _parts(candidate: types.Candidate) -> list[types.Part]:
+    return (candidate.content.parts if candidate.content else None) or []
+
+
+def _text(part: types.Part) -> str:
+    return part.text if part.text and not part.thought else ""
 
 
 def _options(request: CompletionRequest) -> types.HttpOptions:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 
-from shared.pipeline.completion import Completion, CompletionRequest, LanguageModel
+from shared.pipeline.completion import Completion, CompletionRequest, LanguageModel, StreamPart
 
 Build = Callable[[], LanguageModel]
 
@@ -20,6 +21,11 @@ class ModelOnDemand:
 
     async def complete(self, request: CompletionRequest) -> Completion:
         return await (await self.model()).complete(request)
+
+    async def stream(self, request: CompletionRequest) -> AsyncGenerator[StreamPart]:
+        async with aclosing((await self.model()).stream(request)) as parts:
+            async for part in parts:
+                yield part
 
     async def count_tokens(self, request: CompletionRequest) -> int:
         return await (await self.model()).count_tokens(request)

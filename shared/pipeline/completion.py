@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -75,11 +76,33 @@ class Completion(_Frozen):
     latency_seconds: float
 
 
+class TextChunk(_Frozen):
+    """The next piece of the answer's text; all pieces together are the completion's `text`."""
+
+    text: str
+
+
+class ToolChunk(_Frozen):
+    """One call that the model asks for, told once its arguments are whole."""
+
+    call: ToolCall
+
+
+StreamPart = TextChunk | ToolChunk | Completion
+
+
 class LanguageModel(Protocol):
     async def complete(self, request: CompletionRequest) -> Completion:
         """One attempt, no retries. Raises `ProviderError` (may be retried) or `ProviderRefusedError`.
 
         Cancelling the call aborts the request on the wire."""
+        ...
+
+    def stream(self, request: CompletionRequest) -> AsyncGenerator[StreamPart]:
+        """The same attempt told while it is made: chunks, and as the last part the completion that `complete` would give.
+
+        Raises as `complete` does, also after some chunks; what was told until then is no answer. Closing the generator, or
+        cancelling who reads it, aborts the request on the wire. The request's time-out bounds the whole of it."""
         ...
 
     async def count_tokens(self, request: CompletionRequest) -> int: ...

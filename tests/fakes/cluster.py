@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,12 +25,13 @@ from shared.events import Command, Query, derive_id
 from shared.events.changes import ProposeChange
 from shared.events.message import Fact
 from shared.events.runs import ExecuteRun
+from shared.llm.streaming import parts_of
 from shared.messaging import headers
 from shared.messaging.codec import encode
 from shared.messaging.handling import DeliveryDesk, Subscription
 from shared.messaging.retry import RetryPolicy
 from shared.messaging.topology import durables
-from shared.pipeline.completion import Completion, CompletionRequest
+from shared.pipeline.completion import Completion, CompletionRequest, StreamPart
 from tests.fakes.blobs import InMemoryBlobs
 from tests.fakes.broker import DeliveredMessage, InMemoryBroker, InMemoryBus, Stored
 from tests.fakes.durable_boundaries import Boundaries, WatchedBlobs, WatchedDatabase
@@ -120,6 +121,10 @@ class WatchedModel:
         if isinstance(reply, Exception):
             raise reply
         return reply if isinstance(reply, Completion) else completion_of(reply, request)
+
+    async def stream(self, request: CompletionRequest) -> AsyncGenerator[StreamPart]:
+        for part in parts_of(await self.complete(request)):
+            yield part
 
     async def count_tokens(self, request: CompletionRequest) -> int:
         return 1

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from shared.events.values import Usage
-from shared.pipeline.completion import Completion, CompletionRequest
+from shared.llm.streaming import parts_of
+from shared.pipeline.completion import Completion, CompletionRequest, StreamPart
 
 Reply = str | Completion | Exception
 
@@ -54,6 +55,10 @@ class ScriptedModel:
         if isinstance(reply, Exception):
             raise reply
         return reply if isinstance(reply, Completion) else completion_of(reply, request)
+
+    async def stream(self, request: CompletionRequest) -> AsyncGenerator[StreamPart]:
+        for part in parts_of(await self.complete(request)):
+            yield part
 
     async def count_tokens(self, request: CompletionRequest) -> int:
         return sum(len(message.text.split()) for message in request.messages)

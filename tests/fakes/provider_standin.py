@@ -13,6 +13,7 @@ import json
 import select
 import socket
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -23,8 +24,11 @@ import pytest
 
 from tests.fakes import provider_wire as wire
 
-Kind = Literal["text", "tool", "status", "drip", "hang", "cut", "invalid_json", "wrong_shape", "empty", "blocked"]
+Kind = Literal["text", "tool", "status", "slow", "error", "drip", "hang", "cut", "invalid_json", "wrong_shape", "empty", "blocked"]
 MODEL = "standin-1"
+FAULTS = frozenset({"error", "drip", "cut", "invalid_json", "wrong_shape"})
+"""Kinds that give no whole answer."""
+PIECE_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -53,9 +57,21 @@ def status(code: int, message: str = "scripted fault", retry_after: str = "") ->
     return Reply("status", text=message, status=code, retry_after=retry_after)
 
 
+def slow(value: str) -> Reply:
+    """A whole answer in pieces, 50 ms apart."""
+    return Reply("slow", text=value)
+
+
+def error_amid(kind: str, message: str = "scripted fault") -> Reply:
+    """An error event, by its Anthropic type or Gemini's status code, behind the first pieces of a streamed answer."""
+    return Reply("error", text=message, tool=kind)
+
+
 def fault(kind: Literal["drip", "hang", "cut", "invalid_json", "wrong_shape", "empty", "blocked"]) -> Reply:
     """`drip`: one byte every 50 ms without end; `hang`: no byte; `cut`: closed in the middle of the body; `invalid_json` and
-    `wrong_shape`: a 200 that is no answer; `empty`: an answer without content; `blocked`: the provider's content filter."""
+    `wrong_shape`: a 200 that is no answer; `empty`: an answer without content; `blocked`: the provider's content filter.
+
+    In a stream, all but `hang` and `wrong_shape` come behind the first pieces of an answer."""
     return Reply(kind)
 
 
@@ -72,6 +88,22 @@ Answer = Callable[[list[dict[str, str]], dict[str, Any] | None], "str | dict[str
 def echo(messages: list[dict[str, str]], schema: dict[str, Any] | None) -> str | dict[str, Any]:
     """Without a schema the last message; with one the smallest value that fits a plain schema."""
     return messages[-1]["text"] if schema is None else wire.smallest_value(schema)
+
+
+def _answered(reply: Reply) -> wire.Answered:
+    return wire.Answered(
+        text={"empty": "", "blocked": ""}.get(reply.kind, reply.text if reply.kind != "error" else "half an answer"),
+        tool=reply.tool if reply.kind == "tool" else "",
+        arguments=reply.arguments,
+        stop=reply.stop,
+        cached_tokens=reply.cached_tokens,
+        blocked=reply.kind == "blocked",
+        model=MODEL,
+    )
+
+
+def _chunk(data: bytes) -> bytes:
+    return f"{len(data):x}\r\n".encode() + data + b"\r\n"
 
 
 class ProviderStandin:
@@ -150,31 +182,52 @@ class _Handler(BaseHTTPRequestHandler):
         reply = standin.next_reply(asked, Received(self.path, {k.lower(): v for k, v in self.headers.items()}, body))
         if reply.kind == "status":
             return self._send(reply.status, wire.error(asked, reply.status, reply.text), reply.retry_after)
-        if reply.kind in {"drip", "hang"}:
-            return self._stall(drip=reply.kind == "drip")
+        if reply.kind == "hang":
+            return self._stall(drip=False)
+        if asked.counting and reply.kind not in FAULTS:
+            return self._send(200, wire.count(asked))
+        if asked.stream:
+            return self._stream(asked, reply)
+        return self._whole(asked, reply)
+
+    def _whole(self, asked: wire.Asked, reply: Reply) -> None:
+        if reply.kind == "drip":
+            self._head(200, "application/json", {"content-length": "1000000"})
+            return self._stall(drip=True)
         if reply.kind == "cut":
-            return self._cut()
+            self._head(200, "application/json", {"content-length": "1000"})
+            return self._cut(b'{"id": ')
         if reply.kind == "invalid_json":
             return self._send_bytes(200, b'{"id": "msg_1", "content": [')
         if reply.kind == "wrong_shape":
             return self._send(200, {"unexpected": True})
-        if asked.counting:
-            return self._send(200, wire.count(asked))
-        return self._answer(asked, reply)
+        body = json.dumps(wire.answer(asked, _answered(reply))).encode()
+        if reply.kind != "slow":
+            return self._send_bytes(200, body)
+        self._head(200, "application/json", {"content-length": str(len(body))})
+        return self._pieces([body[start : start + 100] for start in range(0, len(body), 100)], PIECE_SECONDS)
 
-    def _answer(self, asked: wire.Asked, reply: Reply) -> None:
-        answer = wire.Answered(
-            text="" if reply.kind in {"empty", "blocked"} else reply.text,
-            tool=reply.tool,
-            arguments=reply.arguments,
-            stop=reply.stop,
-            cached_tokens=reply.cached_tokens,
-            blocked=reply.kind == "blocked",
-            model=MODEL,
-        )
-        if asked.stream:
-            return self._stream(wire.events(asked, answer))
-        return self._send(200, wire.answer(asked, answer))
+    def _stream(self, asked: wire.Asked, reply: Reply) -> None:
+        """Chunked as providers send it, so that a cut is no end."""
+        self._head(200, "text/event-stream", {"transfer-encoding": "chunked"})
+        if reply.kind == "wrong_shape":
+            return self._pieces([_chunk(wire.wrong_event(asked)), b"0\r\n\r\n"])
+        events = [_chunk(event) for event in wire.events(asked, _answered(reply))]
+        if reply.kind not in FAULTS:
+            return self._pieces([*events, b"0\r\n\r\n"], PIECE_SECONDS if reply.kind == "slow" else 0.0)
+        self._pieces(events[: max(1, len(events) // 2)])
+        if reply.kind == "drip":
+            return self._stall(drip=True)
+        if reply.kind == "cut":
+            return self._cut(b"40\r\nevent: ")
+        broken = wire.error_event(asked, reply.tool, reply.text) if reply.kind == "error" else wire.invalid_event(asked)
+        return self._pieces([_chunk(broken), b"0\r\n\r\n"])
+
+    def _pieces(self, pieces: list[bytes], seconds: float = 0.0) -> None:
+        for piece in pieces:
+            time.sleep(seconds)
+            self.wfile.write(piece)
+            self.wfile.flush()
 
     def _send(self, code: int, value: dict[str, Any], retry_after: str = "") -> None:
         self._send_bytes(code, json.dumps(value).encode(), retry_after)
@@ -185,13 +238,6 @@ class _Handler(BaseHTTPRequestHandler):
         )
         self.wfile.write(data)
 
-    def _stream(self, chunks: list[bytes]) -> None:
-        self._head(200, "text/event-stream", {"connection": "close"})
-        for chunk in chunks:
-            self.wfile.write(chunk)
-            self.wfile.flush()
-        self.close_connection = True
-
     def _head(self, code: int, content_type: str, headers: dict[str, str]) -> None:
         self.send_response(code)
         served_by = {"x-served-by": self.server.standin.served_by} if self.server.standin.served_by else {}
@@ -199,17 +245,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
 
-    def _cut(self) -> None:
-        self._head(200, "application/json", {"content-length": "1000"})
-        self.wfile.write(b'{"id": ')
+    def _cut(self, first: bytes) -> None:
+        self.wfile.write(first)
         self.wfile.flush()
         self.connection.shutdown(socket.SHUT_RDWR)
         self.close_connection = True
 
     def _stall(self, *, drip: bool) -> None:
         """Until the client hangs up, which is counted, or this server stops."""
-        if drip:
-            self._head(200, "application/json", {"content-length": "1000000"})
         self.close_connection = True
         while not self.server.standin.stopping.is_set():
             if self._client_hung_up():
@@ -227,7 +270,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _drip(self) -> None:
         with contextlib.suppress(OSError):  # the look for a hang-up above says why
-            self.wfile.write(b" ")
+            self.wfile.write(b"0")
 
 
 @pytest.fixture

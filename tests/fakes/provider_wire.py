@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -131,7 +132,7 @@ def _gemini(asked: Asked, given: Answered) -> dict[str, Any]:
 def events(asked: Asked, given: Answered) -> list[bytes]:
     whole = answer(asked, given)
     if asked.format == "gemini":
-        return [b"data: " + json.dumps(whole).encode() + b"\n\n"]
+        return [_data(chunk) for chunk in _gemini_chunks(whole)]
     listed: list[dict[str, Any]] = [{"type": "message_start", "message": {**whole, "content": [], "stop_reason": None}}]
     for number, block in enumerate(whole["content"]):
         listed += _block_events(number, block)
@@ -139,13 +140,51 @@ def events(asked: Asked, given: Answered) -> list[bytes]:
         {"type": "message_delta", "delta": {"stop_reason": whole["stop_reason"], "stop_sequence": None}, "usage": whole["usage"]}
     )
     listed.append({"type": "message_stop"})
-    return [f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode() for event in listed]
+    return [_event(event) for event in listed]
+
+
+def error_event(asked: Asked, kind: str, message: str) -> bytes:
+    if asked.format == "anthropic":
+        return _event({"type": "error", "error": {"type": kind, "message": message}})
+    return _data(error(asked, int(kind), message))
+
+
+def invalid_event(asked: Asked) -> bytes:
+    name = b"event: content_block_delta\n" if asked.format == "anthropic" else b""
+    return name + b'data: {"type": "content_block_delta", "ind\n\n'
+
+
+def wrong_event(asked: Asked) -> bytes:
+    return (b"event: message_start\n" if asked.format == "anthropic" else b"") + b'data: {"unexpected": true}\n\n'
+
+
+def _event(event: dict[str, Any]) -> bytes:
+    return f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
+
+
+def _data(chunk: dict[str, Any]) -> bytes:
+    return b"data: " + json.dumps(chunk).encode() + b"\r\n\r\n"
+
+
+def _gemini_chunks(whole: dict[str, Any]) -> list[dict[str, Any]]:
+    """Text word by word; the end and the counts come with the last chunk."""
+    (candidate,) = whole["candidates"]
+    pieces: list[dict[str, Any]] = []
+    for part in candidate["content"]["parts"]:
+        pieces += [{"text": word} for word in _words(part["text"])] if "text" in part else [part]
+    names = {"modelVersion": whole["modelVersion"], "responseId": whole["responseId"]}
+    chunks = [{"candidates": [{"index": 0, "content": {"role": "model", "parts": [piece]}}], **names} for piece in pieces[:-1]]
+    return [*chunks, {**whole, "candidates": [{**candidate, "content": {"role": "model", "parts": pieces[-1:]}}]}]
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in re.split(r"(?<= )", text) if word]
 
 
 def _block_events(number: int, block: dict[str, Any]) -> list[dict[str, Any]]:
     start: dict[str, Any]
     if block["type"] == "text":
-        start, deltas = {"type": "text", "text": ""}, [{"type": "text_delta", "text": piece} for piece in block["text"].split(" ")]
+        start, deltas = {"type": "text", "text": ""}, [{"type": "text_delta", "text": word} for word in _words(block["text"])]
     else:
         start, deltas = {**block, "input": {}}, [{"type": "input_json_delta", "partial_json": json.dumps(block["input"])}]
     return [
