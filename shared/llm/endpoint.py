@@ -9,6 +9,8 @@ from pydantic import SecretStr
 
 LOCAL_KEY = "local"
 """The SDKs insist on a key; the local model server looks at none."""
+LOCAL_MODEL = "local"
+"""What the local model server answers to, whichever file it serves."""
 SERVED_BY_HEADER = "x-served-by"
 LOCAL_SERVER_NAME = "evoline-model-server"
 """Value of the header with which the local model server says that the answer is its own."""
@@ -25,6 +27,11 @@ class Endpoint:
     @property
     def is_local(self) -> bool:
         return not self.api_key.get_secret_value()
+
+    @property
+    def is_own_server(self) -> bool:
+        """Our local model server, not a keyless endpoint of the user's."""
+        return self.is_local and self.default_model == LOCAL_MODEL
 
     @property
     def key(self) -> str:

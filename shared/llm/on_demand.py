@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
+from shared.pipeline.batches import MessageBatches, batches_of
 from shared.pipeline.completion import Completion, CompletionRequest, LanguageModel, StreamPart
 
 Build = Callable[[], LanguageModel]
@@ -29,6 +30,9 @@ class ModelOnDemand:
 
     async def count_tokens(self, request: CompletionRequest) -> int:
         return await (await self.model()).count_tokens(request)
+
+    async def batches(self) -> MessageBatches | None:
+        return await batches_of(await self.model())
 
     async def model(self) -> LanguageModel:
         """Raises what `build` raises; the next call tries again."""

@@ -26,6 +26,9 @@ class Price(BaseModel):
     output: float = Field(ge=0)
     as_of: str
     source: str
+    batch_factor: float = Field(default=1.0, ge=0, le=1)
+    """What is left of the price in the provider's batch interface."""
+    batch_source: str = ""
 
 
 class PriceTable:
@@ -47,13 +50,14 @@ class PriceTable:
             return max(named, key=lambda price: len(price.model))
         return max(listed, key=lambda price: price.output, default=None)
 
-    def cost_usd(self, provider: str, model: str, usage: Usage) -> float:
+    def cost_usd(self, provider: str, model: str, usage: Usage, *, in_batch: bool = False) -> float:
         if provider == LOCAL_PROVIDER:
             return 0.0
         price = self.price(provider, model)
         if price is None:
             return 0.0
-        return (usage.input_tokens * price.input + usage.output_tokens * price.output) / MILLION
+        whole = (usage.input_tokens * price.input + usage.output_tokens * price.output) / MILLION
+        return whole * price.batch_factor if in_batch else whole
 
-    def charged(self, provider: str, model: str, usage: Usage) -> Usage:
-        return usage.model_copy(update={"cost_usd": self.cost_usd(provider, model, usage)})
+    def charged(self, provider: str, model: str, usage: Usage, *, in_batch: bool = False) -> Usage:
+        return usage.model_copy(update={"cost_usd": self.cost_usd(provider, model, usage, in_batch=in_batch)})

@@ -6,14 +6,11 @@ from collections.abc import Mapping
 
 from pydantic import SecretStr
 
-from shared.llm.endpoint import Endpoint
+from shared.llm.endpoint import LOCAL_MODEL, Endpoint
 from shared.llm.on_demand import ModelOnDemand
 from shared.llm.prices import PriceTable
 from shared.pipeline.completion import Family, LanguageModel
 from shared.settings import ProviderSettings
-
-LOCAL_MODEL = "local"
-"""What the local model server answers to, whichever file it serves."""
 
 
 def build_models(settings: ProviderSettings) -> Mapping[Family, ModelOnDemand]:

@@ -16,63 +16,19 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 
 from tests.fakes import provider_wire as wire
+from tests.fakes.provider_batches import BATCHES, StandinBatches
+from tests.fakes.provider_replies import FAULTS, MODEL, Reply, answered, error_amid, fault, slow, status, text, tool_call
 
-Kind = Literal["text", "tool", "status", "slow", "error", "drip", "hang", "cut", "invalid_json", "wrong_shape", "empty", "blocked"]
-MODEL = "standin-1"
-FAULTS = frozenset({"error", "drip", "cut", "invalid_json", "wrong_shape"})
-"""Kinds that give no whole answer."""
+__all__ = ["ProviderStandin", "Reply", "error_amid", "fault", "provider_standin", "slow", "status", "text", "tool_call"]
+
 PIECE_SECONDS = 0.05
-
-
-@dataclass(frozen=True)
-class Reply:
-    """One scripted answer or fault; use the functions below."""
-
-    kind: Kind
-    text: str = ""
-    tool: str = ""
-    arguments: dict[str, Any] = field(default_factory=dict)
-    status: int = 200
-    retry_after: str = ""
-    cached_tokens: int = 0
-    stop: Literal["end", "max_tokens"] = "end"
-
-
-def text(value: str, *, cached_tokens: int = 0, stop: Literal["end", "max_tokens"] = "end") -> Reply:
-    return Reply("text", text=value, cached_tokens=cached_tokens, stop=stop)
-
-
-def tool_call(name: str, arguments: dict[str, Any]) -> Reply:
-    return Reply("tool", tool=name, arguments=arguments)
-
-
-def status(code: int, message: str = "scripted fault", retry_after: str = "") -> Reply:
-    return Reply("status", text=message, status=code, retry_after=retry_after)
-
-
-def slow(value: str) -> Reply:
-    """A whole answer in pieces, 50 ms apart."""
-    return Reply("slow", text=value)
-
-
-def error_amid(kind: str, message: str = "scripted fault") -> Reply:
-    """An error event, by its Anthropic type or Gemini's status code, behind the first pieces of a streamed answer."""
-    return Reply("error", text=message, tool=kind)
-
-
-def fault(kind: Literal["drip", "hang", "cut", "invalid_json", "wrong_shape", "empty", "blocked"]) -> Reply:
-    """`drip`: one byte every 50 ms without end; `hang`: no byte; `cut`: closed in the middle of the body; `invalid_json` and
-    `wrong_shape`: a 200 that is no answer; `empty`: an answer without content; `blocked`: the provider's content filter.
-
-    In a stream, all but `hang` and `wrong_shape` come behind the first pieces of an answer."""
-    return Reply(kind)
 
 
 @dataclass(frozen=True)
@@ -90,18 +46,6 @@ def echo(messages: list[dict[str, str]], schema: dict[str, Any] | None) -> str |
     return messages[-1]["text"] if schema is None else wire.smallest_value(schema)
 
 
-def _answered(reply: Reply) -> wire.Answered:
-    return wire.Answered(
-        text={"empty": "", "blocked": ""}.get(reply.kind, reply.text if reply.kind != "error" else "half an answer"),
-        tool=reply.tool if reply.kind == "tool" else "",
-        arguments=reply.arguments,
-        stop=reply.stop,
-        cached_tokens=reply.cached_tokens,
-        blocked=reply.kind == "blocked",
-        model=MODEL,
-    )
-
-
 def _chunk(data: bytes) -> bytes:
     return f"{len(data):x}\r\n".encode() + data + b"\r\n"
 
@@ -113,6 +57,8 @@ class ProviderStandin:
         self.answer: Answer = echo
         self.served_by = ""
         """Value of the header `x-served-by`: set to the local model server's name to play it."""
+        self.batches = StandinBatches()
+        """Anthropic's batch interface."""
         self.requests: list[Received] = []
         self.disconnects = 0
         self.stopping = threading.Event()
@@ -146,6 +92,9 @@ class ProviderStandin:
             self.requests.append(received)
             if self._script:
                 return self._script.popleft()
+        return self.reply_to(asked)
+
+    def reply_to(self, asked: wire.Asked) -> Reply:
         value = self.answer(asked.messages, asked.schema)
         if isinstance(value, Reply):
             return value
@@ -173,10 +122,14 @@ class _Handler(BaseHTTPRequestHandler):
         return
 
     def do_GET(self) -> None:
-        self._send(200, wire.models(self.path, MODEL))
+        if self.path.startswith(BATCHES):
+            return self._batch_call({})
+        return self._send(200, wire.models(self.path, MODEL))
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers.get("content-length") or 0)) or b"{}")
+        if self.path.startswith(BATCHES):
+            return self._batch_call(body)
         asked = wire.read(self.path, body)
         standin = self.server.standin
         reply = standin.next_reply(asked, Received(self.path, {k.lower(): v for k, v in self.headers.items()}, body))
@@ -190,6 +143,24 @@ class _Handler(BaseHTTPRequestHandler):
             return self._stream(asked, reply)
         return self._whole(asked, reply)
 
+    def _batch_call(self, body: dict[str, Any]) -> None:
+        standin = self.server.standin
+        fault = standin.batches.next_fault()
+        happens = fault is None or fault.kind == "cut"
+        code, answer = standin.batches.call(self.command, self.path, body, standin) if happens else (200, b"")
+        if fault is None:
+            return self._send_bytes(code, answer)
+        if fault.kind == "status":
+            return self._send(fault.status, wire.anthropic_error(fault.status, fault.text), fault.retry_after)
+        if fault.kind == "invalid_json":
+            return self._send_bytes(200, b'{"id": "msgbatch_')
+        if fault.kind == "wrong_shape":
+            return self._send(200, {"unexpected": True})
+        if fault.kind == "hang":
+            return self._stall(drip=False)
+        self._head(200, "application/json", {"content-length": str(len(answer) + 10)})
+        return self._cut(answer[: len(answer) // 2])
+
     def _whole(self, asked: wire.Asked, reply: Reply) -> None:
         if reply.kind == "drip":
             self._head(200, "application/json", {"content-length": "1000000"})
@@ -201,7 +172,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send_bytes(200, b'{"id": "msg_1", "content": [')
         if reply.kind == "wrong_shape":
             return self._send(200, {"unexpected": True})
-        body = json.dumps(wire.answer(asked, _answered(reply))).encode()
+        body = json.dumps(wire.answer(asked, answered(reply))).encode()
         if reply.kind != "slow":
             return self._send_bytes(200, body)
         self._head(200, "application/json", {"content-length": str(len(body))})
@@ -212,7 +183,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._head(200, "text/event-stream", {"transfer-encoding": "chunked"})
         if reply.kind == "wrong_shape":
             return self._pieces([_chunk(wire.wrong_event(asked)), b"0\r\n\r\n"])
-        events = [_chunk(event) for event in wire.events(asked, _answered(reply))]
+        events = [_chunk(event) for event in wire.events(asked, answered(reply))]
         if reply.kind not in FAULTS:
             return self._pieces([*events, b"0\r\n\r\n"], PIECE_SECONDS if reply.kind == "slow" else 0.0)
         self._pieces(events[: max(1, len(events) // 2)])

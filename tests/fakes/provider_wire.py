@@ -78,10 +78,20 @@ def models(path: str, model: str) -> dict[str, Any]:
 
 def error(asked: Asked, status: int, message: str) -> dict[str, Any]:
     if asked.format == "anthropic":
-        kinds = {400: "invalid_request_error", 401: "authentication_error", 429: "rate_limit_error", 529: "overloaded_error"}
-        return {"type": "error", "error": {"type": kinds.get(status, "api_error"), "message": message}}
+        return anthropic_error(status, message)
     kinds = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 429: "RESOURCE_EXHAUSTED", 503: "UNAVAILABLE"}
     return {"error": {"code": status, "message": message, "status": kinds.get(status, "INTERNAL")}}
+
+
+def anthropic_error(status: int, message: str) -> dict[str, Any]:
+    kinds = {
+        400: "invalid_request_error",
+        401: "authentication_error",
+        404: "not_found_error",
+        429: "rate_limit_error",
+        529: "overloaded_error",
+    }
+    return {"type": "error", "error": {"type": kinds.get(status, "api_error"), "message": message}}
 
 
 def answer(asked: Asked, given: Answered) -> dict[str, Any]:

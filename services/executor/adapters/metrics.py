@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing, contextmanager
+from datetime import datetime
 
 from shared.clock import Clock
 from shared.errors import ProviderError, ProviderRefusedError
+from shared.pipeline.batches import Answered, MessageBatches, batches_of
 from shared.pipeline.completion import Completion, CompletionRequest, Family, LanguageModel, StreamPart
 from shared.telemetry.metrics import ProviderMetrics, Tokens
 
@@ -40,6 +42,10 @@ class MeteredModel:
     async def count_tokens(self, request: CompletionRequest) -> int:
         return await self._model.count_tokens(request)
 
+    async def batches(self) -> MessageBatches | None:
+        batches = await batches_of(self._model)
+        return MeteredBatches(batches, self._metrics) if batches else None
+
     @contextmanager
     def _failures(self, request: CompletionRequest, started: float) -> Iterator[None]:
         try:
@@ -50,7 +56,38 @@ class MeteredModel:
             raise
 
     def _succeeded(self, completion: Completion, started: float) -> None:
-        usage = completion.usage
-        tokens = Tokens(input=usage.input_tokens, cached_input=usage.cached_input_tokens, output=usage.output_tokens)
         self._metrics.called(completion.provider, completion.model, "ok", self._clock.monotonic() - started)
-        self._metrics.used(completion.provider, completion.model, tokens, usage.cost_usd)
+        _count(completion, self._metrics)
+
+
+class MeteredBatches:
+    """Counts what batches used. How long they take is no latency of a call."""
+
+    def __init__(self, batches: MessageBatches, metrics: ProviderMetrics) -> None:
+        self._batches = batches
+        self._metrics = metrics
+
+    async def submit(self, requests: Mapping[str, CompletionRequest]) -> str:
+        return await self._batches.submit(requests)
+
+    async def find(self, prefix: str, size: int, since: datetime) -> str | None:
+        return await self._batches.find(prefix, size, since)
+
+    async def has_ended(self, batch_id: str) -> bool:
+        return await self._batches.has_ended(batch_id)
+
+    async def results(self, batch_id: str) -> Mapping[str, Answered]:
+        results = await self._batches.results(batch_id)
+        for answer in results.values():
+            if isinstance(answer, Completion):
+                _count(answer, self._metrics)
+        return results
+
+    async def cancel(self, batch_id: str) -> None:
+        await self._batches.cancel(batch_id)
+
+
+def _count(completion: Completion, metrics: ProviderMetrics) -> None:
+    usage = completion.usage
+    tokens = Tokens(input=usage.input_tokens, cached_input=usage.cached_input_tokens, output=usage.output_tokens)
+    metrics.used(completion.provider, completion.model, tokens, usage.cost_usd)
