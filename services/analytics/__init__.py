@@ -1,3 +1,3 @@
 """Consumes `RunFinished`, `PipelineScored`, `PipelinesMeasured`.
 Emits `PipelineMeasured`.
-Owns the database `evoline_analytics`: aggregates per revision and purpose."""
+Owns the database `evoline_analytics`: aggregates per revision and purpose, records of models per domain."""

@@ -6,12 +6,13 @@ Buckets grow by 10%, so a quantile is right within 5% however many runs there we
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from shared.events.improvement import PipelineMeasured
-from shared.events.runs import RunFinished, StepFact
+from shared.events.runs import ModelUse, RunFinished, StepFact
 from shared.events.values import Score
 
 GROWTH = 1.1
@@ -81,6 +82,51 @@ def _step_increments(step: StepFact) -> dict[str, float]:
         added[f"providers.{_field(step.provider)}.tokens"] = tokens
         added[f"providers.{_field(step.provider)}.latency_sum"] = step.latency_seconds
     return added
+
+
+ModelKey = tuple[str, str, str]
+"""Family, provider, model as it is asked for."""
+
+
+def model_increments(run: RunFinished) -> dict[ModelKey, dict[str, float]]:
+    """What one finished run adds to the records of the models that its steps called. Calls that no model can be named for, because
+    none was asked for by name and none answered, count nowhere."""
+    added: dict[ModelKey, defaultdict[str, float]] = {}
+    for use in (use for step in run.steps for use in step.models if use.model):
+        amounts = added.setdefault((use.family, use.provider, use.model), defaultdict(float))
+        for name, amount in _use_increments(use).items():
+            amounts[name] += amount
+    return {key: {name: amount for name, amount in amounts.items() if amount} for key, amounts in added.items()}
+
+
+def _use_increments(use: ModelUse) -> dict[str, float]:
+    """Of several calls in one step only the mean latency is known: it counts for each of them."""
+    return {
+        "calls": use.calls,
+        "successes": min(use.successes, use.calls),
+        f"latency.{bucket_of(use.latency_seconds / use.calls)}": use.calls,
+        "latency_sum": use.latency_seconds,
+        "tokens": use.usage.input_tokens + use.usage.output_tokens,
+        "cost_usd": use.usage.cost_usd,
+    }
+
+
+def model_id(domain: str, key: ModelKey) -> str:
+    return "|".join((domain, *key))
+
+
+def model_record(counters: Mapping[str, Any]) -> dict[str, Any]:
+    """One stored record as `GetModelRecords` answers it."""
+    calls = int(counters["calls"])
+    return {
+        **{name: counters[name] for name in ("family", "provider", "model")},
+        "calls": calls,
+        "successes": int(counters.get("successes", 0)),
+        "latency_seconds": quantile(counters.get("latency", {}), 0.5),
+        "latency_p95_seconds": quantile(counters.get("latency", {}), 0.95),
+        "cost_usd": counters.get("cost_usd", 0.0) / calls,
+        "tokens": counters.get("tokens", 0) / calls,
+    }
 
 
 def _field(text: str) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from services.analytics.use_cases import Analytics, Effects, count_run, note_measurement, note_score, report
+from services.analytics.use_cases import Analytics, Effects, count_run, model_records, note_measurement, note_score, report
 from shared.events.changes import PipelinesMeasured
-from shared.events.improvement import GetReport, PipelineScored
+from shared.events.improvement import GetModelRecords, GetReport, PipelineScored
 from shared.events.runs import RunFinished
 from shared.messaging.consumer import Consumer, Delivery
 
@@ -22,7 +22,11 @@ def register(consumer: Consumer, at: Analytics) -> None:
     async def get_report(query: GetReport) -> dict[str, object]:
         return await report(query, at)
 
+    async def get_model_records(query: GetModelRecords) -> dict[str, object]:
+        return await model_records(query, at)
+
     consumer.on(RunFinished, on_run_finished, durable="analytics-run-finished")
     consumer.on(PipelineScored, on_pipeline_scored, durable="analytics-pipeline-scored")
     consumer.on(PipelinesMeasured, on_pipelines_measured, durable="analytics-pipelines-measured")
     consumer.answers(GetReport, get_report)
+    consumer.answers(GetModelRecords, get_model_records)

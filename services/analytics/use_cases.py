@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.analytics.domain import Aggregate, aggregate_id, increments
+from services.analytics.domain import Aggregate, aggregate_id, increments, model_id, model_increments, model_record
 from services.analytics.ports import AggregateStore
 from shared.clock import Clock
 from shared.events.changes import PipelinesMeasured
-from shared.events.improvement import GetReport, PipelineScored
+from shared.events.improvement import GetModelRecords, GetReport, PipelineScored
 from shared.events.message import Message
 from shared.events.runs import RunFinished
 
@@ -40,6 +40,10 @@ class Analytics:
 async def count_run(run: RunFinished, at: Analytics) -> Effects:
     if not run.digest:
         return []  # refused before any revision was found: nothing to count it under
+    # Each record counts a run once: a fact that is delivered again makes up for what a crash left out.
+    for model, amounts in model_increments(run).items():
+        names = dict(zip(("family", "provider", "model"), model, strict=True))
+        await at.store.add_model(model_id(run.domain, model), {"domain": run.domain, **names}, run.end_id, amounts)
     key = aggregate_id(run.pipeline, run.digest, run.purpose)
     labels = {"pipeline": run.pipeline, "digest": run.digest, "purpose": run.purpose, "domain": run.domain}
     if not await at.store.add(key, labels, run.end_id, increments(run)):
@@ -60,6 +64,11 @@ async def note_measurement(fact: PipelinesMeasured, at: Analytics) -> Effects:
         if label in fact.digests:
             await at.store.set_quality(fact.digests[label], score, "sealed")
     return []
+
+
+async def model_records(query: GetModelRecords, at: Analytics) -> dict[str, Any]:
+    found = await at.store.models(domain=query.domain, family=query.family, limit=query.limit)
+    return {"domain": query.domain, "records": [model_record(counters) for counters in found]}
 
 
 async def report(query: GetReport, at: Analytics) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from services.executor.adapters.computing.processes import Bounds, ProcessComputations
 from services.executor.adapters.guardrail_store import KeyFile, MongoRevisions
 from services.executor.adapters.metrics import MeteredModel
+from services.executor.adapters.model_records import AnalyticsModelRecords
 from services.executor.adapters.mongo_runs import MongoJournal, MongoRunStore
 from services.executor.adapters.mongo_values import MongoAnswerCache, MongoConversations, MongoScopeLedger, MongoStops
 from services.executor.adapters.nats import BusAnnouncer, BusProposals, BusQuestions, BusTimers, FleetChildren
@@ -17,13 +18,13 @@ from services.executor.engine import StepServices
 from services.executor.engine.children import ChildRuns, IsHeld, IsOver, RunLocally
 from services.executor.engine.completions import Completions
 from services.executor.engine.functions import FunctionDesk
-from services.executor.engine.services import Breakers, no_model_records
+from services.executor.engine.services import Breakers
 from services.executor.settings import ExecutorSettings
 from services.executor.subscribers import Subscribers
 from services.executor.use_cases import Admission, DocumentLibrary, Executor, PollingCancelWatch, run_child
 from shared.events.runs import ExecuteRun, RunFinished
 from shared.large_values import LargeValues
-from shared.llm import ModelOnDemand, build_models
+from shared.llm import ModelOnDemand, build_models, providers_of
 from shared.messaging.blobs import ObjectStoreBlobs
 from shared.pipeline.completion import Family, LanguageModel
 from shared.pipeline.steps import step_type
@@ -60,6 +61,7 @@ def _step_services(
     if models is None:
         models = built = build_models(providers)
         _load_in_background(host, built)
+    served_by = providers_of(providers)
     metered = {family: MeteredModel(family, model, host.metrics.providers, host.clock) for family, model in models.items()}
     return StepServices(
         clock=host.clock,
@@ -75,12 +77,13 @@ def _step_services(
         children=_child_runs(host, own, runs, run_locally),
         conversations=MongoConversations(host.database, host.clock),
         proposals=BusProposals(host.bus),
-        model_records=no_model_records,
+        model_records=AnalyticsModelRecords(BusQuestions(host.bus), host.clock, served_by),
         breakers=Breakers(host.clock),
         observer=host.metrics.runs,
         workspace_dir=own.workspace_dir,
         preset=own.preset,
         park_after_seconds=own.park_after_seconds,
+        providers=served_by,
     )
 
 

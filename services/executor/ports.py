@@ -15,7 +15,7 @@ from shared.events.message import Fact, Query
 from shared.events.runs import ExecuteRun, ListRuns, RunFinished
 from shared.events.values import Budget, Usage
 from shared.pipeline.completion import Completion
-from shared.pipeline.step import Session
+from shared.pipeline.step import MeasuredModels, Session
 
 
 class RunStore(Protocol):
@@ -188,6 +188,12 @@ class Computations(Protocol):
 class Questions(Protocol):
     async def ask(self, query: Query) -> dict[str, Any]:
         """Another service's answer. Raises the typed error that it gives, or `UnavailableError`."""
+        ...
+
+
+class ModelRecords(Protocol):
+    async def of_domain(self, domain: str) -> MeasuredModels:
+        """Within a second or so, whatever happens; it raises nothing."""
         ...
 
 

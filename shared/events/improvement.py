@@ -61,6 +61,19 @@ class GetReport(Query):
     limit: int = Field(default=50, ge=1, le=500)
 
 
+class GetModelRecords(Query):
+    """How models have done in one domain so far, counted from the steps of all runs. Answer: `{domain, records: [{family, provider,
+    model, calls, successes, latency_seconds, latency_p95_seconds, cost_usd, tokens}]}`, most called first; `latency_seconds` is
+    the median of one call, `cost_usd` and `tokens` are the means of one call."""
+
+    subject: ClassVar[str] = "api.analytics.model_records"
+    owner: ClassVar[str] = "analytics"
+
+    domain: Domain
+    family: str | None = None
+    limit: int = Field(default=100, ge=1, le=500)
+
+
 class LearnFromRuns(Command):
     """Mines what was recorded so far. Also done by itself after every few scored revisions."""
 

@@ -69,6 +69,23 @@ class ExecuteRun(Command):
     """Clients send `ForkRun`."""
 
 
+class ModelUse(Part):
+    """Calls that one step made to one model, those of failed attempts included."""
+
+    family: str
+    model: str
+    """As it was asked for; where none was named, the one that served."""
+    provider: str = ""
+    served: str = ""
+    """The model that really served, where a call was answered."""
+    calls: int = Field(ge=1)
+    successes: int = Field(default=0, ge=0)
+    """Calls of an attempt that gave the answer asked for. A degraded answer is none."""
+    usage: Usage = Usage()
+    latency_seconds: float = 0.0
+    """Of all calls together."""
+
+
 class StepFact(Part):
     """What one executed step did; part of `RunFinished`."""
 
@@ -85,6 +102,8 @@ class StepFact(Part):
     attempts: int = 1
     cache_hit: bool = False
     error: str = ""
+    models: tuple[ModelUse, ...] = ()
+    """Which models were called, and how they did."""
 
 
 class RunStarted(Fact):

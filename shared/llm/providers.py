@@ -30,6 +30,14 @@ def build_models(settings: ProviderSettings) -> Mapping[Family, ModelOnDemand]:
     return {"claude": ModelOnDemand(claude), "gemini": ModelOnDemand(gemini)}
 
 
+def providers_of(settings: ProviderSettings) -> Mapping[str, str]:
+    """Family -> who serves it, as answers name it."""
+    return {
+        "claude": "local" if claude_endpoint(settings).is_local else "anthropic",
+        "gemini": "local" if gemini_endpoint(settings).is_local else "google",
+    }
+
+
 def claude_endpoint(settings: ProviderSettings) -> Endpoint:
     return _endpoint(settings, settings.anthropic_api_key, settings.claude_base_url, settings.claude_model)
 

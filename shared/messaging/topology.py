@@ -103,6 +103,7 @@ SENDS: dict[str, tuple[str, ...]] = {
         "api.generator.list_requests",
         "api.evolution.get",
         "api.analytics.report",
+        "api.analytics.model_records",
         "api.learner.knowledge",
         "api.executor.list_runs",
         "api.executor.get_run",

@@ -9,9 +9,9 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from shared.clock import Clock
 from shared.errors import Problem
@@ -66,7 +66,7 @@ class RunInfo(BaseModel):
 class ModelRecord(BaseModel):
     """How one model has done so far in one domain."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
     family: Family
     model: str
@@ -76,6 +76,29 @@ class ModelRecord(BaseModel):
     """Median of one call."""
     cost_usd: float = Field(default=0.0, ge=0)
     """Mean of one call."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.successes > self.calls:
+            raise ValueError("there are more successes than calls")
+        return self
+
+
+class MeasuredModels(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    records: tuple[ModelRecord, ...] = ()
+    missing: str = ""
+    """Why nothing can be said about what was measured; empty where it is known, if only that there is nothing."""
+
+
+class RunLeft(BaseModel):
+    """What the step may still use before a limit ends it or its run."""
+
+    model_config = ConfigDict(frozen=True)
+
+    seconds: float
+    cost_usd: float
 
 
 class ChildRun(BaseModel):
@@ -162,8 +185,11 @@ class StepContext(Protocol):
         """The circuit breaker of `<family>:<model>`, shared by all runs of this process."""
         ...
 
-    async def model_records(self) -> Sequence[ModelRecord]:
-        """Measured records of models in the run's domain; empty where nothing was measured."""
+    @property
+    def left(self) -> RunLeft: ...
+
+    async def model_records(self) -> MeasuredModels:
+        """How models have done in the run's domain."""
         ...
 
     async def complete(self, request: CompletionRequest) -> Completion:

@@ -14,6 +14,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from services.executor.adapters.guardrail_store import MongoRevisions
+from services.executor.adapters.model_records import AnalyticsModelRecords
 from services.executor.adapters.mongo_runs import MongoJournal, MongoRunStore
 from services.executor.adapters.mongo_values import MongoAnswerCache, MongoConversations, MongoScopeLedger, MongoStops
 from services.executor.domain.delivery import CommandDelivery
@@ -21,7 +22,7 @@ from services.executor.engine import StepServices
 from services.executor.engine.children import ChildRuns, IsHeld, IsOver
 from services.executor.engine.completions import Completions
 from services.executor.engine.functions import FunctionDesk
-from services.executor.engine.services import Breakers, no_model_records
+from services.executor.engine.services import Breakers
 from services.executor.ports import Allowance, Computations
 from services.executor.use_cases import Admission, DocumentLibrary, Executor, PollingCancelWatch, execute_run, run_child
 from shared.attestation import Verifier, public_pem, scope_digest, sign
@@ -234,7 +235,7 @@ class ExecutorKit:
             children=ChildRuns(self.runs, self.bus, self._run_locally, LargeValues(self.blobs), clock, slots=self.slots),
             conversations=MongoConversations(self.database, clock),
             proposals=self.proposals,
-            model_records=no_model_records,
+            model_records=AnalyticsModelRecords(self.questions, clock, {}),
             breakers=Breakers(clock),
             observer=SilentRunObserver(),
             workspace_dir=Path(tempfile.gettempdir()) / "evoline-test-workspaces",

@@ -16,7 +16,7 @@ from shared.pipeline.completion import Completion, CompletionRequest, ToolCall, 
 from shared.pipeline.document import Step
 from shared.pipeline.functions import call_pure, function_catalogue
 from shared.pipeline.names import step_view
-from shared.pipeline.step import ChildRun, ChildSpec, ModelRecord, RunInfo, Session, StepResult
+from shared.pipeline.step import ChildRun, ChildSpec, MeasuredModels, ModelRecord, RunInfo, RunLeft, Session, StepResult
 from shared.pipeline.steps import step_type
 from shared.pipeline.templates import evaluate_condition, render, render_prompt
 
@@ -91,6 +91,8 @@ class ScriptedStepContext:
         self.own_names = dict(names or {})
         self.breakers: dict[str, CircuitBreaker] = {}
         self.records: tuple[ModelRecord, ...] = ()
+        self.records_missing = ""
+        self.left = RunLeft(seconds=300.0, cost_usd=2.0)
         self.cached: Callable[[CompletionRequest], Completion | None] = lambda request: None
         self.functions: dict[str, Callable[..., Any]] = {}
         self.function_calls: list[tuple[str, dict[str, Any]]] = []
@@ -121,8 +123,8 @@ class ScriptedStepContext:
     def breaker(self, key: str) -> CircuitBreaker:
         return self.breakers.setdefault(key, CircuitBreaker(self.clock))
 
-    async def model_records(self) -> Sequence[ModelRecord]:
-        return self.records
+    async def model_records(self) -> MeasuredModels:
+        return MeasuredModels(records=self.records, missing=self.records_missing)
 
     async def complete(self, request: CompletionRequest) -> Completion:
         self.requests.append(request)

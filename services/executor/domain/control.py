@@ -159,5 +159,5 @@ def waited(entries: Sequence[JournalEntry], path: str) -> JournalEntry | None:
 
 def copied(entry: JournalEntry, run_id: str, position: int) -> JournalEntry:
     """A finished step as a fork takes it over: it was paid for by the run that it comes from."""
-    own = {"run_id": run_id, "position": position, "epoch": 0, "executor_id": "fork", "usage": Usage()}
+    own = {"run_id": run_id, "position": position, "epoch": 0, "executor_id": "fork", "usage": Usage(), "models": ()}
     return entry.model_copy(update=own)

@@ -41,6 +41,10 @@ class RunMeter:
     def tokens(self) -> int:
         return self.usage.input_tokens + self.usage.output_tokens
 
+    @property
+    def cost_left_usd(self) -> float:
+        return max(0.0, self.limits.cost_usd - self.usage.cost_usd)
+
     def start_step(self) -> None:
         if self.steps >= self.limits.steps:
             raise LimitReachedError("steps", f"the run may execute {self.limits.steps} steps")
@@ -79,7 +83,7 @@ class RunMeter:
         return {
             "calls": max(0, self.limits.calls - self.usage.calls),
             "tokens": max(0, self.limits.tokens - self.tokens),
-            "cost_usd": max(0.0, self.limits.cost_usd - self.usage.cost_usd),
+            "cost_usd": self.cost_left_usd,
         }
 
     def _check_calls(self) -> None:

@@ -65,6 +65,7 @@ def step_fact(entry: JournalEntry) -> StepFact:
         attempts=result.attempts,
         cache_hit=result.cache_hit,
         error=result.error,
+        models=entry.models,
     )
 
 

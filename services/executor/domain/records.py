@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.errors import FencedError, InvalidInputError, PermanentError, Problem, UnavailableError
-from shared.events.runs import ExecuteRun, RunFinished, RunStatus
+from shared.events.runs import ExecuteRun, ModelUse, RunFinished, RunStatus
 from shared.events.values import Usage
 from shared.pipeline.step import StepResult
 
@@ -124,6 +124,8 @@ class JournalEntry(_Frozen):
     result: StepResult | None = None
     usage: Usage = Usage()
     """What the step itself used, inner steps left out; attempts that failed included."""
+    models: tuple[ModelUse, ...] = ()
+    """Calls to models behind `usage`; of a wait, those so far."""
     variables: dict[str, Any] = Field(default_factory=dict)
     ends_run: bool = False
     """A limit of the run was reached here: `on_error` does not apply."""

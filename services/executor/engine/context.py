@@ -8,15 +8,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from services.executor.domain.model_uses import answered, settled, unanswered
 from services.executor.engine.children import Parent
 from services.executor.engine.patience import patiently
+from services.executor.engine.run_journal import Spent
 from services.executor.engine.run_state import RunState
 from services.executor.engine.services import StepServices
 from services.executor.ports import Allowance
 from shared.clock import Clock
-from shared.errors import InvalidInputError
+from shared.errors import InvalidInputError, ProviderError, ProviderRefusedError
 from shared.events.changes import ProposeChange
 from shared.events.message import derive_id
+from shared.events.runs import ModelUse
 from shared.events.values import Case, GraderSpec, Score, Usage
 from shared.evidence.graders import grade, grader_hash, infer_grader
 from shared.evidence.scores import score
@@ -25,7 +28,7 @@ from shared.pipeline.completion import Completion, CompletionRequest, ToolSpec
 from shared.pipeline.dataflow import context_section, refers_to_nothing
 from shared.pipeline.document import Step
 from shared.pipeline.names import step_view
-from shared.pipeline.step import ChildRun, ChildSpec, ModelRecord, RunInfo, Session, StepResult
+from shared.pipeline.step import ChildRun, ChildSpec, MeasuredModels, RunInfo, RunLeft, Session, StepResult
 from shared.pipeline.templates import render, render_prompt
 
 if TYPE_CHECKING:
@@ -43,6 +46,7 @@ class RunContext:
         self._position = position
         self._names = {**names, "run": self._state.info(position).model_dump()}
         self.usage = Usage()
+        self._models: list[ModelUse] = []
         self.variables: dict[str, Any] = {}
         self.timer: asyncio.Timeout | None = None
         """Cuts off the present attempt."""
@@ -89,13 +93,39 @@ class RunContext:
     def breaker(self, key: str) -> CircuitBreaker:
         return self._services.breakers.get(key)
 
-    async def model_records(self) -> Sequence[ModelRecord]:
-        return await self._services.model_records(self._state.record.domain)
+    @property
+    def left(self) -> RunLeft:
+        state = self._state
+        seconds = max(0.0, state.deadline - self.clock.monotonic())
+        return RunLeft(seconds=min(seconds, self._step.timeout_seconds or seconds), cost_usd=state.meter.cost_left_usd)
+
+    async def model_records(self) -> MeasuredModels:
+        return await self._services.model_records.of_domain(self._state.record.domain)
 
     async def complete(self, request: CompletionRequest) -> Completion:
         self._state.check_held()
         keep = self._step.cache or self._runner.kind(self._step).owns_retry
-        return await self._services.completions.complete(self._state, request, self._charge, keep=keep)
+        started = self.clock.monotonic()
+        try:
+            completion = await self._services.completions.complete(self._state, request, self._charge, keep=keep)
+        except (ProviderError, ProviderRefusedError):
+            self._note_failed(request, started)
+            raise
+        except asyncio.CancelledError:
+            # Whatever else cuts a call off says nothing about the model.
+            if self.timer is not None and self.timer.expired():
+                self._note_failed(request, started)
+            raise
+        self._models.append(answered(request, completion))
+        return completion
+
+    def spent(self, *, is_success: bool) -> Spent:
+        """`is_success`: the attempt gave what was asked for."""
+        return Spent(self.usage, settled(self._models, is_success=is_success))
+
+    def _note_failed(self, request: CompletionRequest, started: float) -> None:
+        provider = self._services.providers.get(request.family, "")
+        self._models.append(unanswered(request, provider, self.clock.monotonic() - started))
 
     async def cached_answer(self, request: CompletionRequest) -> Completion | None:
         return await self._services.completions.cached(self._state, request)

@@ -9,13 +9,29 @@ from datetime import datetime
 from typing import Any
 
 from services.executor.domain.control import failed_paths, live_entries, since_retry, total_usage, waited
+from services.executor.domain.model_uses import merged
 from services.executor.domain.records import JournalEntry, RunFencedError, RunRecord
 from services.executor.ports import Journal
 from shared.clock import Clock
+from shared.events.runs import ModelUse
 from shared.events.values import Usage
 from shared.pipeline.step import StepResult
 
 NO_USAGE = Usage()
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What attempts at a step used."""
+
+    usage: Usage = NO_USAGE
+    models: tuple[ModelUse, ...] = ()
+
+    def __add__(self, other: Spent) -> Spent:
+        return Spent(self.usage + other.usage, merged((*self.models, *other.models)))
+
+
+NOTHING_SPENT = Spent()
 
 
 @dataclass(frozen=True)
@@ -26,6 +42,7 @@ class FinishedStep:
     type: str
     result: StepResult
     usage: Usage = NO_USAGE
+    models: tuple[ModelUse, ...] = ()
     variables: dict[str, Any] = field(default_factory=dict)
     ends_run: bool = False
 
@@ -92,9 +109,10 @@ class RunJournal:
         discards = failed_paths(entries, tolerated) if record.going_for == "retry" else ()
         await self._append({"kind": "claim", "verb": record.going_for, "generation": record.generation, "discards": discards})
 
-    async def wait(self, path: str, attempts: int, usage: Usage, until: datetime) -> None:
+    async def wait(self, path: str, attempts: int, spent: Spent, until: datetime) -> None:
         """Notes that a step is to be attempted again later."""
-        await self._append({"kind": "wait", "path": path, "attempts": attempts, "usage": usage, "until": until})
+        used = {"usage": spent.usage, "models": spent.models}
+        await self._append({"kind": "wait", "path": path, "attempts": attempts, "until": until, **used})
 
     async def append(self, step: FinishedStep) -> JournalEntry:
         """Returns when the step is on disk. Raises `RunFencedError` where the run has another owner."""

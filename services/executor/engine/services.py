@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from services.executor.engine.children import ChildRuns
 from services.executor.engine.completions import Completions
 from services.executor.engine.functions import FunctionDesk
-from services.executor.ports import Conversations, Proposals, RunObserver
+from services.executor.ports import Conversations, ModelRecords, Proposals, RunObserver
 from shared.clock import Clock
 from shared.pipeline.breaker import CircuitBreaker
-from shared.pipeline.step import ModelRecord, StepType
-
-ModelRecords = Callable[[str], Awaitable[Sequence[ModelRecord]]]
-"""Domain -> measured records of models there."""
+from shared.pipeline.step import StepType
 
 
 class Breakers:
@@ -45,8 +42,5 @@ class StepServices:
     preset: str = "production"
     park_after_seconds: float = 15.0
     """A wait for another attempt that is longer than this holds no place in the executor."""
-
-
-async def no_model_records(_: str) -> Sequence[ModelRecord]:
-    """Where nothing was measured."""
-    return ()
+    providers: Mapping[str, str] = field(default_factory=dict)
+    """Who serves a family here: whom a call that was not answered counts against."""

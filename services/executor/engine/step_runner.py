@@ -16,7 +16,7 @@ from services.executor.domain.outcome import error_code, error_text
 from services.executor.domain.records import LOCAL_SEQUENCE, JournalEntry, RunFencedError, StoreUnavailableError
 from services.executor.domain.retry import wait_seconds
 from services.executor.engine.context import RunContext
-from services.executor.engine.run_journal import NO_USAGE, FinishedStep
+from services.executor.engine.run_journal import NOTHING_SPENT, FinishedStep, Spent
 from services.executor.engine.run_state import RunState
 from services.executor.engine.services import StepServices
 from shared.errors import EvolineError, InvalidInputError, LimitReachedError, PermanentError, ProviderError, StepLimitError
@@ -32,7 +32,7 @@ class Execution:
     """What came of a step before it is journaled."""
 
     result: StepResult
-    usage: Usage = NO_USAGE
+    spent: Spent = NOTHING_SPENT
     variables: Mapping[str, Any] | None = None
     limit: LimitReachedError | None = None
     """A limit of the run was reached: the run ends, whatever `on_error` says."""
@@ -60,7 +60,8 @@ class StepRunner:
                     path=path,
                     type=step.type,
                     result=execution.result,
-                    usage=execution.usage,
+                    usage=execution.spent.usage,
+                    models=execution.spent.models,
                     variables=dict(execution.variables or {}),
                     ends_run=execution.limit is not None,
                 )
@@ -103,55 +104,56 @@ class StepRunner:
     async def _fallen_back(self, fallback: Step, path: str, names: Mapping[str, Any], first: Execution) -> Execution:
         """The fallback's answer in the step's place; it is degraded, because it is not what was asked for."""
         second = await self._attempted(self.state.document.effective(fallback), f"{path}.{fallback.name}", names)
-        usage = first.usage + second.usage
+        spent = first.spent + second.spent
         if second.failed:
-            return Execution(second.result, usage, limit=second.limit)
+            return Execution(second.result, spent, limit=second.limit)
         warning = f"fallback {fallback.name} after: {first.result.error}"
         result = second.result.model_copy(update={"status": "degraded", "warnings": (warning, *second.result.warnings)})
-        return Execution(result, usage, second.variables)
+        return Execution(result, spent, second.variables)
 
     async def _attempted(self, step: Step, path: str, names: Mapping[str, Any]) -> Execution:
-        clock, usage, attempt = self.services.clock, Usage(), await self._first_attempt(path)
+        clock, (attempt, spent) = self.services.clock, await self._first_attempt(path)
         started = clock.monotonic()
         while True:
             context = RunContext(self, step, path, names)
             try:
                 result = await self._timed(step, context)
-                usage += context.usage
+                spent += context.spent(is_success=result.status == "ok")
                 elapsed = clock.monotonic() - started
                 attempts = max(attempt, result.attempts)
-                update = {"latency_seconds": elapsed, "attempts": attempts, "usage": _reported(result.usage, usage)}
-                return Execution(result.model_copy(update=update), usage, context.variables)
+                update = {"latency_seconds": elapsed, "attempts": attempts, "usage": _reported(result.usage, spent.usage)}
+                return Execution(result.model_copy(update=update), spent, context.variables)
             except (RunFencedError, StoreUnavailableError, SuspendRun, asyncio.CancelledError):
                 raise
             except Exception as error:
-                usage += context.usage
+                spent += context.spent(is_success=False)
                 wait = wait_seconds(step.retry, error, attempt, context.random) if not self.kind(step).owns_retry else None
                 if wait is None:
                     limit = error if isinstance(error, LimitReachedError) else None
-                    return _failure(error, clock.monotonic() - started, attempts=attempt, usage=usage, limit=limit)
-            await self._wait(wait, path, attempt, usage)
+                    return _failure(error, clock.monotonic() - started, attempts=attempt, spent=spent, limit=limit)
+            await self._wait(wait, path, attempt, spent)
             attempt += 1
 
-    async def _first_attempt(self, path: str) -> int:
-        """1, or where the attempts go on that were made before the run gave its place away."""
+    async def _first_attempt(self, path: str) -> tuple[int, Spent]:
+        """1, or where the attempts go on that were made before the run gave its place away. What they used is counted there; which
+        models they called is told with the step."""
         waited = self.state.journal.waited(path)
         if waited is None or waited.until is None:
-            return 1
+            return 1, NOTHING_SPENT
         left = (waited.until - self.services.clock.now()).total_seconds()
         if left > 0:
             if self._may_park(path, left):
                 raise _parked(path, waited.attempts, waited.until)
             await self.services.clock.sleep(left)
-        return waited.attempts + 1
+        return waited.attempts + 1, Spent(models=waited.models)
 
-    async def _wait(self, seconds: float, path: str, attempt: int, usage: Usage) -> None:
+    async def _wait(self, seconds: float, path: str, attempt: int, spent: Spent) -> None:
         """A long wait holds no place: the run is suspended, and goes on by a timer of the broker."""
         if not self._may_park(path, seconds):
             await self.services.clock.sleep(seconds)
             return
         until = self.services.clock.now() + timedelta(seconds=seconds)
-        await self.state.journal.wait(path, attempt, usage, until)
+        await self.state.journal.wait(path, attempt, spent, until)
         raise _parked(path, attempt, until)
 
     def _may_park(self, path: str, seconds: float) -> bool:
@@ -197,7 +199,7 @@ def _reported(said: Usage, counted: Usage) -> Usage:
 
 
 def _failure(
-    error: Exception, seconds: float, *, attempts: int = 1, usage: Usage | None = None, limit: LimitReachedError | None = None
+    error: Exception, seconds: float, *, attempts: int = 1, spent: Spent = NOTHING_SPENT, limit: LimitReachedError | None = None
 ) -> Execution:
     if not isinstance(error, EvolineError):
         structlog.get_logger("services.executor").error("step raised an unexpected error", exc_info=error)
@@ -207,6 +209,6 @@ def _failure(
         error_code=error_code(error),
         latency_seconds=seconds,
         attempts=attempts,
-        usage=usage or Usage(),
+        usage=spent.usage,
     )
-    return Execution(result, usage or Usage(), limit=limit)
+    return Execution(result, spent, limit=limit)

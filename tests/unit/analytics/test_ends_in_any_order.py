@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from services.analytics.adapters.mongo import MongoAggregateStore
 from services.analytics.subscribers import register as register_analytics
-from services.analytics.use_cases import Analytics, Pace, report
+from services.analytics.use_cases import Analytics, Pace, model_records, report
 from services.learner.adapters.mongo import MongoKnowledgeStore
 from services.learner.subscribers import register as register_learner
 from services.learner.use_cases import Learner
 from shared.clock import SystemClock
-from shared.events.improvement import GetReport
-from shared.events.runs import RunFinished, StepFact
+from shared.events.improvement import GetModelRecords, GetReport
+from shared.events.runs import ModelUse, RunFinished, StepFact
 from shared.events.values import Usage
 from tests.fakes.storage import InMemoryDatabase
 
@@ -28,7 +28,8 @@ ORDERS = st.lists(st.integers(1, 3), min_size=len(ENDS), max_size=len(ENDS)).fla
 
 
 def end(run_id: str, retries: int, status: str) -> RunFinished:
-    step = StepFact(name="s", type="claude", position="s", status="ok", provider="local", latency_seconds=0.25)
+    use = ModelUse(family="claude", model="m", provider="local", calls=2, successes=status == "succeeded", latency_seconds=0.25)
+    step = StepFact(name="s", type="claude", position="s", status="ok", provider="local", latency_seconds=0.25, models=(use,))
     fields = {"pipeline": "p", "digest": "d" * 64, "domain": "d", "purpose": "production", "latency_seconds": 0.25}
     usage = Usage(calls=1, input_tokens=8, output_tokens=2, cost_usd=0.5)
     return RunFinished.model_validate(
@@ -63,7 +64,8 @@ async def state_after(order: Sequence[int]) -> Any:
     for number in order:
         for handler in handlers.of_ends:
             await handler(end(*ENDS[number]), None)
-    return await report(GetReport(), analytics), await learner.store.runs()
+    models = await model_records(GetModelRecords(domain="d"), analytics)
+    return await report(GetReport(), analytics), await learner.store.runs(), models["records"]
 
 
 REFERENCE = asyncio.run(state_after(range(len(ENDS))))
@@ -72,6 +74,8 @@ REFERENCE = asyncio.run(state_after(range(len(ENDS))))
 def test_each_end_counts_once_also_of_a_retried_run() -> None:
     (row,) = REFERENCE[0]["pipelines"]
     assert (row["runs"], row["input_tokens"], row["success_rate"], REFERENCE[1]) == (5, 40, 0.6, 5)
+    (model,) = REFERENCE[2]
+    assert (model["calls"], model["successes"]) == (10, 3)
 
 
 @settings(max_examples=1000, deadline=None)

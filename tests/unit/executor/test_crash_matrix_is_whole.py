@@ -26,6 +26,7 @@ READS = {
     "Revisions": {"resolve"},
     "Questions": {"ask"},
     "Computations": {"compute"},
+    "ModelRecords": {"of_domain"},
 }
 """Methods of the executor's ports that change nothing; every other asynchronous one must be crossed by a scenario."""
 COLLECTION_READS = {"get", "find", "count", "ensure_index"}

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from shared.errors import InvalidInputError
 from shared.pipeline.document import Step
-from shared.pipeline.step import ModelRecord
+from shared.pipeline.step import ModelRecord, RunLeft
 from tests.fakes.step_context import ScriptedStepContext, run_step
 
 PRESETS = [
@@ -80,6 +80,35 @@ async def test_models_beyond_cost_or_latency_are_not_chosen() -> None:
         result = await run_step(context, type="claude_smart", prompt="x", preset="analysis", **constraint)
         assert context.requests[-1].model == "claude-haiku-5-5"
         assert "beyond the cost or latency" in result.selection["reason"]
+
+
+@pytest.mark.parametrize("left", [RunLeft(seconds=100, cost_usd=0.1), RunLeft(seconds=5, cost_usd=10)])
+async def test_what_a_run_has_left_is_a_bound_too(left: RunLeft) -> None:
+    context = ScriptedStepContext("x")
+    context.left = left
+    context.records = (record("claude-opus-5-5", 99, cost_usd=0.2, latency_seconds=9),)
+    result = await run_step(context, type="claude_smart", prompt="x", preset="analysis")
+    assert context.requests[-1].model == "claude-haiku-5-5"
+    assert "claude-opus-5-5 is beyond what the run has left" in result.selection["reason"]
+
+
+async def test_where_nothing_fits_into_what_is_left_the_cheapest_is_tried() -> None:
+    context = ScriptedStepContext("x")
+    context.left = RunLeft(seconds=100, cost_usd=0.001)
+    costs = {"claude-haiku-5-5": 0.01, "claude-sonnet-5-5": 0.1, "claude-opus-5-5": 0.2}
+    context.records = tuple(record(model, 99, cost_usd=cost) for model, cost in costs.items())
+    result = await run_step(context, type="claude_smart", prompt="x", preset="production")
+    assert context.requests[-1].model == "claude-haiku-5-5"
+    assert result.selection["reason"].endswith("claude-haiku-5-5 is the cheapest")
+
+
+async def test_where_no_record_can_be_had_the_preset_decides_and_the_reason_says_so() -> None:
+    context = ScriptedStepContext("x")
+    context.records_missing = "analytics did not answer"
+    result = await run_step(context, type="claude_smart", prompt="x", preset="production")
+    assert context.requests[-1].model == "claude-sonnet-5-5"
+    assert result.selection["reason"].startswith("preset production: ")
+    assert result.selection["reason"].endswith("no record of models: analytics did not answer")
 
 
 async def test_no_model_within_the_constraints_is_an_error() -> None:
