@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
@@ -12,10 +13,11 @@ from evoline.cli.output import EXIT_NO, AsJson, Author, err, out, plain, print_j
 from evoline.cli.progress import Progress
 from evoline.client.api import new_id
 from evoline.client.connection import connected
+from evoline.client.inputs import inputs_from_stores
 from shared.events.runs import ExecuteRun, ListRuns, RunFinished
 
 
-def run(
+def run(  # noqa: PLR0913  one option each
     pipeline: Annotated[str, typer.Argument(help="NAME, NAME@stable or NAME@DIGEST of an approved pipeline.")],
     inputs: Annotated[
         list[str],
@@ -23,6 +25,10 @@ def run(
             "--input", "-i", help="JSON object, @FILE, key=text or key:=JSON; repeatable.", default_factory=list, show_default=False
         ),
     ],
+    from_stores: Annotated[
+        bool, typer.Option("--from-stores", help="Fill required inputs that you do not give from the services' stores.")
+    ] = False,
+    domain: Annotated[str | None, typer.Option(help="With --from-stores: the domain that the inputs are about.")] = None,
     run_id: Annotated[str | None, typer.Option(help="Your id of the run; the same id is the same run.")] = None,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the end.")] = 330.0,
     author: Author = "",
@@ -30,8 +36,9 @@ def run(
 ) -> None:
     """Run a pipeline on an input and print its outputs. Exit code 1 unless it succeeded."""
     command = ExecuteRun(run_id=run_id or new_id("run"), pipeline=pipeline, inputs=read_inputs(inputs))
+    wish = StoreWish(domain) if from_stores else None
     with Progress(quiet=as_json) as progress:
-        finished = run_async(_run(command, author, timeout, progress))
+        finished = run_async(_run(command, wish, author, timeout, progress))
     if as_json:
         print_json(finished)
     else:
@@ -40,8 +47,19 @@ def run(
         raise SystemExit(EXIT_NO)
 
 
-async def _run(command: ExecuteRun, author: str, timeout_seconds: float, progress: Progress) -> RunFinished:
+@dataclass(frozen=True)
+class StoreWish:
+    """Inputs that are not given come from the stores; about this domain where one is named."""
+
+    domain: str | None
+
+
+async def _run(command: ExecuteRun, wish: StoreWish | None, author: str, timeout_seconds: float, progress: Progress) -> RunFinished:
     async with connected(author=author) as client:
+        if wish is not None and command.pipeline is not None:
+            filled = await inputs_from_stores(client, command.pipeline, command.inputs, domain=wish.domain)
+            progress.line(f"from the stores: {', '.join(sorted(filled)) or 'nothing was missing'}")
+            command = command.model_copy(update={"inputs": {**filled, **command.inputs}})
         progress.now(f"run {command.run_id} of {command.pipeline}")
         return await client.execute(command, on_fact=progress.on_fact, timeout_seconds=timeout_seconds)
 

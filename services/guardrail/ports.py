@@ -34,6 +34,10 @@ class Changes(Protocol):
         """Oldest first."""
         ...
 
+    async def decided_by_people(self, limit: int) -> Sequence[ChangeRecord]:
+        """Those on which somebody decided, latest verdict first."""
+        ...
+
     async def barring(self, digest: str) -> ChangeRecord | None:
         """A former veto that holds for this digest under any change id."""
         ...
@@ -76,6 +80,10 @@ class Datasets(Protocol):
         """Stores the cases, the sealed ones in their own database, then the dataset. Returns the one stored under this id."""
         ...
 
+    async def latest(self, domain: str | None, limit: int) -> Sequence[Dataset]:
+        """Newest first."""
+        ...
+
     async def cases(self, dataset_id: str, split: Split) -> tuple[Case, ...]: ...
 
 
@@ -101,6 +109,9 @@ class Scopes(Protocol):
 class Rollbacks(Protocol):
     async def open(self, record: RollbackRecord) -> RollbackRecord: ...
     async def save(self, record: RollbackRecord) -> None: ...
+    async def latest(self, limit: int) -> Sequence[RollbackRecord]:
+        """Newest first, refused ones left out."""
+        ...
 
 
 class AuditLog(Protocol):

@@ -20,6 +20,7 @@ from shared.events.changes import (
     RegisterDataset,
     RollbackPipeline,
 )
+from shared.events.custody import ListDatasets, ListFeedback
 from shared.events.values import GrantedScope
 from shared.messaging.consumer import Consumer
 from shared.messaging.handling import Delivery
@@ -74,6 +75,14 @@ def _queries(consumer: Consumer, at: Guardrail) -> None:
     async def list_pipelines(query: ListPipelines) -> dict[str, Any]:
         return await use_cases.list_pipelines(query, at)
 
+    async def list_datasets(query: ListDatasets) -> dict[str, Any]:
+        return await use_cases.list_datasets(query, at)
+
+    async def list_feedback(query: ListFeedback) -> dict[str, Any]:
+        return await use_cases.list_feedback(query, at)
+
+    consumer.answers(ListDatasets, list_datasets)
+    consumer.answers(ListFeedback, list_feedback)
     consumer.answers(GrantScope, grant_scope)
     consumer.answers(GetDataset, get_dataset)
     consumer.answers(ListReviews, list_reviews)

@@ -113,7 +113,8 @@ class GetRequest(Query):
 
 
 class ListRequests(Query):
-    """Answer: `{requests: [...]}` newest first."""
+    """Answer: `{requests: [{_id, status, pipeline, domain, requirements, constraints, resources, answer, created_at, ...}]}` newest
+    first."""
 
     subject: ClassVar[str] = "api.generator.list_requests"
     owner: ClassVar[str] = "generator"

@@ -16,6 +16,7 @@ from shared.events.message import Query
 from shared.events.runs import ListRuns
 from shared.pipeline.completion import ToolSpec
 from shared.pipeline.functions import FunctionSpec, function_catalogue, validate_arguments
+from shared.store_inputs.pipelines import deployed_pipelines, document_of
 
 Answer = Callable[[Mapping[str, Any]], Awaitable[Any]]
 
@@ -101,20 +102,8 @@ class FunctionDesk:
         return await self._questions.ask(query)
 
     async def _successful_pipelines(self, arguments: Mapping[str, Any]) -> Any:
-        limit, domain = arguments.get("limit", 5), arguments.get("domain")
-        deployed = (await self._questions.ask(ListPipelines(limit=1000)))["pipelines"]
-        report = (await self._questions.ask(GetReport(purpose="production", limit=500)))["pipelines"]
-        measured = {(row["pipeline"], row["digest"]): row for row in report}
-        rows = [
-            {"name": each["name"], "domain": each.get("domain"), **_record(measured.get((each["name"], each.get("stable"))))}
-            for each in deployed
-            if domain is None or each.get("domain") == domain
-        ]
-        best = sorted(rows, key=lambda row: (row["success_rate"] or 0.0, row["quality"] or 0.0, row["runs"]), reverse=True)[:limit]
-        return {"pipelines": [{**row, "document": await self._document(row["name"])} for row in best]}
-
-    async def _document(self, name: str) -> Any:
-        return (await self._questions.ask(GetPipeline(pipeline=name))).get("document")
+        best = (await deployed_pipelines(self._questions, arguments.get("domain")))[: arguments.get("limit", 5)]
+        return {"pipelines": [{**row, "document": await document_of(self._questions, row["name"])} for row in best]}
 
     async def _get_pipeline(self, arguments: Mapping[str, Any]) -> Any:
         return await self._questions.ask(GetPipeline(pipeline=arguments["pipeline"]))
@@ -122,12 +111,3 @@ class FunctionDesk:
     async def _mine_patterns(self, arguments: Mapping[str, Any]) -> Any:
         answer = await self._questions.ask(GetKnowledge(domain=arguments.get("domain"), limit=arguments.get("limit", 20)))
         return {"patterns": answer.get("patterns", [])}
-
-
-def _record(row: Mapping[str, Any] | None) -> dict[str, Any]:
-    quality = (row or {}).get("quality")
-    return {
-        "runs": row["runs"] if row else 0,
-        "success_rate": row["success_rate"] if row else None,
-        "quality": quality["mean"] if quality else None,
-    }

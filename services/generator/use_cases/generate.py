@@ -93,6 +93,8 @@ def _record(request: GeneratePipeline, task: Task, at: Generator) -> dict[str, A
         "pipeline": task.pipeline,
         "domain": task.domain,
         "requirements": task.requirements,
+        "constraints": request.constraints.model_dump(mode="json"),
+        "resources": request.resources,
         "author": request.author,
         "dataset_id": request.dataset_id,
         "created_at": at.clock.now().isoformat(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from services.guardrail.domain.records import Dataset, SplitCases
 from shared.errors import UnavailableError
 from shared.events.values import Case, Split
@@ -33,6 +35,10 @@ class MongoDatasets:
         if stored is None:
             raise UnavailableError(f"dataset {dataset.dataset_id} cannot be read back")
         return stored
+
+    async def latest(self, domain: str | None, limit: int) -> Sequence[Dataset]:
+        found = await self._datasets.find({"domain": domain} if domain else {}, sort=[("created_at", -1)], limit=limit)
+        return [Dataset.model_validate(each) for each in found]
 
     async def cases(self, dataset_id: str, split: Split) -> tuple[Case, ...]:
         dataset = await self.get(dataset_id)

@@ -44,6 +44,10 @@ class MongoChanges:
         found = await self._changes.find({"status": "queued"}, sort=[("created_at", 1)], limit=limit)
         return [ChangeRecord.model_validate(each) for each in found]
 
+    async def decided_by_people(self, limit: int) -> Sequence[ChangeRecord]:
+        found = await self._changes.find({"decisions": {"$ne": []}}, sort=[("decided_at", -1)], limit=limit)
+        return [ChangeRecord.model_validate(each) for each in found]
+
     async def barring(self, digest: str) -> ChangeRecord | None:
         found = await self._changes.find({"digest": digest, "status": "vetoed", "bars_digest": True}, limit=1)
         return ChangeRecord.model_validate(found[0]) if found else None
@@ -125,6 +129,10 @@ class MongoRollbacks:
 
     async def save(self, record: RollbackRecord) -> None:
         await self._rollbacks.put(_document(record, record.rollback_id))
+
+    async def latest(self, limit: int) -> Sequence[RollbackRecord]:
+        found = await self._rollbacks.find({"refused": ""}, sort=[("at", -1)], limit=limit)
+        return [RollbackRecord.model_validate(each) for each in found]
 
 
 class MongoScopes:

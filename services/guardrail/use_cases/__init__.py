@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from services.guardrail.use_cases.bootstrap import attest_shipped
-from services.guardrail.use_cases.datasets import get_dataset, register_dataset
+from services.guardrail.use_cases.datasets import get_dataset, list_datasets, register_dataset
+from services.guardrail.use_cases.feedback import list_feedback
 from services.guardrail.use_cases.measuring import measure_pipelines
 from services.guardrail.use_cases.propose import propose_change
 from services.guardrail.use_cases.queries import get_change, get_pipeline, list_pipelines, list_reviews
@@ -21,6 +22,8 @@ __all__ = [
     "get_dataset",
     "get_pipeline",
     "grant_scope",
+    "list_datasets",
+    "list_feedback",
     "list_pipelines",
     "list_reviews",
     "measure_pipelines",

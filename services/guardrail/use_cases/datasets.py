@@ -11,6 +11,7 @@ from services.guardrail.ports import Guardrail
 from services.guardrail.use_cases.telling import Effects
 from shared.errors import InvalidInputError, NotFoundError, Problem
 from shared.events.changes import DatasetRefused, DatasetRegistered, GetDataset, RegisterDataset
+from shared.events.custody import ListDatasets
 from shared.evidence.graders import grader_hash
 
 
@@ -68,6 +69,12 @@ async def get_dataset(query: GetDataset, at: Guardrail) -> dict[str, Any]:
         "counts": dict(dataset.counts),
         "cases": [case.model_dump(mode="json") for case in cases[: query.limit]],
     }
+
+
+async def list_datasets(query: ListDatasets, at: Guardrail) -> dict[str, Any]:
+    shown = {"dataset_id", "domain", "counts", "grader", "source", "license", "author", "created_at"}
+    found = await at.datasets.latest(query.domain, query.limit)
+    return {"datasets": [each.model_dump(mode="json", include=shown) for each in found]}
 
 
 def _registered(dataset: Dataset) -> DatasetRegistered:
