@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
-from shared.errors import InvalidInputError, LimitReachedError
+from shared.errors import InvalidInputError, LimitReachedError, Problem
 from shared.events.values import Usage
 from shared.pipeline.completion import CompletionRequest
 from shared.pipeline.document import Limits
@@ -13,12 +14,25 @@ BYTES_PER_TOKEN = 3
 """Lower bound for ordinary text, so that an estimate from bytes is an upper bound of the tokens."""
 
 
+LEAST_BOUNDS = {"concurrency": 1, "memory_mb": 1}
+"""Below these nothing could ever run, and a run would wait for its time to be over; others may be bounded by 0."""
+
+
 def tightened(limits: Limits, bounds: Mapping[str, float]) -> Limits:
-    """The tighter of both for each limit that `bounds` names. Raises `InvalidInputError` for an unknown name."""
+    """The tighter of both for each limit that `bounds` names. Raises `InvalidInputError` for an unknown name or a bound that is none."""
     if unknown := sorted(set(bounds) - set(Limits.model_fields)):
         raise InvalidInputError(f"unknown limits: {', '.join(unknown)}")
+    if problems := [problem for name, bound in bounds.items() if (problem := _impossible(name, bound))]:
+        raise InvalidInputError(problems)
     tighter = {name: min(getattr(limits, name), type(getattr(limits, name))(bound)) for name, bound in bounds.items()}
     return limits.model_copy(update=tighter)
+
+
+def _impossible(name: str, bound: float) -> Problem | None:
+    least = LEAST_BOUNDS.get(name, 0)
+    if math.isfinite(bound) and bound >= least:
+        return None
+    return Problem(path=f"limits.{name}", reason=f"{bound:g} is no limit", suggestion=f"give {least} or more")
 
 
 def estimated_input_tokens(request: CompletionRequest) -> int:
