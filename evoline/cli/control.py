@@ -122,11 +122,12 @@ async def _journal(run_id: str, follow: bool, as_json: bool) -> None:
     told = 0
     async with connected() as client:
         while True:
-            record = await client.ask(GetRun(run_id=run_id))
-            lines = record["steps"]
-            for line in lines[told:]:
+            record = await client.ask(GetRun(run_id=run_id, steps_from=told))
+            for line in record["steps"]:
                 print_json(line) if as_json else typer.echo(_line(line))
-            told = len(lines)
+            told += len(record["steps"])
+            if record["steps"] and told < record["steps_total"]:
+                continue
             if not follow or record["status"] not in GOES_ON:
                 break
             await asyncio.sleep(FOLLOW_SECONDS)

@@ -248,12 +248,16 @@ class RunSuspended(Fact):
 
 
 class GetRun(Query):
-    """Answer: the run document with its journal: `{run_id, status, pipeline, digest, inputs, outputs, steps: [...], ...}`."""
+    """Answer: the run document with its journal: `{run_id, status, pipeline, digest, inputs, outputs, steps: [...], ...}`.
+
+    Of `steps_total` steps as many are told as fit; who wants more asks again with `steps_from`. Large values are references, or `left_out`."""
 
     subject: ClassVar[str] = "api.executor.get_run"
     owner: ClassVar[str] = "executor"
 
     run_id: Identifier
+    steps_from: int = Field(default=0, ge=0)
+    """Steps that the asker knows already."""
 
 
 class FinishedRuns(Query):

@@ -45,10 +45,18 @@ _PLAIN: tuple[type[EvolineError], ...] = (
 def success(data: BaseModel | Mapping[str, Any]) -> bytes:
     """Raises LimitReachedError where the answer does not fit into a message."""
     value = data.model_dump(mode="json") if isinstance(data, BaseModel) else to_jsonable_python(data, inf_nan_mode="constants")
-    body = json.dumps({"ok": True, "data": value}, separators=(",", ":"), allow_nan=False).encode()
+    body = _written({"ok": True, "data": value})
     if len(body) > MAX_BODY_BYTES:
         raise LimitReachedError("message_bytes", f"the answer is {len(body):,} bytes, at most {MAX_BODY_BYTES:,} fit; ask for less")
     return body
+
+
+def _written(answer: Mapping[str, Any]) -> bytes:
+    """As few bytes as there are: escapes only where a text holds halves of characters, which have no bytes."""
+    try:
+        return json.dumps(answer, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return json.dumps(answer, separators=(",", ":"), allow_nan=False).encode()
 
 
 def failure(error: BaseException) -> bytes:

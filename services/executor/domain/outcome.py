@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from pydantic import BaseModel
+
 from services.executor.domain.records import JournalEntry, RunRecord
 from shared.errors import EvolineError, LimitReachedError
 from shared.events.runs import RunFinished, RunStatus, StepFact
@@ -85,20 +87,25 @@ def run_finished(ending: Ending) -> RunFinished:
     """The fact that ends a run. Of more steps than a message carries the first ones are told; outputs that none carries make the
     run a failure."""
     finished = _run_finished(ending, ending.outcome)
-    if len(finished.model_dump_json()) <= MAX_RUN_FINISHED_BYTES:
+    if _size(finished) <= MAX_RUN_FINISHED_BYTES:
         return finished
     bare = finished.model_copy(update={"steps": ()})
-    size = len(bare.model_dump_json())
+    size = _size(bare)
     if size <= MAX_RUN_FINISHED_BYTES:
         return _with_first_steps(bare, finished.steps, MAX_RUN_FINISHED_BYTES - size)
     limit = LimitReachedError("message_bytes", f"the end of the run takes {size:,} bytes, {MAX_RUN_FINISHED_BYTES:,} is the most")
     return _run_finished(ending, failed(limit)).model_copy(update={"steps": (), "steps_left_out": len(finished.steps)})
 
 
+def _size(message: BaseModel) -> int:
+    """Bytes as JSON."""
+    return len(message.model_dump_json().encode())
+
+
 def _with_first_steps(bare: RunFinished, steps: Sequence[StepFact], room: int) -> RunFinished:
     told = []
     for step in steps:
-        room -= len(step.model_dump_json()) + 1
+        room -= _size(step) + 1
         if room < len('"steps_left_out":1000000,'):
             break
         told.append(step)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from typing import Any
 
 from services.executor.domain.control import live_entries
@@ -19,9 +21,10 @@ async def describe_run(query: GetRun, runs: RunStore, journal: Journal) -> dict[
         raise NotFoundError(f"no run {query.run_id!r}")
     entries = await journal.outline(query.run_id)
     live = live_entries(entries)
+    steps = [_step(entry, live=live.get(entry.path) is entry) for entry in entries if entry.kind == "step"]
     finished = record.finished.model_dump(mode="json", exclude={"steps"}) if record.finished else {}
     command = record.command.model_dump(mode="json", exclude={"run_id", "scope"})
-    return {
+    described = {
         **command,
         "run_id": record.run_id,
         "pipeline": record.pipeline,
@@ -40,13 +43,31 @@ async def describe_run(query: GetRun, runs: RunStore, journal: Journal) -> dict[
         "held_seconds": record.held_seconds,
         **_suspension(record),
         "controls": [control.model_dump(mode="json") for control in record.controls],
-        "steps": [_step(entry, live=live.get(entry.path) is entry) for entry in entries if entry.kind == "step"],
         "claims": [
             {"position": entry.position, "epoch": entry.epoch, "executor_id": entry.executor_id, "verb": entry.verb}
             for entry in entries
             if entry.kind == "claim"
         ],
     }
+    told = _fitting(steps[query.steps_from :], MAX_ANSWER_BYTES - _size(described))
+    return {**described, "steps": told, "steps_from": query.steps_from, "steps_total": len(steps)}
+
+
+def _fitting(steps: Sequence[dict[str, Any]], room: int) -> list[dict[str, Any]]:
+    """As many from the first on as there is room for; of one that alone is too large, all but what it gave."""
+    told, left = [], room
+    for step in steps:
+        shown = step if _size(step) <= room else {**step, "value": None, "text": "", "variables": {}, "left_out": True}
+        left -= _size(shown)
+        if left < 0:
+            break
+        told.append(shown)
+    return told
+
+
+def _size(value: Any) -> int:
+    """Bytes that it takes in an answer, its comma included."""
+    return len(json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode(errors="replace")) + len(",")
 
 
 def _suspension(record: RunRecord) -> dict[str, Any]:
@@ -62,7 +83,7 @@ async def finished_runs(query: FinishedRuns, runs: RunStore) -> dict[str, Any]:
     told: list[dict[str, Any]] = []
     room = MAX_ANSWER_BYTES
     for run in await runs.finished(query.run_ids):
-        room -= len(run.model_dump_json())
+        room -= len(run.model_dump_json().encode())
         if told and room < 0:
             break
         told.append(run.model_dump(mode="json"))

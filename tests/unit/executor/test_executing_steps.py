@@ -285,6 +285,18 @@ async def test_of_more_steps_than_a_message_carries_the_first_are_told() -> None
     assert 800_000 < len(run.model_dump_json()) <= 900_000
 
 
+async def test_an_end_is_measured_in_bytes_and_not_in_characters() -> None:
+    """Otherwise it would be stored, and no message could ever tell it."""
+    each = {"name": "each", "type": "for_loop", "items": list(range(120)), "max_iterations": 120}
+    loop = {**each, "steps": [asking("ask", context="none", on_error="continue")]}
+    model = ScriptedModel(lambda request: ProviderError("server", "\u20ac" * 4000))
+    run = await ended(model, loop, limits={"calls": 200, "steps": 200})
+    assert (run.status, run.steps[0].status) == ("degraded", "failed")
+    assert len(run.steps[0].error) > 3000
+    assert run.steps_left_out > 0
+    assert 800_000 < len(run.model_dump_json().encode()) <= 900_000
+
+
 async def test_inputs_are_validated_before_the_first_step_and_defaults_filled_in() -> None:
     inputs = {"n": {"type": "integer", "minimum": 1}, "word": {"type": "string", "default": "hi"}}
     document = pipeline(setting("one", "{{ word }}{{ n }}"), inputs=inputs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,8 @@ from services.executor.use_cases import PollingCancelWatch, cancel_run, describe
 from shared.clock import SystemClock
 from shared.errors import NotFoundError, UnavailableError
 from shared.events.runs import CancelRun, FinishedRuns, GetRun, ListRuns
+from shared.messaging import envelope
+from shared.messaging.topology import MAX_BODY_BYTES
 from tests.eventually import eventually
 from tests.fakes.executor import ExecutorKit, new_id
 from tests.fakes.language_model import ScriptedModel
@@ -67,6 +70,22 @@ async def test_a_described_run_shows_its_journal() -> None:
     assert [claim["epoch"] for claim in described["claims"]] == [2]
     with pytest.raises(NotFoundError):
         await describe_run(GetRun(run_id="unknown"), kit.runs, kit.journal)
+
+
+async def test_a_run_of_more_than_an_answer_holds_is_described_piece_by_piece() -> None:
+    kit = ExecutorKit()
+    keep = {"type": "set_variable", "variable": "v", "value": "{{ word }}"}
+    document = {"name": "long", "steps": [{"name": f"s{n}", **keep} for n in range(30)]}
+    await kit.trial(document, inputs={"word": "\u00e4" * 20_000})
+    told: list[dict[str, Any]] = []
+    answers, total = 0, 1
+    while len(told) < total:
+        described = await describe_run(GetRun(run_id="run-1", steps_from=len(told)), kit.runs, kit.journal)
+        assert len(envelope.success(described)) <= MAX_BODY_BYTES
+        told += described["steps"]
+        answers, total = answers + 1, described["steps_total"]
+    assert [step["position"] for step in told] == [f"s{n}" for n in range(30)]
+    assert 1 < answers < 10
 
 
 async def test_lists_show_finished_runs_and_filter() -> None:
