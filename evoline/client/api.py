@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar, cast
 
+from evoline.client.outputs import with_outputs
 from evoline.client.talk import OnFact, Talk, hold, ignore
 from shared.errors import InvalidInputError, Problem
 from shared.events import Fact, Query
@@ -112,7 +113,8 @@ class Client:
 
     async def cancel(self, run_id: str, reason: str = "", *, timeout_seconds: float = 30) -> RunFinished:
         command = CancelRun(run_id=run_id, author=self.author, reason=reason)
-        return _expect(await self._hold(_run_talk(run_id, timeout_seconds, command, self._recall_run)), RunFinished)
+        run = _expect(await self._hold(_run_talk(run_id, timeout_seconds, command, self._recall_run)), RunFinished)
+        return await with_outputs(run, self.values)
 
     async def wait_for_change(
         self, change_id: str, *, on_fact: OnFact = ignore, timeout_seconds: float = 300
@@ -241,7 +243,7 @@ class Client:
         if command is not None:
             command = command.model_copy(update={"inputs": await self.values.pack(command.inputs)})
         run = _expect(await self._hold(_run_talk(run_id, seconds, command, self._recall_run), on_fact), RunFinished)
-        return run.model_copy(update={"outputs": await self.values.unpack(run.outputs)})
+        return await with_outputs(run, self.values)
 
     async def _recall_run(self, run_id: str) -> RunFinished | None:
         rows = (await self.ask(FinishedRuns(run_ids=(run_id,))))["runs"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
+from evoline.client.outputs import with_outputs
 from evoline.client.talk import OnFact, Talk, hold, ignore
 from shared.events import Command, Fact
 from shared.events.runs import (
@@ -18,6 +19,8 @@ from shared.events.runs import (
     RunStarted,
     RunSuspended,
 )
+from shared.large_values import LargeValues
+from shared.messaging.blobs import ObjectStoreBlobs
 from shared.messaging.bus import Bus
 
 Answer = RunFinished | RunSuspended
@@ -29,6 +32,7 @@ class RunControl:
 
     def __init__(self, bus: Bus, *, author: str = "anonymous") -> None:
         self._bus = bus
+        self._values = LargeValues(ObjectStoreBlobs(bus))
         self._author = author
 
     async def pause(self, run_id: str, reason: str = "", *, timeout_seconds: float = 60) -> Answer:
@@ -52,7 +56,7 @@ class RunControl:
 
     async def fork(self, command: ForkRun, *, on_fact: OnFact = ignore, timeout_seconds: float = 330) -> Answer:
         """The new run's end, or RunSuspended."""
-        asked = command.model_copy(update={"author": self._author})
+        asked = command.model_copy(update={"author": self._author, "inputs": await self._values.pack(command.inputs)})
         return await self._answer(asked, command.new_run_id, timeout_seconds, on_fact)
 
     async def _answer(
@@ -90,7 +94,8 @@ class RunControl:
             timeout_seconds=seconds,
             look_later=f"evoline show run {run_id}",
         )
-        return cast("Answer", await hold(self._bus, talk, on_fact))
+        answer = cast("Answer", await hold(self._bus, talk, on_fact))
+        return await with_outputs(answer, self._values) if isinstance(answer, RunFinished) else answer
 
 
 def _suspension(record: Mapping[str, Any]) -> RunSuspended | None:

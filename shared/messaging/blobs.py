@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
+import io
 from datetime import UTC, datetime
+from typing import cast
 
 import nats.errors
 import nats.js.errors
@@ -12,7 +15,7 @@ from nats.js.api import ObjectStoreConfig, StorageType
 from nats.js.object_store import ObjectStore
 
 from shared.errors import NotFoundError, UnavailableError
-from shared.large_values import ValueReference, check_size
+from shared.large_values import ValueReference, check_size, damaged
 from shared.messaging.bus import Bus
 
 BUCKET = "values"
@@ -43,15 +46,11 @@ class ObjectStoreBlobs:
     async def load(self, reference: ValueReference) -> bytes:
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
-                found = await (await self._opened()).get(reference.sha256)
+                return await _read(await self._opened(), reference)
         except nats.js.errors.NotFoundError as error:
             raise NotFoundError(f"value {reference.sha256[:12]} is not in the object store; values are kept for 30 days") from error
         except (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError) as error:
             raise UnavailableError(f"the object store did not give value {reference.sha256[:12]}: {error!r}") from error
-        body = found.data or b""
-        if hashlib.sha256(body).hexdigest() != reference.sha256:
-            raise UnavailableError(f"value {reference.sha256[:12]} came damaged from the object store")
-        return body
 
     async def _opened(self) -> ObjectStore:
         if self._bucket is None:
@@ -67,11 +66,32 @@ class ObjectStoreBlobs:
         return await self._bus.jetstream.create_object_store(BUCKET, config=config)
 
 
+async def _read(bucket: ObjectStore, reference: ValueReference) -> bytes:
+    """Nothing is read of what has another size than the reference says: it may not fit into memory."""
+    info = await bucket.get_info(reference.sha256)
+    body = io.BytesIO()
+    try:
+        if info.size == reference.bytes:
+            # Without a place to write to, every chunk would copy all that came before.
+            await bucket.get(reference.sha256, writeinto=cast("io.BufferedIOBase", body))
+    except nats.js.errors.DigestMismatchError as error:
+        raise damaged(reference) from error
+    if info.size != reference.bytes or hashlib.sha256(body.getbuffer()).hexdigest() != reference.sha256:
+        raise damaged(reference)
+    return body.getvalue()
+
+
 async def _holds(bucket: ObjectStore, reference: ValueReference) -> bool:
-    """Whether it is there for long enough still."""
+    """Whether it is there, as far as its description says, and for long enough still."""
     try:
         info = await bucket.get_info(reference.sha256)
     except nats.js.errors.NotFoundError:
         return False
     age = datetime.now(UTC) - datetime.fromisoformat(info.mtime or "1970-01-01T00:00:00+00:00")
-    return info.size == reference.bytes and age.total_seconds() < KEPT_SECONDS / 2
+    is_same = (info.size, info.digest) == (reference.bytes, _digest(reference))
+    return is_same and age.total_seconds() < KEPT_SECONDS / 2
+
+
+def _digest(reference: ValueReference) -> str:
+    """As the object store writes it."""
+    return f"SHA-256={base64.urlsafe_b64encode(bytes.fromhex(reference.sha256)).decode()}"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from shared.errors import EvolineError, InvalidInputError
+from shared.errors import EvolineError, InvalidInputError, PermanentError
 from shared.events.runs import ExecuteRun, FinishedRuns, RunFinished
 from shared.large_values import LargeValues
 from shared.messaging.blobs import ObjectStoreBlobs
@@ -57,9 +57,10 @@ class _Board:
 class Fleet:
     """A client of the executors."""
 
-    def __init__(self, bus: Bus, *, poll_seconds: float = POLL_SECONDS) -> None:
+    def __init__(self, bus: Bus, *, poll_seconds: float = POLL_SECONDS, packs: bool = True) -> None:
+        """`packs` is false for a caller who deals in references itself: inputs are sent, and outputs given, as they are."""
         self._bus = bus
-        self._values = LargeValues(ObjectStoreBlobs(bus))
+        self._values = LargeValues(ObjectStoreBlobs(bus)) if packs else None
         self._poll_seconds = poll_seconds
         self._log = structlog.get_logger("shared.messaging")
 
@@ -127,11 +128,19 @@ class Fleet:
             raise errors.exceptions[0] from None
 
     async def _send(self, command: ExecuteRun) -> None:
-        packed = command.model_copy(update={"inputs": await self._values.pack(command.inputs)})
-        await self._bus.publish(packed, cause=command.run_id)
+        if self._values is not None:
+            command = command.model_copy(update={"inputs": await self._values.pack(command.inputs)})
+        await self._bus.publish(command, cause=command.run_id)
 
     async def _unpacked(self, run: RunFinished) -> RunFinished:
-        return run.model_copy(update={"outputs": await self._values.unpack(run.outputs)})
+        """A run whose outputs are gone is told as failed, for nothing can be made of them; the others are told as they ended."""
+        if self._values is None:
+            return run
+        try:
+            return run.model_copy(update={"outputs": await self._values.unpack(run.outputs)})
+        except PermanentError as error:
+            lost = {"status": "failed", "outputs": None, "error": f"its outputs cannot be read: {error}", "error_code": error.code}
+            return run.model_copy(update=lost)
 
     async def _poll(self, board: _Board, asked: Iterable[str], wanted: frozenset[str]) -> None:
         """Asks for ends that were not heard: lost facts, and runs that ended before we listened."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from shared.errors import NotFoundError
-from shared.large_values import ValueReference, check_size
+from shared.large_values import ValueReference, check_size, damaged
 
 
 class InMemoryBlobs:
@@ -20,4 +20,7 @@ class InMemoryBlobs:
     async def load(self, reference: ValueReference) -> bytes:
         if reference.sha256 not in self.stored:
             raise NotFoundError(f"value {reference.sha256[:12]} is not stored")
-        return self.stored[reference.sha256]
+        body = self.stored[reference.sha256]
+        if len(body) != reference.bytes or hashlib.sha256(body).hexdigest() != reference.sha256:
+            raise damaged(reference)
+        return body

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -81,9 +81,10 @@ class RecordingTimers:
 
 @dataclass
 class ScriptedBusChildren:
-    """Ends nested runs as `ends` says; without it they never end."""
+    """Ends nested runs as `ends` says, or has them run by `runs`; without either they never end."""
 
     ends: Callable[[ExecuteRun], RunFinished] | None = None
+    runs: Callable[[ExecuteRun], Awaitable[RunFinished | None]] | None = None
     commands: list[ExecuteRun] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
 
@@ -91,10 +92,19 @@ class ScriptedBusChildren:
         self, commands: Sequence[ExecuteRun], *, max_in_flight: int, deadline_seconds: float
     ) -> dict[str, RunFinished]:
         self.commands.extend(commands)
+        if self.runs is not None:
+            places = asyncio.Semaphore(max_in_flight)
+            ends = await asyncio.gather(*(self._run(command, places) for command in commands))
+            return {end.run_id: end for end in ends if end is not None}
         if self.ends is None:
             await asyncio.sleep(deadline_seconds)
             return {}
         return {command.run_id: self.ends(command) for command in commands}
+
+    async def _run(self, command: ExecuteRun, places: asyncio.Semaphore) -> RunFinished | None:
+        assert self.runs is not None
+        async with places:
+            return await self.runs(command)
 
     async def cancel(self, run_ids: Sequence[str], reason: str) -> None:
         self.cancelled.extend(run_ids)

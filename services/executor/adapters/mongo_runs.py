@@ -9,14 +9,26 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from services.executor.adapters.group_commit import GroupCommit
+from services.executor.adapters.journal_lines import (
+    REFERENCES,
+    is_large,
+    is_surely_large,
+    large_parts,
+    line_id,
+    outlined,
+    read,
+    with_parts,
+    written,
+)
 from services.executor.domain.records import JournalEntry, RunFencedError, RunRecord
 from shared.clock import Clock
 from shared.errors import UnavailableError
 from shared.events.runs import ExecuteRun, ListRuns, RunFinished
-from shared.large_values import INLINE_BYTES, Blobs, ValueReference
+from shared.large_values import Blobs, from_json
 from shared.storage import Database
 
 T = TypeVar("T")
@@ -87,7 +99,7 @@ class MongoRunStore:
 
 
 class MongoJournal:
-    """A line above 256 KiB keeps an outline of its entry; all of it is a blob."""
+    """A line above 256 KiB keeps an outline of its entry; what makes it large are blobs."""
 
     def __init__(self, database: Database, clock: Clock, blobs: Blobs) -> None:
         self._journal = database.collection("journal")
@@ -107,24 +119,23 @@ class MongoJournal:
         return [await self._whole(line) for line in await self._lines(run_id)]
 
     async def outline(self, run_id: str) -> list[JournalEntry]:
-        return [_entry(line) for line in await self._lines(run_id)]
+        return [read(line) for line in await self._lines(run_id)]
 
     async def _line(self, entry: JournalEntry) -> dict[str, Any]:
-        line = _line(entry)
-        if len(line["body"]) <= INLINE_BYTES // _BYTES_A_CHARACTER:
+        if not is_surely_large(entry) and not is_large(line := written(entry)):
             return line
-        body = line["body"].encode()
-        if len(body) <= INLINE_BYTES:
-            return line
-        reference = await self._retried(lambda: self._blobs.store(body))
-        return {**_line(_outlined(entry, reference)), "blob": reference.model_dump()}
+        parts = large_parts(entry)
+        references = {body: await self._retried(partial(self._blobs.store, body)) for body in dict.fromkeys(parts.values())}
+        stored = {name: references[body] for name, body in parts.items()}
+        return {**written(outlined(entry, stored)), "blobs": REFERENCES.dump_json(stored).decode()}
 
     async def _whole(self, line: dict[str, Any]) -> JournalEntry:
-        if "blob" not in line:
-            return _entry(line)
-        reference = ValueReference.model_validate(line["blob"])
-        body = await self._retried(lambda: self._blobs.load(reference))
-        return _entry({**line, "body": body})
+        entry = read(line)
+        if "blobs" not in line:
+            return entry
+        references = REFERENCES.validate_json(line["blobs"])
+        bodies = {name: await self._retried(partial(self._blobs.load, each)) for name, each in references.items()}
+        return with_parts(entry, {name: from_json(body) for name, body in bodies.items()})
 
     async def _lines(self, run_id: str) -> list[dict[str, Any]]:
         """Positions have no gaps, so the lines are asked for by their ids, ever more at a time, until one is missing.
@@ -150,10 +161,6 @@ class MongoJournal:
                 if self._clock.monotonic() >= deadline:
                     raise
                 await self._clock.sleep(0.2)
-
-
-def line_id(run_id: str, position: int) -> str:
-    return f"{run_id}:{position:06d}"
 
 
 def _document(record: RunRecord) -> dict[str, Any]:
@@ -235,26 +242,3 @@ def _record(document: dict[str, Any]) -> RunRecord:
         queued_seconds=document["queued_seconds"],
         finished=RunFinished.model_validate_json(finished) if finished else None,
     )
-
-
-_BYTES_A_CHARACTER = 4
-"""At most, in UTF-8."""
-_HEAD = ("run_id", "position", "epoch", "executor_id", "kind", "path", "type")
-"""What the store itself is asked about; all else is JSON text, and left out where it says nothing."""
-
-
-def _line(entry: JournalEntry) -> dict[str, Any]:
-    head = {name: getattr(entry, name) for name in _HEAD}
-    body = entry.model_dump_json(exclude=set(_HEAD), exclude_defaults=True)
-    return {"_id": line_id(entry.run_id, entry.position), **head, "body": body}
-
-
-def _outlined(entry: JournalEntry, reference: ValueReference) -> JournalEntry:
-    """Without what makes it large."""
-    large = {"value": reference.written(), "text": "", "artifacts": {}}
-    result = entry.result.model_copy(update=large) if entry.result else None
-    return entry.model_copy(update={"result": result, "variables": {}})
-
-
-def _entry(line: dict[str, Any]) -> JournalEntry:
-    return JournalEntry.model_validate({**{name: line[name] for name in _HEAD}, **json.loads(line["body"])})

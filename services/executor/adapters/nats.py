@@ -39,7 +39,7 @@ class BusTimers:
 class FleetChildren:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
-        self._fleet = Fleet(bus)
+        self._fleet = Fleet(bus, packs=False)
 
     async def run_all(
         self, commands: Sequence[ExecuteRun], *, max_in_flight: int, deadline_seconds: float

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from services.executor.domain.records import LOCAL_SEQUENCE, Control, JournalEntry, RunRecord, Suspended
 from shared.errors import InvalidInputError, Problem
+from shared.events.message import derive_id
 from shared.events.runs import Continuation, ControlVerb, ExecuteRun
 from shared.events.values import Usage
 
@@ -155,6 +156,12 @@ def waited(entries: Sequence[JournalEntry], path: str) -> JournalEntry | None:
         if entry.path == path or path in entry.discards:
             return None
     return None
+
+
+def fork_claim(order: ExecuteRun) -> JournalEntry:
+    """First line of a fork's journal; `path` names the fork, so that another one meets it where it would write its own."""
+    name = derive_id(order.run_id, order.model_dump_json())
+    return JournalEntry(run_id=order.run_id, position=0, epoch=0, executor_id="fork", kind="claim", verb="fork", path=name)
 
 
 def copied(entry: JournalEntry, run_id: str, position: int) -> JournalEntry:

@@ -147,13 +147,16 @@ class RunJournal:
             return entry
 
 
-async def fenced_journal(journal: Journal, record: RunRecord, clock: Clock, tolerated: Collection[str] = ()) -> RunJournal:
+async def fenced_journal(
+    journal: Journal, record: RunRecord, clock: Clock, tolerated: Collection[str] = (), *, whole: bool = True
+) -> RunJournal:
     """The journal of a run that was taken over, with this owner's claim at its end (see `RunJournal.claim`).
 
-    A former owner may write one more step meanwhile; then the claim goes behind that. Raises `RunFencedError` where a newer
-    owner's claim stands already."""
+    A former owner may write one more step meanwhile; then the claim goes behind that. `whole` is false for a run that is only to be
+    ended: large values are not needed then. Raises `RunFencedError` where a newer owner's claim stands already, and what reading
+    large values raises."""
     while True:
-        entries = await journal.entries(record.run_id)
+        entries = await (journal.entries if whole else journal.outline)(record.run_id)
         if any(entry.epoch > record.epoch for entry in entries):
             raise RunFencedError(f"run {record.run_id} has a newer owner than epoch {record.epoch}")
         opened = RunJournal(journal, record, clock, entries)

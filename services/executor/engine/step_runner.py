@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from pydantic_core import PydanticSerializationError
+from pydantic_core import PydanticSerializationError, to_json
 
 from services.executor.domain.control import SuspendRun, Suspension
 from services.executor.domain.outcome import error_code, error_text
@@ -186,11 +186,18 @@ def _journaled(step: Step, result: StepResult) -> StepResult:
         written = result.model_dump_json()
     except PydanticSerializationError as error:
         raise InvalidInputError(f"step {step.name} gave a value that is not JSON: {error}") from error
-    size = len(written) if written.isascii() else len(written.encode())
+    if (len(written) if written.isascii() else len(written.encode())) > MAX_VALUE_BYTES:
+        _check_sizes(step, result)
+    return StepResult.model_validate_json(written)
+
+
+def _check_sizes(step: Step, result: StepResult) -> None:
+    """The value and its text, each for itself."""
+    parts = [result.value] if result.value == result.text else [result.value, result.text]
+    size = max(len(to_json(part, inf_nan_mode="null")) for part in parts)
     if size > MAX_VALUE_BYTES:
         reason = f"step {step.name} gave {size:,} bytes as JSON, {MAX_VALUE_BYTES:,} is the most: give back less, or write a file"
         raise StepLimitError("value_bytes", reason)
-    return StepResult.model_validate_json(written)
 
 
 def _reported(said: Usage, counted: Usage) -> Usage:

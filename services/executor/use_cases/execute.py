@@ -45,7 +45,10 @@ async def execute_run(command: ExecuteRun, delivery: CommandDelivery, at: Execut
         await at.admission.release(command)
         return await _continue(await _stored(command.run_id, at), command, delivery, at)
     at.observer.claimed(command.purpose, record.queued_seconds)
-    taken_over = await at.journal.entries(record.run_id) if command.forked_from else ()
+    try:
+        taken_over = await at.journal.entries(record.run_id) if command.forked_from else ()
+    except PermanentError as error:
+        return await _end_unread(record, error, at)
     return await _run(record, admitted, RunJournal(at.journal, record, at.clock, taken_over), delivery, at)
 
 
@@ -138,7 +141,10 @@ async def _go_on(command: ExecuteRun, continuation: Continuation, delivery: Comm
 async def _own(record: RunRecord, delivery: CommandDelivery, at: Executor) -> RunFinished | None:
     """Goes on with a run whose epoch is ours, behind what its journal holds."""
     tolerated = await at.admission.tolerated_failures(record)
-    journal = await fenced_journal(at.journal, record, at.clock, tolerated)
+    try:
+        journal = await fenced_journal(at.journal, record, at.clock, tolerated)
+    except PermanentError as error:
+        return await _end_unread(record, error, at)
     try:
         if journal.fruitless_takeovers >= at.max_takeovers:
             raise LimitReachedError("takeovers", f"{journal.fruitless_takeovers} executors were lost in the same step")
@@ -146,6 +152,12 @@ async def _own(record: RunRecord, delivery: CommandDelivery, at: Executor) -> Ru
     except PermanentError as error:
         return await _finish(record, refused(error), journal, journal.usage, at)
     return await _run(record, admitted, journal, delivery, at)
+
+
+async def _end_unread(record: RunRecord, error: PermanentError, at: Executor) -> RunFinished:
+    """A value that the journal refers to is gone or damaged: the run cannot go on, and what it did is told all the same."""
+    journal = await fenced_journal(at.journal, record, at.clock, whole=False)
+    return await _finish(record, failed(error), journal, journal.usage, at)
 
 
 async def _run(

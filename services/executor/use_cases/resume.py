@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from services.executor.domain.control import ALLOWED, check_may, copied, live_entries, next_command
+from services.executor.domain.control import ALLOWED, check_may, copied, fork_claim, live_entries, next_command
 from services.executor.domain.forks import check_same_steps, first_unfinished, steps_before
-from services.executor.domain.records import RunRecord
-from services.executor.ports import RunStore
+from services.executor.domain.records import JournalEntry, RunFencedError, RunRecord
+from services.executor.ports import RunStore, Values
 from services.executor.use_cases.executor import Executor
 from services.executor.use_cases.suspension import stage_of
 from shared.errors import InvalidInputError, NotFoundError, Problem
@@ -41,20 +42,36 @@ async def fork_run(command: ForkRun, at: Executor) -> Effects:
     """Copies what is taken over into the journal of the new run, then asks for that run. Raises `InvalidInputError` where the new
     id is taken, a step is unknown, did not finish, or is another one in the other revision; and what admission raises."""
     source = await known_run(command.run_id, at.runs)
-    order = _forked_order(source, command)
+    order = _forked_order(source, command, await _forked_inputs(source, command, at.values))
     before = await at.admission.document_of(at.admission.pinned(source))
     after = await at.admission.document_of(order)
-    live = live_entries(await at.journal.entries(source.run_id))
+    live = live_entries(await at.journal.outline(source.run_id))
     from_step = command.from_step or first_unfinished(after, live)
     taken = steps_before(after, from_step)
     check_same_steps(before, after, taken, live)
     origin = ForkOrigin(run_id=source.run_id, from_step=from_step, author=command.author, reason=command.reason)
     order = order.model_copy(update={"forked_from": origin})
     await _check_free(order, at.runs)
-    kept = [entry for path, entry in live.items() if path.partition(".")[0].partition("[")[0] in taken]
-    for position, entry in enumerate(kept):
-        await at.journal.append(copied(entry, order.run_id, position))
+    live = live_entries(await at.journal.entries(source.run_id)) if taken else {}
+    await _copy([entry for path, entry in live.items() if path.partition(".")[0].partition("[")[0] in taken], order, at)
     return [("execute", order)]
+
+
+async def _copy(kept: Sequence[JournalEntry], order: ExecuteRun, at: Executor) -> None:
+    """The first line says which fork the journal belongs to, so that of two with one new id only one gets it."""
+    try:
+        await at.journal.append(fork_claim(order))
+        for position, entry in enumerate(kept, start=1):
+            await at.journal.append(copied(entry, order.run_id, position))
+    except RunFencedError as error:
+        raise _taken(order.run_id) from error
+
+
+async def _forked_inputs(source: RunRecord, command: ForkRun, values: Values) -> dict[str, Any]:
+    """Whole, then packed anew: an edited input may be one of those that were told together by one reference."""
+    known, edited = await values.unpack(source.command.inputs), await values.unpack(command.inputs)
+    packed: dict[str, Any] = await values.pack({**known, **edited})
+    return packed
 
 
 async def known_run(run_id: str, runs: RunStore) -> RunRecord:
@@ -64,7 +81,7 @@ async def known_run(run_id: str, runs: RunStore) -> RunRecord:
     return record
 
 
-def _forked_order(source: RunRecord, command: ForkRun) -> ExecuteRun:
+def _forked_order(source: RunRecord, command: ForkRun, inputs: dict[str, Any]) -> ExecuteRun:
     """A run of its own: of the same purpose and tenant, under no parent, without a deadline."""
     known = source.command
     reference = f"{source.pipeline}@{source.digest}" if known.document is None else known.pipeline
@@ -72,7 +89,7 @@ def _forked_order(source: RunRecord, command: ForkRun) -> ExecuteRun:
         raise InvalidInputError(Problem(path="pipeline", reason="a run of an inline document cannot be forked to another revision"))
     return ExecuteRun(
         run_id=command.new_run_id,
-        inputs={**known.inputs, **command.inputs},
+        inputs=inputs,
         pipeline=command.pipeline or reference,
         document=known.document,
         scope=known.scope,
@@ -85,6 +102,8 @@ def _forked_order(source: RunRecord, command: ForkRun) -> ExecuteRun:
 async def _check_free(order: ExecuteRun, runs: RunStore) -> None:
     taken = await runs.get(order.run_id)
     if taken is not None and taken.command.forked_from != order.forked_from:
-        raise InvalidInputError(
-            Problem(path="new_run_id", reason=f"{order.run_id} is the id of another run", suggestion="choose a new id")
-        )
+        raise _taken(order.run_id)
+
+
+def _taken(run_id: str) -> InvalidInputError:
+    return InvalidInputError(Problem(path="new_run_id", reason=f"{run_id} is the id of another run", suggestion="choose a new id"))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
-from services.executor.use_cases import describe_run
-from shared.events.runs import ExecuteRun, GetRun
+import pytest
+
+from services.executor.use_cases import describe_run, fork_run
+from shared.events.runs import ExecuteRun, ForkRun, GetRun
 from shared.large_values import INLINE_BYTES, MARK, MAX_VALUE_BYTES, LargeValues
+from tests.eventually import eventually
 from tests.fakes.blobs import InMemoryBlobs
 from tests.fakes.executor import ExecutorKit, Notary
 from tests.fakes.language_model import ScriptedModel
@@ -46,7 +50,7 @@ async def test_a_large_step_stays_out_of_the_journals_lines_and_comes_back_whole
     await kit.trial(DOCUMENT, inputs={"text": LONG})
     lines = await database.collection("journal").find({})
     assert [len(line["body"]) < INLINE_BYTES for line in lines] == [True, True]
-    assert [line.get("blob") is not None for line in lines] == [True, False]
+    assert ["blobs" in line for line in lines] == [True, False]
     first, _ = await kit.journal.entries("run-1")
     assert first.variables == {"kept": LONG}
     shown = await describe_run(GetRun(run_id="run-1"), kit.runs, kit.journal)
@@ -82,3 +86,94 @@ async def test_nested_runs_are_given_and_give_large_values() -> None:
     assert (await LargeValues(blobs).unpack(end.outputs))["back"] == LONG
     (child,) = await database.collection("runs").find({"parent_run_id": "run-1"})
     assert len(child["command"]) < 10_000
+
+
+NEST: dict[str, Any] = {
+    "name": "nest",
+    "type": "pipeline",
+    "inputs": {"text": "{{ text }}"},
+    "pipeline": {"name": "inner", "inputs": {"text": "string"}, "steps": DOCUMENT["steps"][:1], "outputs": {"back": "{{ text }}"}},
+}
+
+NEST_ANY = {**NEST, "pipeline": {**NEST["pipeline"], "inputs": {"text": "any"}}}
+
+
+async def test_more_than_half_of_the_most_goes_through_variables_nested_runs_and_outputs() -> None:
+    """A text is a step's value and its text, and perhaps a variable too: what is bounded is each of them."""
+    text = "x" * (MAX_VALUE_BYTES // 2 + 1000)
+    blobs = InMemoryBlobs()
+    document = {
+        "name": "outer",
+        "inputs": {"text": "string"},
+        "steps": [DOCUMENT["steps"][0], NEST],
+        "outputs": {"kept": "{{ vars.kept }}", "back": "{{ steps.nest.result.back }}"},
+    }
+    end = await kit_with(blobs).trial(document, inputs=await LargeValues(blobs).pack({"text": text}))
+    assert (end.status, end.error) == ("succeeded", "")
+    outputs = await LargeValues(blobs).unpack(end.outputs)
+    assert outputs == {"kept": text, "back": text}
+    assert len(blobs.stored) <= 3, "the same value is stored once"
+
+
+async def test_a_loop_that_collects_more_than_sixty_four_mebibytes_fails_and_says_so() -> None:
+    blobs = InMemoryBlobs()
+    word = {"name": "word", "type": "set_variable", "variable": "w", "value": "{{ text }}"}
+    loop = {"name": "each", "type": "for_loop", "items": [1, 2, 3], "steps": [word]}
+    document = {"name": "collecting", "inputs": {"text": "string"}, "steps": [loop]}
+    end = await kit_with(blobs).trial(document, inputs={"text": "x" * (MAX_VALUE_BYTES // 3)})
+    assert (end.status, end.error_code) == ("failed", "step_limit")
+    assert "step each gave" in end.error
+    assert [step.status for step in end.steps] == ["ok", "ok", "ok", "failed"]
+
+
+@pytest.mark.parametrize(("harm", "code"), [("gone", "not_found"), ("damaged", "damaged_value")])
+async def test_a_run_whose_kept_values_are_gone_ends_with_a_typed_error_and_what_it_did_is_told(harm: str, code: str) -> None:
+    blobs, database = InMemoryBlobs(), InMemoryDatabase()
+    model = ScriptedModel(delay_seconds=60)
+    kit = ExecutorKit(blobs=blobs, database=database, model=model)
+    order = ExecuteRun(run_id="run-1", document=DOCUMENT, scope=kit.notary.grant(), purpose="trial", inputs={"text": LONG})
+    lost = asyncio.create_task(kit.deliver(order, sequence=3))
+    await eventually(lambda: len(model.requests) == 1)
+    lost.cancel()
+    await asyncio.gather(lost, return_exceptions=True)
+    spoiled = {} if harm == "gone" else dict.fromkeys(blobs.stored, b"other")
+    blobs.stored.clear()
+    blobs.stored.update(spoiled)
+    other = ExecutorKit(blobs=blobs, database=database, notary=kit.notary, model=model, name="executor-2")
+    end = await other.execute(order, sequence=3, attempt=2)
+    assert (end.status, end.error_code) == ("failed", code)
+    assert [(step.position, step.status) for step in end.steps] == [("keep", "ok")]
+    assert len(model.requests) == 1
+
+
+async def test_a_fork_edits_one_of_many_inputs_that_are_one_reference() -> None:
+    blobs = InMemoryBlobs()
+    kit = kit_with(blobs)
+    inputs = {"text": "short", **{f"k{n}": "v" * 20 for n in range(20_000)}}
+    packed = await LargeValues(blobs).pack(inputs)
+    assert packed.keys() == {MARK}
+    assert (await kit.trial(DOCUMENT, inputs=packed)).outputs == {"kept": "short", "said": "yes"}
+    command = ForkRun(run_id="run-1", new_run_id="run-2", from_step="keep", inputs={"text": "edited"})
+    ((_, order),) = await fork_run(command, kit.executor)
+    assert isinstance(order, ExecuteRun)
+    assert (await kit.execute(order)).outputs == {"kept": "edited", "said": "yes"}
+    assert await LargeValues(blobs).unpack(order.inputs) == {**inputs, "text": "edited"}
+
+
+@pytest.mark.parametrize("slots", [1, 2])
+async def test_a_nested_runs_answer_that_looks_like_a_reference_is_data(slots: int) -> None:
+    """Whatever a model or a caller writes: it refers to nothing, and breaks nobody who reads it."""
+    looks = {MARK: {"sha256": "0" * 64, "bytes": 5}}
+    kit = kit_with(InMemoryBlobs(), slots=slots)
+    document = {
+        "name": "outer",
+        "inputs": {"text": "any"},
+        "steps": [NEST_ANY],
+        "outputs": {"back": "{{ steps.nest.result.back }}"},
+    }
+    inputs = await LargeValues(kit.blobs).pack({"text": looks})
+    if slots > 1:
+        kit.bus.runs = kit.deliver
+    end = await kit.trial(document, inputs=inputs)
+    assert (end.status, end.error) == ("succeeded", "")
+    assert await LargeValues(kit.blobs).unpack(end.outputs) == {"back": looks}
