@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
+from jinja2 import Environment
 from jinja2.exceptions import SecurityError
 from jinja2.filters import FILTERS as JINJA_FILTERS
+from jinja2.filters import make_attrgetter
 from jinja2.tests import TESTS as JINJA_TESTS
+from jinja2.utils import pass_environment
 
 from shared.pipeline.template_text import as_text, plain
+from shared.pipeline.template_work import MAX_CHARACTERS, metered
 
-MAX_CHARACTERS = 4 * 1024 * 1024
-"""Longest text that a template may make."""
+_MAX_PRECISION = 100
 
 _FROM_JINJA = (
     "abs",
@@ -34,11 +38,9 @@ _FROM_JINJA = (
     "reject",
     "rejectattr",
     "reverse",
-    "round",
     "select",
     "selectattr",
     "sort",
-    "sum",
     "title",
     "trim",
     "truncate",
@@ -82,13 +84,6 @@ _TESTS_FROM_JINJA = (
 )
 
 
-def checked_length(value: Any) -> Any:
-    """The value itself, if it is no text or list beyond what a template may make."""
-    if isinstance(value, str | list | tuple) and len(value) > MAX_CHARACTERS:
-        raise SecurityError(f"a template may not make more than {MAX_CHARACTERS} characters")
-    return value
-
-
 def _join(items: Iterable[Any], separator: str = "", attribute: str | None = None) -> str:
     members = [item[attribute] if attribute else item for item in items]
     texts = [as_text(member) for member in members]
@@ -106,7 +101,14 @@ def _replace(text: Any, old: str, new: str, count: int = -1) -> str:
 
 
 def _json(value: Any, indent: int | None = None) -> str:
-    return json.dumps(plain(value), ensure_ascii=False, indent=min(indent, 8) if indent else None)
+    """Cut off while it is made: indentation can multiply a deep value."""
+    encoder, parts, length = json.JSONEncoder(ensure_ascii=False, indent=min(indent, 8) if indent else None), [], 0
+    for part in encoder.iterencode(plain(value)):
+        parts.append(part)
+        length += len(part)
+        if length > MAX_CHARACTERS:
+            raise SecurityError(f"a template may not make more than {MAX_CHARACTERS} characters")
+    return "".join(parts)
 
 
 def _integer(value: Any, default: int | None = None) -> int:
@@ -121,7 +123,10 @@ def _integer(value: Any, default: int | None = None) -> int:
 
 def _float(value: Any, default: float | None = None) -> float:
     try:
-        return float(value)
+        number = float(value)
+        if not math.isfinite(number):
+            raise ValueError(f"{number} is not a finite number")
+        return number
     except (TypeError, ValueError, OverflowError):
         if default is None:
             raise
@@ -129,18 +134,51 @@ def _float(value: Any, default: float | None = None) -> float:
 
 
 def _from_json(text: Any) -> Any:
-    return text if isinstance(text, Mapping | list) else json.loads(as_text(text))
+    return text if isinstance(text, Mapping | list) else json.loads(as_text(text), parse_constant=_refuse, parse_float=_float)
 
 
-FILTERS: Mapping[str, Callable[..., Any]] = {
-    **{name: JINJA_FILTERS[name] for name in _FROM_JINJA},
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _round(value: float, precision: int = 0, method: str = "common") -> float:
+    if not -_MAX_PRECISION <= precision <= _MAX_PRECISION:
+        raise ValueError(f"a precision of {precision}: at most {_MAX_PRECISION} places can be rounded to")
+    rounded: float = JINJA_FILTERS["round"](value, precision, method)
+    return rounded
+
+
+@pass_environment
+def _sum(environment: Environment, items: Iterable[Any], attribute: str | int | None = None, start: Any = 0) -> Any:
+    """Lists are put one after the other in one list, instead of copying what was added so far for each of them."""
+    members = items if attribute is None else map(make_attrgetter(environment, attribute), items)
+    if isinstance(start, list):
+        return [*start, *(each for member in members for each in member)]
+    return sum(members, start)
+
+
+_OWN: Mapping[str, Callable[..., Any]] = {
     "float": _float,
     "from_json": _from_json,
     "int": _integer,
     "join": _join,
     "json": _json,
     "replace": _replace,
+    "round": _round,
     "string": as_text,
+    "sum": _sum,
     "tojson": _json,
 }
-TESTS: Mapping[str, Callable[..., Any]] = {name: JINJA_TESTS[name] for name in _TESTS_FROM_JINJA}  # type: ignore[misc]
+_READS: Mapping[str, int] = {
+    **dict.fromkeys(("count", "d", "default", "first", "last", "length"), 0),
+    **dict.fromkeys(("dictsort", "from_json", "join", "json", "max", "min", "sort", "tojson", "unique"), 4),
+}
+"""How often filters look at what they are given, where it is not about once."""
+_READING_TESTS = frozenset(
+    ("in", "eq", "equalto", "==", "ne", "!=", "lt", "lessthan", "<", "le", "<=", "gt", "greaterthan", ">", "ge", ">=")
+)
+_ALL: Mapping[str, Callable[..., Any]] = {**{name: JINJA_FILTERS[name] for name in _FROM_JINJA}, **_OWN}
+FILTERS: Mapping[str, Callable[..., Any]] = {name: metered(each, reads=_READS.get(name, 1)) for name, each in _ALL.items()}
+TESTS: Mapping[str, Callable[..., Any]] = {
+    name: metered(cast("Callable[..., Any]", JINJA_TESTS[name]), reads=int(name in _READING_TESTS)) for name in _TESTS_FROM_JINJA
+}

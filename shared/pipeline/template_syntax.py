@@ -1,11 +1,14 @@
 """The part of Jinja2 that the language allows: expressions, `if` and `for`, a fixed set of filters, tests and methods.
 
-Everything is bounded: loop rounds and characters of one rendering, source length, numbers. Nothing reaches Python objects.
+Everything is bounded: source, nesting, loop rounds, numbers, and all work of one rendering (`template_work`). Nothing reaches
+Python objects.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from jinja2 import StrictUndefined, TemplateSyntaxError, nodes
@@ -14,11 +17,18 @@ from jinja2.runtime import Context, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import pass_context
 
-from shared.pipeline.template_filters import FILTERS, TESTS, checked_length
+from shared.pipeline.template_filters import FILTERS, TESTS
 from shared.pipeline.template_text import as_text
+from shared.pipeline.template_work import MAX_CHARACTERS, WORK, Work, made, weigh, weight
 
 MAX_SOURCE = 200_000
+MAX_TOKENS = 50_000
+MAX_NODES = 20_000
 MAX_NESTING = 200
+MAX_LOOPS = 12
+"""Inside each other; Python compiles at most 20."""
+MAX_BRANCHES = 50
+"""`if` inside `if`, and `elif` of one of them."""
 MAX_ROUNDS = 100_000
 """Loop rounds of one rendering, nested ones counted."""
 ROUNDS = "__rounds"
@@ -68,12 +78,12 @@ _ALLOWED = (
 class Sandbox(ImmutableSandboxedEnvironment):
     """Compiles and runs templates. `finalize` turns an inserted value into text."""
 
-    intercepted_binops = frozenset(("+", "*", "%"))
+    intercepted_binops = frozenset(("+", "-", "*", "/", "//", "%"))
 
     def __init__(self, finalize: Callable[[Any], str]) -> None:
         super().__init__(undefined=StrictUndefined, autoescape=False, finalize=_unless_undefined(finalize), cache_size=0)
         self.keep_trailing_newline = True
-        self.filters = {**FILTERS, "_rounds": _bounded, "_concat": _concat}
+        self.filters = {**FILTERS, "_rounds": _bounded, "_concat": _concat, "_weigh": weigh, "_slice": _slice}
         self.tests = dict(TESTS)
         self.globals = {"range": _range}
 
@@ -109,8 +119,18 @@ class Sandbox(ImmutableSandboxedEnvironment):
             raise SecurityError("only numbers can be multiplied")
         if operator == "*" and max(abs(left), abs(right)) > 1e100:
             raise SecurityError("the number is too large")
+        work: Work = context[WORK]
+        work.spend(weight(left) + weight(right))
         result = super().call_binop(context, operator, left, right)
-        return checked_length(result)
+        if isinstance(result, float) and not math.isfinite(result):
+            raise SecurityError("the number is too large")
+        return made(result, work)
+
+    def call(__self, __context: Context, __obj: Any, *arguments: Any, **named: Any) -> Any:  # noqa: N805  (as in Jinja2)
+        """A method of a text, list or map, charged for what it reads and makes."""
+        work: Work = __context[WORK]
+        work.spend(weight(getattr(__obj, "__self__", None)) + sum(map(weight, arguments)))
+        return made(super().call(__context, __obj, *arguments, **named), work)
 
 
 def parse(environment: Sandbox, source: str) -> nodes.Template:
@@ -118,18 +138,33 @@ def parse(environment: Sandbox, source: str) -> nodes.Template:
     if len(source) > MAX_SOURCE:
         raise TemplateSyntaxError(f"a template of {len(source)} characters; at most {MAX_SOURCE} are allowed", 1)
     try:
+        if len(source) > MAX_TOKENS and any(islice(environment.lex(source), MAX_TOKENS, None)):
+            raise TemplateSyntaxError(f"more than {MAX_TOKENS} words and signs in one template", 1)
         tree = environment.parse(source)
         _check(tree, 0)
     except RecursionError as error:
         raise TemplateSyntaxError("the template is nested too deeply", 1) from error
+    except ValueError as error:
+        raise TemplateSyntaxError(f"a number that cannot be read: {error}", 1) from error
+    if sum(1 for _ in tree.find_all(nodes.Node)) > MAX_NODES:
+        raise TemplateSyntaxError(f"more than {MAX_NODES} expressions and texts in one template", 1)
+    _check_blocks(tree, 0, 0)
     return tree
 
 
 def bounded(tree: nodes.Template, environment: Sandbox) -> nodes.Template:
-    """Rewrites loops and text concatenation so that a rendering counts and bounds them."""
+    """Rewrites loops, comparisons, slices and text concatenation so that a rendering counts and bounds them."""
     for loop in [*tree.find_all(nodes.For)]:
-        loop.iter = nodes.Filter(loop.iter, "_rounds", [], [], None, None, lineno=loop.lineno, environment=environment)
+        loop.iter = _filtered(loop.iter, "_rounds", environment)
+    for comparison in [*tree.find_all(nodes.Compare)]:
+        comparison.expr = _filtered(comparison.expr, "_weigh", environment)
+        for operand in comparison.ops:
+            operand.expr = _filtered(operand.expr, "_weigh", environment)
     return _replaced(tree, environment)
+
+
+def _filtered(value: nodes.Node, name: str, environment: Sandbox, *arguments: nodes.Expr) -> nodes.Filter:
+    return nodes.Filter(value, name, [*arguments], [], None, None, lineno=value.lineno, environment=environment)
 
 
 def single_expression(tree: nodes.Template) -> nodes.Expr | None:
@@ -161,6 +196,17 @@ def _check(node: nodes.Node, depth: int) -> None:
         _check(child, depth + 1)
 
 
+def _check_blocks(node: nodes.Node, loops: int, branches: int) -> None:
+    line = getattr(node, "lineno", 1) or 1
+    if loops > MAX_LOOPS or branches > MAX_BRANCHES:
+        raise TemplateSyntaxError("loops or conditions are nested too deeply", line)
+    if isinstance(node, nodes.If) and len(node.elif_) > MAX_BRANCHES:
+        raise TemplateSyntaxError(f"more than {MAX_BRANCHES} `elif` in one `if`", line)
+    for child in node.iter_child_nodes():
+        if isinstance(child, nodes.Stmt):
+            _check_blocks(child, loops + isinstance(child, nodes.For), branches + isinstance(child, nodes.If))
+
+
 def _check_call(node: nodes.Call, line: int) -> None:
     known = frozenset[str]().union(*_METHODS.values())
     if isinstance(node.node, nodes.Name) and node.node.name == "range":
@@ -175,16 +221,21 @@ def _check_call(node: nodes.Call, line: int) -> None:
 def _replaced(tree: nodes.Template, environment: Sandbox) -> nodes.Template:
     for parent in [tree, *tree.find_all(nodes.Node)]:
         for name, value in [*parent.iter_fields()]:
-            if isinstance(value, nodes.Concat):
-                setattr(parent, name, _counted_concat(value, environment))
-            elif isinstance(value, list):
-                value[:] = [_counted_concat(each, environment) if isinstance(each, nodes.Concat) else each for each in value]
+            if isinstance(value, list):
+                value[:] = [_counted(each, environment) for each in value]
+            else:
+                setattr(parent, name, _counted(value, environment))
     return tree
 
 
-def _counted_concat(node: nodes.Concat, environment: Sandbox) -> nodes.Filter:
-    parts = nodes.List(node.nodes, lineno=node.lineno, environment=environment)
-    return nodes.Filter(parts, "_concat", [], [], None, None, lineno=node.lineno, environment=environment)
+def _counted(node: Any, environment: Sandbox) -> Any:
+    if isinstance(node, nodes.Concat):
+        return _filtered(nodes.List(node.nodes, lineno=node.lineno, environment=environment), "_concat", environment)
+    if isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Slice):
+        nothing = nodes.Const(None, lineno=node.lineno, environment=environment)
+        bounds = (each or nothing for each in (node.arg.start, node.arg.stop, node.arg.step))
+        return _filtered(node.node, "_slice", environment, *bounds)
+    return node
 
 
 @pass_context
@@ -199,8 +250,24 @@ def _bounded(context: Context, items: Iterable[Any]) -> Iterator[Any]:
         yield item
 
 
-def _concat(parts: list[Any]) -> str:
-    return str(checked_length("".join(as_text(part) for part in parts)))
+@pass_context
+def _concat(context: Context, parts: list[Any]) -> str:
+    """Texts that the parts would make are bounded before they are put together."""
+    texts, length = [], 0
+    for part in parts:
+        texts.append(as_text(part))
+        length += len(texts[-1])
+        if length > MAX_CHARACTERS:
+            raise SecurityError(f"a template may not make more than {MAX_CHARACTERS} characters")
+    context[WORK].spend(weight(texts))
+    return "".join(texts)
+
+
+@pass_context
+def _slice(context: Context, value: Any, start: Any, stop: Any, step: Any) -> Any:
+    if isinstance(value, Undefined):
+        str(value)  # raises with the name in the message
+    return made(value[start:stop:step], context[WORK])
 
 
 def _range(*bounds: int) -> range:

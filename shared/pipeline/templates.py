@@ -6,6 +6,7 @@ does not exist is an error, never an empty string.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,10 +18,11 @@ from pydantic import BaseModel
 
 from shared.errors import InvalidInputError, Problem
 from shared.pipeline.names import as_names
-from shared.pipeline.template_filters import MAX_CHARACTERS
+from shared.pipeline.plain_values import is_unicode
 from shared.pipeline.template_names import condition_source, template_names
 from shared.pipeline.template_syntax import ROUNDS, Sandbox, bounded, parse, single_expression
 from shared.pipeline.template_text import DATA_RULE, as_data, as_text, delimited, with_context
+from shared.pipeline.template_work import MAX_CHARACTERS, WORK, Work
 
 __all__ = [
     "DATA_RULE",
@@ -108,6 +110,8 @@ def _compiled(source: str, mode: str) -> _Compiled:
         return _Compiled(environment.from_string(bounded(tree, environment)), expression is not None)
     except TemplateError as error:
         raise TemplateRenderError(Problem(path=_short(source), reason=error.message or "not a template")) from error
+    except (SyntaxError, RecursionError, MemoryError) as error:  # of Python, which compiles what Jinja2 makes of it
+        raise TemplateRenderError(Problem(path=_short(source), reason="the template is nested too deeply")) from error
 
 
 @lru_cache(maxsize=2)
@@ -118,7 +122,7 @@ def _environment(mode: str) -> Sandbox:
 
 def _run(compiled: _Compiled, source: str, names: Mapping[str, Any]) -> Any:
     try:
-        context = compiled.template.new_context({**names, ROUNDS: [0]})
+        context = compiled.template.new_context({**names, ROUNDS: [0], WORK: Work()})
         chunks = compiled.template.root_render_func(context)
         if not compiled.is_native:
             return _joined(chunks)
@@ -139,7 +143,7 @@ def _joined(chunks: Iterator[str]) -> str:
         if length > MAX_CHARACTERS:
             raise ValueError(f"a template may not make more than {MAX_CHARACTERS} characters")
         parts.append(chunk)
-    return "".join(parts)
+    return str(_checked("".join(parts)))
 
 
 def _native(value: Any) -> Any:
@@ -147,7 +151,7 @@ def _native(value: Any) -> Any:
     if isinstance(value, Undefined):
         str(value)  # raises with the name in the message
     if value is None or isinstance(value, str | int | float | bool):
-        return value
+        return _checked(value)
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     if isinstance(value, Mapping):
@@ -155,6 +159,14 @@ def _native(value: Any) -> Any:
     if callable(value):
         raise TypeError("a method without its call")
     return [_native(member) for member in value]
+
+
+def _checked(value: Any) -> Any:
+    if isinstance(value, str) and not is_unicode(value):
+        raise ValueError("text that is not valid Unicode")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} is not a finite number")
+    return value
 
 
 def _short(source: str) -> str:

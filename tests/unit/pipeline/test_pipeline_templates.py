@@ -110,6 +110,20 @@ def test_a_name_that_does_not_exist_is_an_error_never_empty_text(template: Any) 
         "a" * 300_000 + "{{ n }}",
         "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
         "{% for x in [[1]] recursive %}{{ loop(x) }}{% endfor %}",
+        "{{ 'x' | center(1000000000) }}",
+        "{{ 'x'.ljust(1000000000) }}",
+        "{{ 2 ** 10 ** 9 }}",
+        "{{ " + "n * " * 190 + "1e90 * 1e90 }}",
+        "{{ 1.5 | round(99999999, 'ceil') }}",
+        "{{ 1 / 1e-300 / 1e-300 }}",
+        "{{ " + "9" * 5000 + " }}",
+        "{% for a in [1] %}" * 25 + "{% endfor %}" * 25,
+        "{% if 0 %}" + "{% elif 0 %}x" * 500 + "{% endif %}",
+        "{% if 0 %}" + "{% elif 0 %}x" * 10_000 + "{% endif %}",
+        "{{ (" + "1," * 60_000 + ") }}",
+        "{{ 'x'" + " | tojson" * 40 + " }}",
+        "{{ [[long]]" + " | tojson | list" * 20 + " }}",
+        "{{ [" + "range(100000) | list, " * 1000 + "] | length }}",
     ],
 )
 def test_templates_that_allocate_or_loop_without_bound_are_refused_at_once(template: str) -> None:
@@ -117,6 +131,51 @@ def test_templates_that_allocate_or_loop_without_bound_are_refused_at_once(templ
     with pytest.raises(TemplateRenderError):
         render(template, {**NAMES, "long": "a" * 1_000_000})
     assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% for a in range(99999) %}{{ a in rows }}{% endfor %}",
+        "{% for a in range(99999) if a in rows %}{% endfor %}",
+        "{% for a in range(99999) %}{{ rows == copy }}{% endfor %}",
+        "{% for a in range(99999) %}{{ rows | sort | length }}{% endfor %}",
+        "{% for a in range(99999) %}{{ rows | tojson | length }}{% endfor %}",
+        "{% for a in range(99999) %}{{ rows[1:] | length }}{% endfor %}",
+        "{% for a in range(99999) %}{{ (rows + rows) | length }}{% endfor %}",
+        "{% for a in range(99999) %}{{ rows.count(a) }}{% endfor %}",
+        "{% for a in range(99999) %}{{ long.upper() | length }}{% endfor %}",
+        "{% for a in range(99999) %}{{ long | replace('b', 'c') | length }}{% endfor %}",
+        "{% for a in range(99999) %}{{ (long ~ a) | length }}{% endfor %}",
+        "{% for a in range(99999) %}{{ range(99999) | list | length }}{% endfor %}",
+        "{{ range(99999) | select('in', rows) | list }}",
+        "{{ many | sum(start=[]) | length }}",
+    ],
+)
+def test_bounded_operations_put_together_are_bounded_too(template: str) -> None:
+    """Each of them alone is small, so what counts is the work of the whole rendering."""
+    rows = list(range(20_000))
+    names = {"rows": rows, "copy": rows[:], "long": "a" * 1_000_000, "many": [[0] * 1000] * 3000}
+    with pytest.raises(TemplateRenderError, match="does too much"):
+        render(template, names)
+
+
+def test_work_of_a_usual_size_is_done() -> None:
+    rows = [{"id": number, "label": f"label {number % 7}", "text": "some words " * 10} for number in range(5000)]
+    template = "{% for row in rows if row.label != 'label 3' %}{{ row.id }}: {{ row.text | upper | trim }}\n{% endfor %}"
+    assert len(render(template, {"rows": rows}).splitlines()) == 4286
+    assert render("{{ rows | map(attribute='label') | unique | sort | join(', ') }}", {"rows": rows}).count(",") == 6
+    assert render("{{ rows | map(attribute='id') | sum }}", {"rows": rows}) == 12_497_500
+    assert render("{{ [[1], [2, 3]] | sum(start=[]) }}", {}) == [1, 2, 3]
+    assert render("{{ rows[-1].id - rows[1:3] | length }}", {"rows": rows}) == 4997
+
+
+@pytest.mark.parametrize(
+    "template", ["{{ 'nan' | float }}", "{{ '[NaN]' | from_json }}", "{{ '1e999' | from_json }}", "{{ x }}", "a {{ y }}"]
+)
+def test_no_template_gives_a_number_that_is_not_finite_or_text_that_is_not_unicode(template: str) -> None:
+    with pytest.raises(TemplateRenderError):
+        render(template, {"x": float("inf"), "y": "\ud800"})
 
 
 @pytest.mark.parametrize(
