@@ -26,6 +26,8 @@ SCALED = "executor"
 PROVIDER_KEYS = ("ANTHROPIC_API_KEY", "GEMINI_API_KEY")
 CALLS_PROVIDERS = frozenset({"executor"})
 """Only these see the providers' keys: every model call of the system is a step of a run."""
+LOCAL_ANSWER_TOKENS = "192"
+"""Of steps that say nothing, where the local model serves: a longer answer takes more of two cores than a step's minute."""
 PRIVATE_KEY_VARIABLE = "EVOLINE_GUARDRAIL_PRIVATE_KEY_FILE"
 
 
@@ -123,6 +125,8 @@ class LocalStack:
             environment |= {name: self.environment[name] for name in PROVIDER_KEYS if name in self.environment}
         if service == SCALED:
             environment["EVOLINE_EXECUTOR_WORKSPACE_DIR"] = str(self.home.data / "work")
+            if self.options.model_file and not any(name in environment for name in PROVIDER_KEYS):
+                environment.setdefault("EVOLINE_EXECUTOR_ANSWER_TOKENS", LOCAL_ANSWER_TOKENS)
         if service == "guardrail":
             environment[PRIVATE_KEY_VARIABLE] = str(self.home.keys / "guardrail.key")
         if self.model_url:

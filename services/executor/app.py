@@ -82,6 +82,7 @@ def _step_services(
         observer=host.metrics.runs,
         workspace_dir=own.workspace_dir,
         preset=own.preset,
+        answer_tokens=own.answer_tokens,
         park_after_seconds=own.park_after_seconds,
         providers=served_by,
     )

@@ -29,6 +29,9 @@ class ExecutorSettings(BaseSettings):
     """After so many lost owners a run ends as failed: it may be what kills them."""
     preset: Literal["development", "production", "analysis", "chat", "test"] = "production"
     """Of `claude_smart` steps that name none."""
+    answer_tokens: int | None = Field(default=None, ge=1, le=1_000_000)
+    """Most tokens of an answer where neither step nor document says it; None: 512, or the preset's. A small local model that
+    writes a few dozen tokens a second needs less, or steps end by their time-out."""
     compute_processes: int = Field(default=2, ge=1, le=64)
     """Child processes for functions and data transformations; each is started when it is first needed and holds about 35 MB."""
     compute_wall_seconds: float = Field(default=60.0, gt=0)

@@ -61,6 +61,8 @@ class RunInfo(BaseModel):
     """Absolute position of the step that runs, as `loop[3].classify`."""
     preset: str = "production"
     """Preset of `claude_smart` steps that name none: `development`, `production`, `analysis`, `chat` or `test`."""
+    answer_tokens: int | None = None
+    """Most tokens of an answer where neither step nor document says it; None: 512, or the preset's."""
 
 
 class ModelRecord(BaseModel):

@@ -33,7 +33,7 @@ MAX_ROUNDS = 100_000
 """Loop rounds of one rendering, nested ones counted."""
 ROUNDS = "__rounds"
 
-_METHODS: Mapping[type, frozenset[str]] = {
+METHODS: Mapping[type, frozenset[str]] = {
     str: frozenset("lower upper strip lstrip rstrip title capitalize startswith endswith split splitlines count find".split()),  # noqa: SIM905
     dict: frozenset(("get", "items", "keys", "values")),
     list: frozenset(("index", "count")),
@@ -101,7 +101,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def _member(self, obj: Mapping[Any, Any], name: str) -> Any:
         if name in obj:
             return obj[name]
-        if name in _METHODS[dict]:
+        if name in METHODS[dict]:
             return getattr(obj, name)
         return self.undefined(obj=dict(obj), name=name)
 
@@ -109,7 +109,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         if attr.startswith("_"):
             return False
         if isinstance(obj, str | list | tuple):
-            return attr in _METHODS[str if isinstance(obj, str) else list]
+            return attr in METHODS[str if isinstance(obj, str) else list]
         return type(obj).__module__.startswith("jinja2.") and not callable(value)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
@@ -208,7 +208,7 @@ def _check_blocks(node: nodes.Node, loops: int, branches: int) -> None:
 
 
 def _check_call(node: nodes.Call, line: int) -> None:
-    known = frozenset[str]().union(*_METHODS.values())
+    known = frozenset[str]().union(*METHODS.values())
     if isinstance(node.node, nodes.Name) and node.node.name == "range":
         return
     if not isinstance(node.node, nodes.Getattr) or node.node.attr not in known:

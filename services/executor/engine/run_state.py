@@ -29,6 +29,7 @@ class RunState:
     is_held: Callable[[], bool] = lambda: True
     """False once another executor may have the run."""
     preset: str = "production"
+    answer_tokens: int | None = None
     variables: dict[str, Any] = field(default_factory=dict)
     views: dict[str, Any] = field(default_factory=dict)
     """Top-level steps as templates see them."""
@@ -61,6 +62,7 @@ class RunState:
             depth=command.depth,
             position=position,
             preset=self.preset,
+            answer_tokens=self.answer_tokens,
         )
 
     def names(self) -> dict[str, Any]:

@@ -40,6 +40,7 @@ class StepServices:
     observer: RunObserver
     workspace_dir: Path
     preset: str = "production"
+    answer_tokens: int | None = None
     park_after_seconds: float = 15.0
     """A wait for another attempt that is longer than this holds no place in the executor."""
     providers: Mapping[str, str] = field(default_factory=dict)

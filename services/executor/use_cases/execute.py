@@ -174,7 +174,10 @@ async def _run(
     left = limits.seconds - record.running_seconds(at.clock.now())
     time = RunTime(left, limits.seconds, delivery.outer_is_over)
     deadline = at.clock.monotonic() + left
-    state = RunState(record, document, inputs, meter, journal, time, deadline, delivery.is_held, at.services.preset)
+    services = at.services
+    state = RunState(
+        record, document, inputs, meter, journal, time, deadline, delivery.is_held, services.preset, services.answer_tokens
+    )
     outcome = await _outcome(state, at)
     if isinstance(outcome, Suspension):
         return await suspend(record, outcome, at)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 import json
-import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,6 +13,7 @@ from pydantic import BaseModel
 from shared.events import Command, Fact, Message, catalogue
 from shared.messaging.catalogue.examples import example_of
 from shared.messaging.topology import consumers, durables, emitters
+from shared.pipeline.attribute_docs import attribute_docs
 
 
 @dataclass(frozen=True)
@@ -99,18 +98,6 @@ def fields_of(model: type[BaseModel], schema: dict[str, Any]) -> tuple[Field, ..
         )
         for name, facts in schema.get("properties", {}).items()
     )
-
-
-def attribute_docs(model: type[BaseModel]) -> dict[str, str]:
-    """The string literals under the attributes of a class, in one line each."""
-    tree = ast.parse(textwrap.dedent(inspect.getsource(model))).body[0]
-    assert isinstance(tree, ast.ClassDef)
-    found = {}
-    for statement, following in zip(tree.body, tree.body[1:], strict=False):
-        documented = isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
-        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) and documented:
-            found[statement.target.id] = " ".join(str(following.value.value).split())  # type: ignore[attr-defined]
-    return found
 
 
 def type_name(facts: dict[str, Any]) -> str:

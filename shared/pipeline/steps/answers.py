@@ -37,7 +37,7 @@ def build_request(step: Step, context: StepContext, family: Family, *, is_render
         system=_system(step, context, has_data="<data" in text),
         messages=(ChatMessage(role="user", text=text),),
         json_schema=step.output_schema,
-        max_tokens=step.max_tokens or DEFAULT_MAX_TOKENS,
+        max_tokens=step.max_tokens or context.run.answer_tokens or DEFAULT_MAX_TOKENS,
         temperature=step.temperature,
         seed=context.run.seed,
         timeout_seconds=step.timeout_seconds or DEFAULT_TIMEOUT_SECONDS,

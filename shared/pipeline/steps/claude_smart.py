@@ -55,7 +55,7 @@ class ClaudeSmartStep(BaseStepType):
         chosen = step.model_copy(
             update={
                 "model": model,
-                "max_tokens": step.max_tokens or preset.max_tokens,
+                "max_tokens": step.max_tokens or context.run.answer_tokens or preset.max_tokens,
                 "temperature": preset.temperature if step.temperature is None else step.temperature,
             }
         )

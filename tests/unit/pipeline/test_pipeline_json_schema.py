@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,14 @@ from shared.pipeline.json_schema import language_schema, written
 from shared.pipeline.yaml_source import read_yaml
 from tests.specification import printed_documents
 
+EDITOR_LINE = "# yaml-language-server: $schema="
 ROOT = Path(__file__).parents[3]
-SHIPPED = sorted((ROOT / "pipelines" / "meta").glob("*.yaml"))
+SHIPPED = sorted(path for path in (ROOT / "pipelines").rglob("*.yaml"))
+
+
+@cache
+def validator() -> Draft202012Validator:
+    return Draft202012Validator(language_schema())
 
 
 def test_the_published_file_is_current() -> None:
@@ -32,7 +39,7 @@ def test_printed_documents_fit_the_schema(stem: str) -> None:
 
 
 def misfits(text: str) -> list[str]:
-    return [error.message for error in Draft202012Validator(language_schema()).iter_errors(read_yaml(text).value)]
+    return [error.message for error in validator().iter_errors(read_yaml(text).value)]
 
 
 @pytest.mark.parametrize(
@@ -43,11 +50,44 @@ def misfits(text: str) -> list[str]:
         {"name": "a", "type": "claude", "prompt": "x", "max_tokens": 0},
         {"name": "A B", "type": "claude", "prompt": "x"},
         {"type": "claude", "prompt": "x"},
+        {"name": "a", "type": "claude_batch", "prompts": ["x"], "max_parallel": 0},
+        {"name": "a", "type": "for_loop", "items": [1], "steps": [{"name": "b", "type": "claude", "promt": "x"}]},
+        {"name": "a", "type": "claude", "prompt": "x", "on_error": {"fallback": {"type": "claude", "promt": "x"}}},
+        {"name": "a", "type": "claude", "prompt": "x", "retry": {"attempts": 2}},
+        {"name": "a", "type": "pipeline_deployer", "config": {"pipeline": "p", "deployment_strategy": "at_once"}},
     ],
 )
 def test_wrong_steps_do_not_fit_the_schema(step: dict[str, Any]) -> None:
-    validator = Draft202012Validator(language_schema())
-    assert not validator.is_valid({"name": "p", "steps": [step]})
+    judge = validator()
+    assert not judge.is_valid({"name": "p", "steps": [step]})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"limits": {"second": 1}}, {"execution": "parallel"}, {"steps": []}, {"inputs": {"a": "strin"}}, {"name": "P"}, {"extra": 1}],
+    ids=lambda change: next(iter(change)),
+)
+def test_wrong_documents_do_not_fit_the_schema(change: dict[str, Any]) -> None:
+    right = {"name": "p", "steps": [{"name": "a", "type": "claude", "prompt": "x"}]}
+    judge = validator()
+    assert judge.is_valid(right)
+    assert not judge.is_valid({**right, **change})
+
+
+def test_a_fallback_needs_no_name_and_keys_say_what_they_mean() -> None:
+    fallback = {"type": "gemini", "prompt": "x"}
+    step = {"name": "a", "type": "claude", "prompt": "x", "on_error": {"fallback": fallback}}
+    assert validator().is_valid({"name": "p", "steps": [step]})
+    definitions = language_schema()["$defs"]
+    assert "skipped" in definitions["fallback"]["properties"]["when"]["description"]
+    assert "Provider calls" in definitions["limits"]["properties"]["calls"]["description"]
+
+
+def test_shipped_documents_that_name_the_schema_name_the_published_file() -> None:
+    named = [(path, line) for path in SHIPPED if (line := path.read_text(encoding="utf-8").splitlines()[0]).startswith(EDITOR_LINE)]
+    assert len(named) >= 19
+    for path, line in named:
+        assert (path.parent / line.removeprefix(EDITOR_LINE)).resolve() == ROOT / "pipelines" / "schema.json"
 
 
 def test_the_schema_is_itself_valid() -> None:
