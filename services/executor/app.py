@@ -11,6 +11,7 @@ from services.executor.adapters.computing.processes import Bounds, ProcessComput
 from services.executor.adapters.guardrail_store import KeyFile, MongoRevisions
 from services.executor.adapters.metrics import MeteredModel
 from services.executor.adapters.model_records import AnalyticsModelRecords
+from services.executor.adapters.mongo_pools import MongoPools
 from services.executor.adapters.mongo_runs import MongoJournal, MongoRunStore
 from services.executor.adapters.mongo_values import MongoAnswerCache, MongoConversations, MongoScopeLedger, MongoStops
 from services.executor.adapters.nats import BusAnnouncer, BusProposals, BusQuestions, BusTimers, FleetChildren
@@ -128,6 +129,7 @@ def _executor(host: Host, own: ExecutorSettings, runs: MongoRunStore, services: 
         stops=stops,
         timers=BusTimers(host.bus),
         values=LargeValues(blobs),
+        pools=MongoPools(host.database, host.clock),
         announcer=BusAnnouncer(host.bus),
         observer=host.metrics.runs,
         clock=host.clock,

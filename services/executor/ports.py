@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 
 from services.executor.domain.admission import Revision
 from services.executor.domain.records import JournalEntry, RunRecord
+from services.executor.domain.spending import Spending
 from shared.events.changes import ProposeChange
 from shared.events.message import Fact, Query
 from shared.events.runs import ExecuteRun, ListRuns, RunFinished
@@ -142,6 +143,24 @@ class ScopeLedger(Protocol):
 
     async def release_run(self, scope_id: str) -> None:
         """Gives back a run that turned out to be counted already."""
+        ...
+
+
+class Pools(Protocol):
+    """What runs that go on at the same time may use together, taken before it is used."""
+
+    async def open(self, pool_id: str, left: Spending) -> None:
+        """A pool that is open stays as it is."""
+        ...
+
+    async def is_open(self, pool_id: str) -> bool: ...
+
+    async def take(self, pool_id: str, wanted: Spending) -> None:
+        """Raises `LimitReachedError` naming what is not left; then nothing is taken."""
+        ...
+
+    async def give_back(self, pool_id: str, unused: Spending) -> None:
+        """Amounts below zero are taken."""
         ...
 
 

@@ -63,6 +63,8 @@ class ExecuteRun(Command):
     """RFC 3339; a run that did not start by then is refused."""
     limits: dict[str, float] = Field(default_factory=dict)
     """Bounds tighter than the document's own, by the limit's name; the parent of a nested run sets what is left to it."""
+    pools: tuple[Identifier, ...] = Field(default=(), max_length=16)
+    """What the run shares with others that go on at the same time: set by the parent of a nested run."""
     continuation: Continuation | None = None
     """Goes on with the run of this id instead of beginning one. Clients send `ResumeRun` or `RetryRun`."""
     forked_from: ForkOrigin | None = None
@@ -146,6 +148,8 @@ class RunFinished(Fact):
     retries: int = 0
     """How often the run had ended before and was retried. `usage` and `steps` are those since."""
     forked_from: ForkOrigin | None = None
+    steps_executed: int = 0
+    """Those of nested runs included."""
     steps: tuple[StepFact, ...] = ()
     steps_left_out: int = 0
     """Steps that the message had no room for; the journal has them all."""
@@ -250,7 +254,8 @@ class RunSuspended(Fact):
 class GetRun(Query):
     """Answer: the run document with its journal: `{run_id, status, pipeline, digest, inputs, outputs, steps: [...], ...}`.
 
-    Of `steps_total` steps as many are told as fit; who wants more asks again with `steps_from`. Large values are references, or `left_out`."""
+    Of `steps_total` steps as many are told as fit; who wants more asks again with `steps_from`. Large values are references, or
+    `left_out`."""
 
     subject: ClassVar[str] = "api.executor.get_run"
     owner: ClassVar[str] = "executor"

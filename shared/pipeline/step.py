@@ -115,6 +115,7 @@ class ChildRun(BaseModel):
     error: str = ""
     error_code: str = ""
     usage: Usage = Usage()
+    steps_executed: int = 0
     latency_seconds: float = 0.0
 
 

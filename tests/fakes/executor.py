@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from services.executor.adapters.guardrail_store import MongoRevisions
 from services.executor.adapters.model_records import AnalyticsModelRecords
+from services.executor.adapters.mongo_pools import MongoPools
 from services.executor.adapters.mongo_runs import MongoJournal, MongoRunStore
 from services.executor.adapters.mongo_values import MongoAnswerCache, MongoConversations, MongoScopeLedger, MongoStops
 from services.executor.domain.delivery import CommandDelivery
@@ -104,7 +105,8 @@ class ScriptedBusChildren:
     async def _run(self, command: ExecuteRun, places: asyncio.Semaphore) -> RunFinished | None:
         assert self.runs is not None
         async with places:
-            return await self.runs(command)
+            # Another executor runs it, whatever becomes of this one.
+            return await asyncio.shield(asyncio.ensure_future(self.runs(command)))
 
     async def cancel(self, run_ids: Sequence[str], reason: str) -> None:
         self.cancelled.extend(run_ids)
@@ -262,6 +264,7 @@ class ExecutorKit:
             stops=self.stops,
             timers=self.timers,
             values=LargeValues(self.blobs),
+            pools=MongoPools(self.database, clock),
             announcer=self.announcer,
             observer=SilentRunObserver(),
             clock=clock,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from services.executor.domain.spending import Spending
 from shared.errors import InvalidInputError, LimitReachedError, Problem
 from shared.events.values import Usage
 from shared.pipeline.completion import CompletionRequest
@@ -19,7 +20,7 @@ LEAST_BOUNDS = {"concurrency": 1, "memory_mb": 1}
 
 
 def tightened(limits: Limits, bounds: Mapping[str, float]) -> Limits:
-    """The tighter of both for each limit that `bounds` names. Raises `InvalidInputError` for an unknown name or a bound that is none."""
+    """The tighter of both for each limit that `bounds` names. Raises `InvalidInputError` for an unknown name or no bound at all."""
     if unknown := sorted(set(bounds) - set(Limits.model_fields)):
         raise InvalidInputError(f"unknown limits: {', '.join(unknown)}")
     if problems := [problem for name, bound in bounds.items() if (problem := _impossible(name, bound))]:
@@ -36,7 +37,9 @@ def _impossible(name: str, bound: float) -> Problem | None:
 
 
 def estimated_input_tokens(request: CompletionRequest) -> int:
-    return len(request.model_dump_json(exclude_defaults=True).encode()) // BYTES_PER_TOKEN
+    """Of what is asked. What bounds the answer is no part of it: the same call is estimated before and after it is bounded."""
+    asked = request.model_dump_json(exclude_defaults=True, exclude={"timeout_seconds", "max_tokens"})
+    return len(asked.encode()) // BYTES_PER_TOKEN
 
 
 class RunMeter:
@@ -88,21 +91,28 @@ class RunMeter:
         self._reserved_tokens -= estimated_input_tokens(bounded) + bounded.max_tokens
         self._calls_in_flight -= 1
 
-    def charge(self, usage: Usage) -> None:
+    def charge(self, usage: Usage, steps: int = 0) -> None:
         """What nested runs used."""
         self.usage += usage
+        self.steps += steps
 
-    def left_for_children(self) -> dict[str, float]:
-        """Bounds of a nested run that starts now."""
-        return {
-            "calls": max(0, self.limits.calls - self.usage.calls),
-            "tokens": max(0, self.limits.tokens - self.tokens),
-            "cost_usd": self.cost_left_usd,
-        }
+    @property
+    def left(self) -> Spending:
+        """What nobody uses or has reserved now."""
+        limits, usage = self.limits, self.usage
+        return Spending(
+            steps=max(0, limits.steps - self.steps),
+            calls=max(0, limits.calls - usage.calls - self._calls_in_flight),
+            tokens=max(0, limits.tokens - self.tokens - self._reserved_tokens),
+            cost_usd=self.cost_left_usd,
+        )
+
+    def check_cost(self) -> None:
+        spent = self.usage.cost_usd
+        if spent > 0 and spent >= self.limits.cost_usd:
+            raise LimitReachedError("cost_usd", f"the run may cost ${self.limits.cost_usd:g}; ${spent:g} is spent")
 
     def _check_calls(self) -> None:
         if self.usage.calls + self._calls_in_flight >= self.limits.calls:
             raise LimitReachedError("calls", f"the run may make {self.limits.calls} provider calls")
-        spent = self.usage.cost_usd
-        if spent > 0 and spent >= self.limits.cost_usd:
-            raise LimitReachedError("cost_usd", f"the run may cost ${self.limits.cost_usd:g}; ${spent:g} is spent")
+        self.check_cost()

@@ -71,6 +71,18 @@ def step_fact(entry: JournalEntry) -> StepFact:
     )
 
 
+def executed_steps(entries: Iterable[JournalEntry]) -> int:
+    """Nested runs' included; what was skipped, or taken over from another run, was not executed."""
+    return sum(entry.nested_steps + (entry.epoch > 0 and _was_started(entry)) for entry in entries if entry.kind == "step")
+
+
+def _was_started(entry: JournalEntry) -> bool:
+    result = entry.result
+    assert result is not None
+    refused = entry.ends_run and result.error_code == "limit_reached:steps" and result.latency_seconds == 0
+    return result.status != "skipped" and not refused
+
+
 @dataclass(frozen=True)
 class Ending:
     """What the end of a run is told with."""
@@ -130,6 +142,7 @@ def _run_finished(ending: Ending, outcome: Outcome) -> RunFinished:
         resumed=max(0, record.epoch - 1 - record.generation),
         retries=record.retries,
         forked_from=command.forked_from,
+        steps_executed=executed_steps(ending.entries),
         steps=tuple(step_fact(entry) for entry in ending.entries if entry.kind == "step"),
         group_id=command.group_id,
         case_id=command.case_id,

@@ -126,6 +126,8 @@ class JournalEntry(_Frozen):
     """What the step itself used, inner steps left out; attempts that failed included."""
     models: tuple[ModelUse, ...] = ()
     """Calls to models behind `usage`; of a wait, those so far."""
+    nested_steps: int = 0
+    """Steps that runs nested in this one executed."""
     variables: dict[str, Any] = Field(default_factory=dict)
     ends_run: bool = False
     """A limit of the run was reached here: `on_error` does not apply."""

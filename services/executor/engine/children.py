@@ -7,8 +7,9 @@ their children themselves. So every executor always has a place that moves on, a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
 
 from services.executor.domain.records import LOCAL_SEQUENCE
 from services.executor.engine.patience import patiently
@@ -52,20 +53,41 @@ class ChildRuns:
         state, position = parent.state, parent.position
         if state.meter.limits.depth < 1:
             raise LimitReachedError("depth", "the run may not start nested runs")
-        commands = {_child_id(state, position, child): await self._command(state, position, child) for child in children}
-        width = max(1, min(max_parallel, state.meter.limits.concurrency))
-        ended = await self._ended(parent, commands, width)
-        open_commands = [command for run_id, command in commands.items() if run_id not in ended]
-        if open_commands:
-            ended |= await self._run_open(parent, open_commands, width)
+        state.meter.check_cost()
+        width = max(1, min(max_parallel, len(children), state.meter.limits.concurrency))
+        alone = not state.has_parallel(position)
+        if len(children) > 1 or not alone:
+            await state.shared.open(state.record.run_id, state.meter.left)
+        async with _places(state, state.meter.limits.concurrency if alone else width) as places:
+            ended = await self._run_all(parent, children, min(width, places), places if alone else 1)
         for run in ended.values():
-            state.meter.charge(run.usage)
+            state.meter.charge(run.usage, run.steps_executed)
         ids = [_child_id(state, position, child) for child in children]
         return [await self._child_run(run_id, ended.get(run_id)) for run_id in ids]
 
-    async def _command(self, state: RunState, position: str, child: ChildSpec) -> ExecuteRun:
+    async def _run_all(self, parent: Parent, children: Sequence[ChildSpec], width: int, calls: int) -> dict[str, RunFinished]:
+        """`calls`: how many may be in flight in all of them together."""
+        state, position = parent.state, parent.position
+        bounds = self._bounds(state) | {"concurrency": max(1, calls // width)}
+        commands = {_child_id(state, position, child): await self._command(state, position, child, bounds) for child in children}
+        ended = await self._ended(parent, commands, width)
+        open_commands = [command for run_id, command in commands.items() if run_id not in ended]
+        return ended | (await self._run_open(parent, open_commands, width) if open_commands else {})
+
+    def _bounds(self, state: RunState) -> dict[str, float]:
+        """Of one nested run that starts now."""
+        limits = state.meter.limits
+        return {
+            **asdict(state.meter.left),
+            "depth": limits.depth - 1,
+            "seconds": max(0.0, state.deadline - self._clock.monotonic()),
+            "cpu_seconds": limits.cpu_seconds,
+            "memory_mb": limits.memory_mb,
+        }
+
+    async def _command(self, state: RunState, position: str, child: ChildSpec, bounds: Mapping[str, float]) -> ExecuteRun:
         packed = child.model_copy(update={"inputs": await patiently(lambda: self._values.pack(child.inputs), self._clock)})
-        return _command(state, position, packed)
+        return _command(state, position, packed, bounds)
 
     async def _child_run(self, run_id: str, run: RunFinished | None) -> ChildRun:
         if run is None:
@@ -138,6 +160,20 @@ class ChildRuns:
             raise
 
 
+@asynccontextmanager
+async def _places(state: RunState, wanted: int) -> AsyncIterator[int]:
+    """Holds as many of the run's places for calls as are free, one at least: nested runs make their calls in these."""
+    slots, held = state.call_slots, 0
+    try:
+        while held < wanted and not (held and slots.locked()):
+            await slots.acquire()
+            held += 1
+        yield held
+    finally:
+        for _ in range(held):
+            slots.release()
+
+
 def _ended() -> bool:
     return True
 
@@ -146,9 +182,8 @@ def _child_id(state: RunState, position: str, child: ChildSpec) -> str:
     return derive_id(state.record.run_id, f"{position}:{child.key}")
 
 
-def _command(state: RunState, position: str, child: ChildSpec) -> ExecuteRun:
+def _command(state: RunState, position: str, child: ChildSpec, bounds: Mapping[str, float]) -> ExecuteRun:
     parent = state.record.command
-    limits = {**state.meter.left_for_children(), "depth": state.meter.limits.depth - 1}
     return ExecuteRun(
         run_id=_child_id(state, position, child),
         inputs=child.inputs,
@@ -162,7 +197,8 @@ def _command(state: RunState, position: str, child: ChildSpec) -> ExecuteRun:
         group_id=parent.group_id,
         case_id=parent.case_id,
         seed=parent.seed,
-        limits=limits,
+        limits=dict(bounds),
+        pools=state.shared.ids,
     )
 
 
@@ -177,5 +213,5 @@ def _covering_reference(state: RunState) -> str | None:
 def _child_run(run_id: str, run: RunFinished | None) -> ChildRun:
     if run is None:
         return ChildRun(run_id=run_id, digest="", status="failed", error="did not end in time", error_code="limit_reached:seconds")
-    fields = ("run_id", "digest", "status", "outputs", "error", "error_code", "usage", "latency_seconds")
+    fields = ("run_id", "digest", "status", "outputs", "error", "error_code", "usage", "steps_executed", "latency_seconds")
     return ChildRun(**{name: getattr(run, name) for name in fields})

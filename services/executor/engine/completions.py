@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import structlog
 
 from services.executor.domain.meter import estimated_input_tokens
+from services.executor.domain.spending import Spending, unused
 from services.executor.engine.patience import patiently
 from services.executor.engine.run_state import RunState
 from services.executor.ports import AnswerCache, ScopeLedger
@@ -25,6 +27,19 @@ from shared.events.values import Budget, Usage
 from shared.pipeline.completion import Completion, CompletionRequest, Family, LanguageModel
 
 Charge = Callable[[Usage], None]
+
+
+@dataclass(frozen=True)
+class _Reserved:
+    """Of one call, before it is made."""
+
+    pools: tuple[str, ...]
+    share: Spending
+    budget: Budget | None = None
+    """Of the trial's scope."""
+
+
+_NOTHING = _Reserved((), Spending())
 
 
 def answer_key(tenant: str, request: CompletionRequest) -> str:
@@ -86,20 +101,31 @@ class Completions:
             charge(state.meter.end_call(bounded, used))
         return completion
 
-    async def _reserve(self, state: RunState, request: CompletionRequest) -> Budget | None:
+    async def _reserve(self, state: RunState, request: CompletionRequest) -> _Reserved:
         granted = state.record.command.scope
+        if granted is None and not state.shared.ids:
+            return _NOTHING
+        tokens = estimated_input_tokens(request) + request.max_tokens
+        share = Spending(calls=1, tokens=tokens)
+        pools = await state.shared.take(share)
         if granted is None:
-            return None
-        wanted = Budget(calls=1, tokens=estimated_input_tokens(request) + request.max_tokens)
-        await patiently(lambda: self._ledger.reserve(granted.scope.scope_id, granted.scope.budget, wanted), self._clock)
-        return wanted
+            return _Reserved(pools, share)
+        budget = Budget(calls=1, tokens=tokens)
+        try:
+            await patiently(lambda: self._ledger.reserve(granted.scope.scope_id, granted.scope.budget, budget), self._clock)
+        except LimitReachedError:
+            await state.shared.give_back(pools, share)
+            raise
+        return _Reserved(pools, share, budget)
 
-    async def _settle(self, state: RunState, reserved: Budget | None, used: Usage) -> None:
+    async def _settle(self, state: RunState, reserved: _Reserved, used: Usage) -> None:
+        if reserved.pools:
+            await state.shared.give_back(reserved.pools, unused(reserved.share, used))
         granted = state.record.command.scope
-        if granted is None or reserved is None:
+        if granted is None or reserved.budget is None:
             return
         try:
-            await self._ledger.settle(granted.scope.scope_id, reserved, used)
+            await self._ledger.settle(granted.scope.scope_id, reserved.budget, used)
         except UnavailableError as error:
             # Tried again it might be subtracted twice. What was reserved stays counted, so the budget still holds.
             structlog.get_logger("services.executor").warning("reservation not settled", error=str(error))

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class RunContext:
-    """One execution of one step. `usage` and `variables` are what it used and set so far."""
+    """One execution of one step. `usage`, `nested_steps` and `variables` are what it used, nested and set so far."""
 
     def __init__(self, runner: StepRunner, step: Step, position: str, names: Mapping[str, Any]) -> None:
         self._runner = runner
@@ -47,6 +47,7 @@ class RunContext:
         self._names = {**names, "run": self._state.info(position).model_dump()}
         self.usage = Usage()
         self._models: list[ModelUse] = []
+        self.nested_steps = 0
         self.variables: dict[str, Any] = {}
         self.timer: asyncio.Timeout | None = None
         """Cuts off the present attempt."""
@@ -121,7 +122,7 @@ class RunContext:
 
     def spent(self, *, is_success: bool) -> Spent:
         """`is_success`: the attempt gave what was asked for."""
-        return Spent(self.usage, settled(self._models, is_success=is_success))
+        return Spent(self.usage, settled(self._models, is_success=is_success), self.nested_steps)
 
     def _note_failed(self, request: CompletionRequest, started: float) -> None:
         provider = self._services.providers.get(request.family, "")
@@ -142,6 +143,7 @@ class RunContext:
         runs = await self._services.children.run(parent, children, max_parallel)
         for run in runs:
             self.usage += run.usage
+            self.nested_steps += run.steps_executed
         return runs
 
     def score(self, grader: GraderSpec | None, cases: Sequence[Case], runs: Sequence[ChildRun]) -> Score:

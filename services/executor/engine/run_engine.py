@@ -31,11 +31,14 @@ class RunEngine:
 
     async def run(self) -> Outcome:
         """Steps that are in the journal are taken from there. Raises `RunFencedError` and `UnavailableError` of the journal."""
+        steps = self._state.document.steps
         try:
+            if self._state.shared.ids:
+                await self._state.shared.prepay_steps(sum(self._state.journal.finished(step.name) is None for step in steps))
             if self._state.document.execution == "dataflow":
                 await self._run_dataflow()
             else:
-                for step in self._state.document.steps:
+                for step in steps:
                     await self._run_step(step)
             return completed(self._outputs(), self._state.journal.live_steps)
         except _StepFailed as end:

@@ -26,9 +26,11 @@ class Spent:
 
     usage: Usage = NO_USAGE
     models: tuple[ModelUse, ...] = ()
+    nested_steps: int = 0
 
     def __add__(self, other: Spent) -> Spent:
-        return Spent(self.usage + other.usage, merged((*self.models, *other.models)))
+        models = merged((*self.models, *other.models))
+        return Spent(self.usage + other.usage, models, self.nested_steps + other.nested_steps)
 
 
 NOTHING_SPENT = Spent()
@@ -43,6 +45,7 @@ class FinishedStep:
     result: StepResult
     usage: Usage = NO_USAGE
     models: tuple[ModelUse, ...] = ()
+    nested_steps: int = 0
     variables: dict[str, Any] = field(default_factory=dict)
     ends_run: bool = False
 

@@ -11,9 +11,11 @@ from services.executor.domain.meter import RunMeter
 from services.executor.domain.records import RunFencedError, RunRecord
 from services.executor.engine.run_journal import RunJournal
 from services.executor.engine.run_time import RunTime
+from services.executor.engine.sharing import SharedLimits
 from shared.pipeline.document import Document
 from shared.pipeline.names import step_view
 from shared.pipeline.step import RunInfo, StepResult
+from shared.pipeline.walk import inner_steps, walk
 
 
 @dataclass
@@ -24,6 +26,7 @@ class RunState:
     meter: RunMeter
     journal: RunJournal
     time: RunTime
+    shared: SharedLimits
     deadline: float
     """On the monotonic clock."""
     is_held: Callable[[], bool] = lambda: True
@@ -44,6 +47,14 @@ class RunState:
         """Raises `RunFencedError` where this executor was silent for so long that another one may have the run."""
         if not self.is_held():
             raise RunFencedError(f"run {self.record.run_id} may have another owner: this executor was silent for too long")
+
+    def has_parallel(self, position: str) -> bool:
+        """Whether other steps may run beside the one at `position`."""
+        document, top = self.document, position.partition(".")[0].partition("[")[0]
+        steps = [step for step in document.steps if step.name == top]
+        return document.execution != "sequential" or any(
+            inner_steps(step) and getattr(step.options, "max_parallel", 1) > 1 for step in walk(tuple(steps))
+        )
 
     def keep(self, name: str, result: StepResult) -> None:
         self.results[name] = result

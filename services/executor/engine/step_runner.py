@@ -62,6 +62,7 @@ class StepRunner:
                     result=execution.result,
                     usage=execution.spent.usage,
                     models=execution.spent.models,
+                    nested_steps=execution.spent.nested_steps,
                     variables=dict(execution.variables or {}),
                     ends_run=execution.limit is not None,
                 )
@@ -92,6 +93,8 @@ class StepRunner:
             if step.when is not None and not evaluate_condition(step.when, names):
                 return Execution(StepResult(status="skipped"))
             self.state.meter.start_step()
+            if self.state.shared.ids:
+                await self.state.shared.take_step()
         except LimitReachedError as error:
             return _failure(error, 0.0, limit=error)
         except InvalidInputError as error:

@@ -14,10 +14,11 @@ from services.executor.domain.control import SuspendRun, Suspension, set_going
 from services.executor.domain.delivery import CommandDelivery
 from services.executor.domain.inputs import checked_inputs
 from services.executor.domain.meter import RunMeter, tightened
-from services.executor.domain.outcome import Outcome, failed, refused, run_finished
+from services.executor.domain.outcome import Outcome, executed_steps, failed, refused, run_finished
 from services.executor.domain.records import LOCAL_SEQUENCE, RunFencedError, RunRecord, check_same_order
-from services.executor.engine import RunEngine, RunJournal, RunState, RunTime
+from services.executor.engine import RunEngine, RunJournal, RunState, RunTime, SharedLimits
 from services.executor.engine.children import IsHeld, IsOver
+from services.executor.engine.patience import patiently
 from services.executor.engine.run_journal import fenced_journal
 from services.executor.use_cases.executor import Executor
 from services.executor.use_cases.suspension import suspend
@@ -169,16 +170,17 @@ async def _run(
         inputs = checked_inputs(document, await at.values.unpack(command.inputs))
     except PermanentError as error:
         return await _finish(record, refused(error), journal, journal.usage, at)
-    executed = sum(entry.result is not None and entry.result.status != "skipped" and entry.epoch > 0 for entry in journal.steps)
-    meter = RunMeter(limits, steps=executed, usage=journal.usage)
+    meter = RunMeter(limits, steps=executed_steps(journal.steps), usage=journal.usage)
     left = limits.seconds - record.running_seconds(at.clock.now())
     time = RunTime(left, limits.seconds, delivery.outer_is_over)
     deadline = at.clock.monotonic() + left
+    shared = SharedLimits(at.pools, at.clock, await _pools_of(record, at))
     services = at.services
     state = RunState(
-        record, document, inputs, meter, journal, time, deadline, delivery.is_held, services.preset, services.answer_tokens
+        record, document, inputs, meter, journal, time, shared, deadline, delivery.is_held, services.preset, services.answer_tokens
     )
     outcome = await _outcome(state, at)
+    await shared.close()
     if isinstance(outcome, Suspension):
         return await suspend(record, outcome, at)
     if record.epoch > 1 and time.is_over:
@@ -189,6 +191,14 @@ async def _run(
     if time.outer_is_over:
         raise asyncio.CancelledError
     return finished
+
+
+async def _pools_of(record: RunRecord, at: Executor) -> tuple[str, ...]:
+    """Those that it was given, and its own, where a former owner has opened one."""
+    pools = record.command.pools
+    if record.epoch > 1 and await patiently(lambda: at.pools.is_open(record.run_id), at.clock):
+        return (*pools, record.run_id)
+    return pools
 
 
 async def _outcome(state: RunState, at: Executor) -> Outcome | Suspension:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from services.executor.engine import StepServices
-from services.executor.ports import Announcer, CancelWatch, Journal, RunObserver, RunStore, Stops, Timers, Values
+from services.executor.ports import Announcer, CancelWatch, Journal, Pools, RunObserver, RunStore, Stops, Timers, Values
 from services.executor.use_cases.admission import Admission
 from shared.clock import Clock
 
@@ -26,4 +26,5 @@ class Executor:
     stops: Stops
     timers: Timers
     values: Values
+    pools: Pools
     max_takeovers: int = 8

@@ -22,6 +22,7 @@ READS = {
     "Stops": {"among"},
     "Values": {"unpack"},
     "AnswerCache": {"get"},
+    "Pools": {"is_open"},
     "Conversations": {"load"},
     "Revisions": {"resolve"},
     "Questions": {"ask"},

@@ -1,0 +1,24 @@
+"""What runs that are nested in one run may use together, however many of them run at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shared.events.values import Usage
+
+
+@dataclass(frozen=True)
+class Spending:
+    """Amounts that are taken from a pool, or left in it."""
+
+    steps: int = 0
+    calls: int = 0
+    tokens: int = 0
+    cost_usd: float = 0.0
+
+
+def unused(taken: Spending, used: Usage) -> Spending:
+    """What goes back to the pool after a call; its cost, which nobody knew before, is taken now."""
+    return Spending(
+        calls=taken.calls - used.calls, tokens=taken.tokens - used.input_tokens - used.output_tokens, cost_usd=-used.cost_usd
+    )
