@@ -22,6 +22,8 @@ class Continuation(Part):
 
     generation: int = Field(ge=1)
     """Counts how often the run was set going again; one that was counted before is not done twice."""
+    retries: int = Field(default=0, ge=0)
+    """How often the run will have ended before."""
     verb: ControlVerb
     author: str = "anonymous"
     reason: str = ""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -43,9 +44,9 @@ class _Board:
                 taken.append(command)
         return taken
 
-    def accept(self, run: RunFinished, wanted: frozenset[str]) -> None:
-        """Counts a run once, whichever way its end was heard of."""
-        if run.run_id not in wanted or run.run_id in self.back:
+    def accept(self, run: RunFinished, wanted: Mapping[str, int]) -> None:
+        """Counts a run once, whichever way its end was heard of; not an end that it had before it was retried."""
+        if run.retries < wanted.get(run.run_id, math.inf) or run.run_id in self.back:
             return
         self.back[run.run_id] = run
         self.out.discard(run.run_id)
@@ -84,13 +85,13 @@ class Fleet:
             return {}
         try:
             async with asyncio.timeout(deadline_seconds) as deadline:
-                await self._drive(board, frozenset(unique))
+                await self._drive(board, {run_id: _retries(command) for run_id, command in unique.items()})
         except TimeoutError:
             if not deadline.expired():
                 raise
         return {run_id: await self._unpacked(run) for run_id, run in board.back.items()}
 
-    async def _drive(self, board: _Board, wanted: frozenset[str]) -> None:
+    async def _drive(self, board: _Board, wanted: Mapping[str, int]) -> None:
         async with self._bus.follow(RunFinished) as facts:
             await self._poll(board, wanted, wanted)
 
@@ -130,7 +131,8 @@ class Fleet:
     async def _send(self, command: ExecuteRun) -> None:
         if self._values is not None:
             command = command.model_copy(update={"inputs": await self._values.pack(command.inputs)})
-        await self._bus.publish(command, cause=command.run_id)
+        continued = f"{command.subject}:{command.continuation.generation}" if command.continuation else ""
+        await self._bus.publish(command, cause=command.run_id, effect=continued)
 
     async def _unpacked(self, run: RunFinished) -> RunFinished:
         """A run whose outputs are gone is told as failed, for nothing can be made of them; the others are told as they ended."""
@@ -142,7 +144,7 @@ class Fleet:
             lost = {"status": "failed", "outputs": None, "error": f"its outputs cannot be read: {error}", "error_code": error.code}
             return run.model_copy(update=lost)
 
-    async def _poll(self, board: _Board, asked: Iterable[str], wanted: frozenset[str]) -> None:
+    async def _poll(self, board: _Board, asked: Iterable[str], wanted: Mapping[str, int]) -> None:
         """Asks for ends that were not heard: lost facts, and runs that ended before we listened."""
         ids = sorted(asked)
         for start in range(0, len(ids), IDS_A_QUERY):
@@ -154,3 +156,8 @@ class Fleet:
                 return
             for run in answer.get("runs", ()):
                 board.accept(RunFinished.model_validate(run), wanted)
+
+
+def _retries(command: ExecuteRun) -> int:
+    """Of the end that is waited for."""
+    return command.continuation.retries if command.continuation else 0

@@ -64,7 +64,7 @@ def paused(world: World) -> bool:
 
 
 def ended(world: World) -> bool:
-    return bool(world.broker.heard(RunFinished))
+    return any(fact.run_id == "run-1" for _, fact in world.broker.heard(RunFinished))
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,7 @@ TRY_OUT = {
 }
 HANGING = {"name": "inner", "steps": [asking("hang")]}
 OUTER_OF_HANGING = {"name": "outer", "steps": [{"name": "nest", "type": "pipeline", "pipeline": HANGING}]}
+FLAKY = {"name": "inner", "steps": [asking("s0"), asking("flaky")]}
 ERRORS = {"errors": "{{ steps.try.result[0].errors }}"}
 
 NEST_LARGE = {"name": "nest", "type": "pipeline", "pipeline": INNER_LARGE, "inputs": {"n": "{{ steps.s0.text }}"}}
@@ -204,6 +205,13 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario(
         "retried",
         {"name": "failing", "steps": [asking("s0"), asking("flaky")]},
+        "succeeded",
+        fails_until_told=True,
+        then=((ended, RETRY_RUN),),
+    ),
+    Scenario(
+        "retried parent",
+        {"name": "outer", "steps": [{"name": "nest", "type": "pipeline", "pipeline": FLAKY}]},
         "succeeded",
         fails_until_told=True,
         then=((ended, RETRY_RUN),),

@@ -63,7 +63,8 @@ def _refusal(verb: str, record: RunRecord, reason: str, suggestion: str) -> Inva
 
 def next_command(record: RunRecord, verb: ControlVerb, author: str = "executor", reason: str = "") -> ExecuteRun:
     """The command that sets a run going; doing it twice is the same command."""
-    continuation = Continuation(generation=record.generation + 1, verb=verb, author=author, reason=reason)
+    retries = record.retries + (verb == "retry")
+    continuation = Continuation(generation=record.generation + 1, retries=retries, verb=verb, author=author, reason=reason)
     return record.command.model_copy(update={"continuation": continuation})
 
 

@@ -11,7 +11,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 
-from services.executor.domain.records import LOCAL_SEQUENCE
+from services.executor.domain.control import next_command
+from services.executor.domain.records import LOCAL_SEQUENCE, RunRecord
 from services.executor.engine.patience import patiently
 from services.executor.engine.run_state import RunState
 from services.executor.ports import BusChildren, RunStore, Values
@@ -70,7 +71,11 @@ class ChildRuns:
         state, position = parent.state, parent.position
         bounds = self._bounds(state) | {"concurrency": max(1, calls // width)}
         commands = {_child_id(state, position, child): await self._command(state, position, child, bounds) for child in children}
-        ended = await self._ended(parent, commands, width)
+        found = await patiently(lambda: self._runs.finished(list(commands)), self._clock)
+        ended = await self._told_again(
+            parent, [run for run in found if not _ended_before_retry(run, state.record)], commands, width
+        )
+        commands |= {run.run_id: await self._retried(run, state) for run in found if run.run_id not in ended}
         open_commands = [command for run_id, command in commands.items() if run_id not in ended]
         return ended | (await self._run_open(parent, open_commands, width) if open_commands else {})
 
@@ -95,12 +100,20 @@ class ChildRuns:
         outputs = await patiently(lambda: self._values.unpack(run.outputs), self._clock)
         return _child_run(run_id, run.model_copy(update={"outputs": outputs}))
 
-    async def _ended(self, parent: Parent, commands: Mapping[str, ExecuteRun], width: int) -> dict[str, RunFinished]:
+    async def _told_again(
+        self, parent: Parent, found: Sequence[RunFinished], commands: Mapping[str, ExecuteRun], width: int
+    ) -> dict[str, RunFinished]:
         """Those that ended before. Behind a run of a parent's executor stands no command that would come back if its end was stored
         but not told, so it is told again."""
-        ended = {run.run_id: run for run in await patiently(lambda: self._runs.finished(list(commands)), self._clock)}
+        ended = {run.run_id: run for run in found}
         await self._run_mine(parent, [commands[run_id] for run_id in ended if await self._is_local(run_id)], width)
         return ended
+
+    async def _retried(self, run: RunFinished, state: RunState) -> ExecuteRun:
+        """Goes on with a nested run that failed, for its parent is retried: what it finished is kept."""
+        record = await patiently(lambda: self._runs.get(run.run_id), self._clock)
+        assert record is not None
+        return next_command(record, "retry", reason=f"run {state.record.run_id} is retried")
 
     async def _run_open(self, parent: Parent, commands: list[ExecuteRun], width: int) -> dict[str, RunFinished]:
         mine = [command for command in commands if await self._is_local(command.run_id)]
@@ -172,6 +185,12 @@ async def _places(state: RunState, wanted: int) -> AsyncIterator[int]:
     finally:
         for _ in range(held):
             slots.release()
+
+
+def _ended_before_retry(run: RunFinished, parent: RunRecord) -> bool:
+    """Whether what made the parent fail is to be tried again."""
+    retried_at = [control.at for control in parent.controls if control.verb == "retry"]
+    return bool(retried_at) and run.status not in ("succeeded", "degraded") and run.finished_at < retried_at[-1].isoformat()
 
 
 def _ended() -> bool:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from services.executor.domain.delivery import CommandDelivery
-from services.executor.use_cases import cancel_run, execute_run
-from shared.events.runs import CancelRun, ExecuteRun, RunFinished
+from services.executor.use_cases import cancel_run, execute_run, retry_run
+from shared.errors import ProviderError
+from shared.events.runs import CancelRun, ExecuteRun, RetryRun, RunFinished
 from shared.events.values import Usage
 from tests.eventually import eventually
 from tests.fakes.executor import ExecutorKit, new_id
@@ -169,3 +172,26 @@ async def test_a_nested_reference_of_an_attested_parent_must_be_attested_itself(
     await kit.notary.deploy(kit.guardrail, CHILD)
     run = await kit.execute(ExecuteRun(run_id="run-2", pipeline="parent"))
     assert (run.status, run.outputs) == ("succeeded", {"said": "ok"})
+
+
+@pytest.mark.parametrize("slots", [1, 2])
+async def test_a_retried_parent_goes_on_with_its_failed_nested_run_and_keeps_what_that_had_finished(slots: int) -> None:
+    model = ScriptedModel(["first", ProviderError("overload", "busy"), "second"])
+    steps = [{"name": name, "type": "claude", "prompt": f"{name}?", "context": "none"} for name in ("one", "two")]
+    kit = ExecutorKit(model=model, slots=slots)
+    kit.bus.runs = ExecutorKit(
+        database=kit.database, notary=kit.notary, model=model, announcer=kit.announcer, name="executor-2", sequence=100
+    ).deliver
+    failed = await kit.trial(parent({"name": "child", "steps": steps}))
+    assert (failed.status, len(model.requests)) == ("failed", 2)
+    ((_, order),) = await retry_run(RetryRun(run_id="run-1"), new_id(), kit.executor)
+    assert isinstance(order, ExecuteRun)
+    run = await kit.execute(order)
+    assert (run.status, run.outputs, run.retries) == ("succeeded", "second", 1)
+    assert [request.messages[-1].text for request in model.requests] == ["one?", "two?", "two?"]
+    assert [(end.parent_run_id, end.retries, end.status) for end in kit.ends()] == [
+        ("run-1", 0, "failed"),
+        (None, 0, "failed"),
+        ("run-1", 1, "succeeded"),
+        (None, 1, "succeeded"),
+    ]
