@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar, cast
 
+from evoline.client.control import hold_of_known
 from evoline.client.outputs import with_outputs
 from evoline.client.talk import OnFact, Talk, hold, ignore
 from shared.errors import InvalidInputError, Problem
@@ -112,9 +113,10 @@ class Client:
         return await self._run(run_id, timeout_seconds, on_fact, None)
 
     async def cancel(self, run_id: str, reason: str = "", *, timeout_seconds: float = 30) -> RunFinished:
+        """Raises NotFoundError where nobody knows the run; should it start all the same, it is stopped then."""
         command = CancelRun(run_id=run_id, author=self.author, reason=reason)
-        run = _expect(await self._hold(_run_talk(run_id, timeout_seconds, command, self._recall_run)), RunFinished)
-        return await with_outputs(run, self.values)
+        talking = hold_of_known(self.bus, lambda seconds: _run_talk(run_id, seconds, command, self._recall_run), timeout_seconds)
+        return await with_outputs(_expect(await talking, RunFinished), self.values)
 
     async def wait_for_change(
         self, change_id: str, *, on_fact: OnFact = ignore, timeout_seconds: float = 300

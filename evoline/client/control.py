@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from evoline.client.outputs import with_outputs
-from evoline.client.talk import OnFact, Talk, hold, ignore
+from evoline.client.talk import OnFact, Talk, TooLateError, hold, ignore
+from shared.errors import EvolineError, NotFoundError
 from shared.events import Command, Fact
 from shared.events.runs import (
     FinishedRuns,
@@ -24,6 +25,8 @@ from shared.messaging.blobs import ObjectStoreBlobs
 from shared.messaging.bus import Bus
 
 Answer = RunFinished | RunSuspended
+UNKNOWN_SECONDS = 3.0
+"""How long the end of a run that nobody knows is waited for: it may be about to start."""
 
 
 class RunControl:
@@ -96,6 +99,27 @@ class RunControl:
         )
         answer = cast("Answer", await hold(self._bus, talk, on_fact))
         return await with_outputs(answer, self._values) if isinstance(answer, RunFinished) else answer
+
+
+async def hold_of_known(bus: Bus, talk: Callable[[float], Talk], seconds: float) -> Fact:
+    """The end of a talk of so many seconds about a run, whose id is its key. Raises NotFoundError where nobody knows the run."""
+    run_id = talk(seconds).key
+    try:
+        return await hold(bus, talk(seconds if await _is_known(bus, run_id) else min(seconds, UNKNOWN_SECONDS)))
+    except TooLateError:
+        if await _is_known(bus, run_id):
+            raise
+    raise NotFoundError(f"no run {run_id!r} is known; should it wait in the queue, it is cancelled when it starts")
+
+
+async def _is_known(bus: Bus, run_id: str) -> bool:
+    try:
+        await bus.ask(GetRun(run_id=run_id))
+    except NotFoundError:
+        return False
+    except EvolineError:
+        return True  # nobody can say, or the answer is too large for a message
+    return True
 
 
 def _suspension(record: Mapping[str, Any]) -> RunSuspended | None:

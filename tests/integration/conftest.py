@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +22,7 @@ from shared.service import Application
 from shared.settings import SharedSettings
 from shared.storage import MongoStore, connect
 from tests.fakes.executor import Notary
+from tests.integration.commands import Command
 from tests.integration.executors import StartExecutor
 
 
@@ -55,3 +61,16 @@ async def start_executor(nats_url: str, mongo_url: str, tmp_path: Path, notary: 
     yield start
     for app in started:
         await app.stop()
+
+
+@pytest.fixture
+def command(nats_url: str, tmp_path: Path) -> Command:
+    """Runs `evoline ...` as a process: (exit code, parsed stdout, stderr)."""
+
+    async def run_it(*arguments: str) -> tuple[int, Any, str]:
+        environment = os.environ | {"EVOLINE_NATS_URL": nats_url, "EVOLINE_HOME": str(tmp_path / "home")}
+        line = [sys.executable, "-m", "evoline.cli", *arguments]
+        done = await asyncio.to_thread(subprocess.run, line, env=environment, capture_output=True, text=True, check=False)
+        return done.returncode, json.loads(done.stdout) if done.stdout.startswith(("{", "[")) else done.stdout, done.stderr
+
+    return run_it

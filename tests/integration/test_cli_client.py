@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import subprocess
-import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +37,7 @@ from shared.messaging.bus import Bus
 from shared.settings import SharedSettings
 from tests.conftest import OpenBus
 from tests.eventually import eventually
+from tests.integration.commands import Command
 
 Answer = Callable[[dict[str, Any], Msg], list[Fact] | dict[str, Any] | Exception]
 """What a scripted service says to a command (facts) or a query (data, or an error)."""
@@ -210,6 +209,15 @@ async def test_not_waiting_any_longer_says_where_to_look_and_what_was_asked_for_
         await client.execute(ExecuteRun(run_id="run-slow", pipeline="triage"), timeout_seconds=0.3)
 
 
+async def test_cancelling_a_run_that_nobody_knows_says_so_before_long(services: ScriptedServices, client: Client) -> None:
+    services.script("cmd.executor.cancel", lambda *_: [])
+    services.script("api.executor.get_run", lambda *_: NotFoundError("no run 'run-x'"))
+    with pytest.raises(NotFoundError, match="no run 'run-x' is known; should it wait in the queue, it is cancelled when it starts"):
+        await client.cancel("run-x")
+    services.script("cmd.executor.cancel", lambda body, _: [ended(body["run_id"], status="cancelled")])
+    assert (await client.cancel("run-x")).status == "cancelled", "it was about to start"
+
+
 async def test_the_same_data_set_refused_and_mended_is_sent_again_at_once(services: ScriptedServices, client: Client) -> None:
     cases = tuple(Case(id=f"c{number}", input={"t": "x"}, expected=number) for number in range(3))
     command = RegisterDataset(dataset_id="d-1", domain="support", cases=cases, grader=GraderSpec())
@@ -272,22 +280,6 @@ async def test_no_broker_is_told_as_unavailable(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(UnavailableError, match="no NATS server"):
         async with connected(settings=SharedSettings(nats_url="nats://127.0.0.1:9")):
             pass
-
-
-Command = Callable[..., Awaitable[tuple[int, Any, str]]]
-
-
-@pytest.fixture
-def command(nats_url: str, tmp_path: Path) -> Command:
-    """Runs `evoline ...` as a process: (exit code, parsed stdout, stderr)."""
-
-    async def run_it(*arguments: str) -> tuple[int, Any, str]:
-        environment = os.environ | {"EVOLINE_NATS_URL": nats_url, "EVOLINE_HOME": str(tmp_path / "home")}
-        line = [sys.executable, "-m", "evoline.cli", *arguments]
-        done = await asyncio.to_thread(subprocess.run, line, env=environment, capture_output=True, text=True, check=False)
-        return done.returncode, json.loads(done.stdout) if done.stdout.startswith(("{", "[")) else done.stdout, done.stderr
-
-    return run_it
 
 
 async def test_a_run_from_the_command_line_prints_one_document_and_its_code_says_whether_it_succeeded(
