@@ -79,6 +79,11 @@ class LargeValues:
             return await self._stored(as_json(value))
         return {**value, **{name: await self._stored(bodies[name]) for name in chosen}}
 
+    async def written(self, value: Any) -> bytes:
+        """The value as JSON; of a reference what it refers to, unread."""
+        reference = reference_in(value)
+        return as_json(value) if reference is None else await self._blobs.load(reference)
+
     async def unpack(self, value: Any) -> Any:
         """The value as it was before `pack`.
 

@@ -4,7 +4,22 @@ from __future__ import annotations
 
 import typer
 
-from evoline.cli import bus, control, demo, generation, improvement, keys, model, reviews, runs, showing, stack, validation, version
+from evoline.cli import (
+    bus,
+    control,
+    demo,
+    generation,
+    improvement,
+    keys,
+    model,
+    reviews,
+    runs,
+    showing,
+    stack,
+    transfer,
+    validation,
+    version,
+)
 
 HELP = """Generates LLM pipelines, runs them durably, proves that a change is better before it ships, takes it back at once.
 
@@ -51,6 +66,8 @@ def _add_pipelines(app: typer.Typer) -> None:
     app.command("retry")(control.retry)
     app.command("fork")(control.fork)
     app.command("journal")(control.journal)
+    app.command("export")(transfer.export)
+    app.command("import")(transfer.import_)
     app.command("show")(showing.show)
     app.command("validate")(validation.validate)
 

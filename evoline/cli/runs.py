@@ -100,7 +100,7 @@ def runs(
             one.get("run_id"),
             one.get("pipeline"),
             str(one.get("digest", ""))[:12],
-            one.get("status"),
+            f"{one.get('status')}{' (imported)' if one.get('imported') else ''}",
             f"{one.get('latency_seconds') or 0:.2f} s",
             one.get("purpose"),
             str(one.get("started_at", ""))[:19],

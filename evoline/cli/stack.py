@@ -22,6 +22,7 @@ from evoline.cli.output import (
     run_async,
 )
 from evoline.cli.progress import Progress
+from evoline.cli.run_log import run_log
 from evoline.stack.daemon import supervise
 from evoline.stack.home import Home, find_home
 from evoline.stack.launch import bring_down, bring_up, delete_data, scale
@@ -188,12 +189,27 @@ def _size(count: int) -> str:
 
 
 def logs(
-    name: Annotated[str, typer.Argument(help="Process, as executor-1 or nats; default: all.")] = "",
-    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with new lines until Ctrl-C.")] = False,
-    lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="Lines of each log.")] = 20,
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME | run ID]", help="Process, as executor-1 or nats; or a run; default: all processes."),
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("-f", "--follow", help="Go on with new lines: until Ctrl-C, or until the run ends or is paused.")
+    ] = False,
+    lines: Annotated[int | None, typer.Option("-n", "--lines", min=0, help="Last lines; default: 20 of each process.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the logs of the stack's processes."""
+    """Show the logs of the stack's processes, or what a run did, in the order of time."""
+    words = what or []
+    if len(words) == 2 and words[0] == "run":
+        run_log(words[1], follow, lines, as_json)
+    elif len(words) <= 1:
+        _process_logs("".join(words), follow, 20 if lines is None else lines, as_json)
+    else:
+        raise ConfigurationError(f"evoline logs {' '.join(words)}: give the name of a process, or `run` and the id of a run")
+
+
+def _process_logs(name: str, follow: bool, lines: int, as_json: bool) -> None:
     home = find_home(os.environ, Path.cwd())
     paths = _log_files(home, name)
     found = {each: tail(path, lines) for each, path in paths.items()}

@@ -29,7 +29,7 @@ from shared.llm import ModelOnDemand, build_models, providers_of
 from shared.messaging.blobs import ObjectStoreBlobs
 from shared.pipeline.completion import Family, LanguageModel
 from shared.pipeline.steps import step_type
-from shared.service import Application, Host, keep_loaded_objects
+from shared.service import VERSION, Application, Host, keep_loaded_objects
 from shared.settings import ProviderSettings, SharedSettings
 
 Models = Mapping[Family, LanguageModel]
@@ -134,4 +134,5 @@ def _executor(host: Host, own: ExecutorSettings, runs: MongoRunStore, services: 
         observer=host.metrics.runs,
         clock=host.clock,
         max_takeovers=own.max_takeovers,
+        version=VERSION,
     )

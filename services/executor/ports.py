@@ -40,10 +40,12 @@ class RunStore(Protocol):
         """Stores another state of a run; False where it is not as it was `known` any more (epoch and status)."""
         ...
 
-    async def finished(self, run_ids: Sequence[str]) -> list[RunFinished]: ...
+    async def finished(self, run_ids: Sequence[str]) -> list[RunFinished]:
+        """The ends of those that ended here."""
+        ...
 
     async def nested_in(self, run_id: str) -> list[RunRecord]:
-        """Runs that this run began."""
+        """Runs that this run began here."""
         ...
 
     async def latest(self, query: ListRuns) -> list[dict[str, Any]]: ...
@@ -58,8 +60,8 @@ class Journal(Protocol):
         """All entries in order."""
         ...
 
-    async def outline(self, run_id: str) -> list[JournalEntry]:
-        """All entries in order, with references for large values."""
+    async def outline(self, run_id: str, after: int = 0) -> list[JournalEntry]:
+        """All entries in order, or those from the position `after` on, with references for large values."""
         ...
 
 
@@ -107,6 +109,10 @@ class Values(Protocol):
 
     async def pack(self, value: Any) -> Any:
         """Raises `LimitReachedError` above 64 MiB."""
+        ...
+
+    async def written(self, value: Any) -> bytes:
+        """As JSON; of a reference what it refers to, unread. Raises as `unpack`."""
         ...
 
     async def unpack(self, value: Any) -> Any:

@@ -11,20 +11,26 @@ from services.executor.use_cases import (
     cancel_run,
     describe_run,
     execute_run,
+    export_run,
     finished_runs,
     fork_run,
+    import_run,
     list_runs,
     pause_run,
     resume_run,
     retry_run,
+    run_log,
 )
 from shared.events.runs import CancelRun, ExecuteRun, FinishedRuns, ForkRun, GetRun, ListRuns, PauseRun, ResumeRun, RetryRun
+from shared.events.transfer import ExportRun, GetRunLog, ImportRun
 from shared.messaging.consumer import Consumer
 from shared.messaging.handling import Delivery, Effects
 from shared.messaging.headers import ORIGINAL_ID
 
 DEADLINE_SECONDS = 90_000.0
 """Above the longest run that a document may ask for; each run's own limit ends it."""
+IMPORT_SECONDS = 600.0
+"""A file may hold tens of thousands of journal lines."""
 MAX_ATTEMPTS = 20
 """Backstop of the bus; a run that keeps losing its owners is ended by `max_takeovers` before."""
 
@@ -53,6 +59,15 @@ class Subscribers:
     async def on_fork_run(self, command: ForkRun, _: Delivery) -> Effects:
         return await fork_run(command, self.executor)
 
+    async def on_import_run(self, command: ImportRun, _: Delivery) -> Effects:
+        return await import_run(command, self.executor)
+
+    async def export_run(self, query: ExportRun) -> dict[str, object]:
+        return await export_run(query, self.executor)
+
+    async def run_log(self, query: GetRunLog) -> dict[str, object]:
+        return await run_log(query, self.executor.runs, self.executor.journal)
+
     async def get_run(self, query: GetRun) -> dict[str, object]:
         return await describe_run(query, self.executor.runs, self.executor.journal)
 
@@ -77,6 +92,9 @@ class Subscribers:
         consumer.on(ResumeRun, self.on_resume_run, durable="executor-resume")
         consumer.on(RetryRun, self.on_retry_run, durable="executor-retry")
         consumer.on(ForkRun, self.on_fork_run, durable="executor-fork")
+        consumer.on(ImportRun, self.on_import_run, durable="executor-import", deadline_seconds=IMPORT_SECONDS)
+        consumer.answers(ExportRun, self.export_run)
+        consumer.answers(GetRunLog, self.run_log)
         consumer.answers(GetRun, self.get_run)
         consumer.answers(FinishedRuns, self.finished_runs)
         consumer.answers(ListRuns, self.list_runs)

@@ -286,4 +286,6 @@ class ListRuns(Query):
     status: str | None = None
     purpose: RunPurpose | None = "production"
     """None lists all purposes."""
+    imported: bool | None = None
+    """True lists only runs that were imported, False only others."""
     limit: int = Field(default=20, ge=1, le=500)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from shared.events.runs import RunFinished
+from shared.events.transfer import RunImported
 from tests.fakes.cluster import Cluster, Process, World
 from tests.fakes.crash_scenarios import Scenario
 from tests.fakes.durable_boundaries import Boundaries, Fault, Place
@@ -131,6 +132,9 @@ def _ends(world: World, records: list[dict[str, Any]]) -> Iterator[str]:
         told.setdefault(fact.run_id, {}).setdefault(fact.retries, set()).add((message_id, fact.model_dump_json()))
     for record in records:
         ends = told.get(record["_id"], {})
+        if record.get("imported"):
+            yield from [f"the end of imported run {record['_id']} was told"] if ends else []
+            continue
         for retries in range(max(ends, default=0) + 1):
             if len(ends.get(retries, ())) != 1:
                 yield f"run {record['_id']} was told to have {len(ends.get(retries, ()))} ends after {retries} retries"
@@ -143,6 +147,8 @@ async def _journals(world: World, records: list[dict[str, Any]]) -> list[str]:
     found = []
     for record in records:
         own = await world.journal(record["_id"])
+        if record.get("imported") and {len(own)} != {fact.lines for _, fact in world.broker.heard(RunImported)}:
+            found.append(f"imported run {record['_id']} holds {len(own)} lines, or nobody was told of it")
         if len(own) != await world.database.collection("journal").count({"run_id": record["_id"]}):
             found.append(f"journal of {record['_id']} has gaps")
         epochs = [line.epoch for line in own]

@@ -9,10 +9,12 @@ from typing import Any
 from shared.errors import ProviderError
 from shared.events import Command
 from shared.events.runs import CancelRun, ExecuteRun, ForkRun, PauseRun, ResumeRun, RetryRun, RunFinished, RunSuspended
+from shared.events.transfer import ImportRun
 from shared.pipeline.completion import CompletionRequest
 from tests.fakes.cluster import Script, World, trial_of
 from tests.fakes.durable_boundaries import Place
 from tests.fakes.language_model import Reply
+from tests.fakes.run_files import file_of_run
 
 Document = dict[str, Any]
 
@@ -109,6 +111,9 @@ PAUSE = PauseRun(run_id="run-1", author="ann", reason="wait")
 RESUME = ResumeRun(run_id="run-1", author="ann", reason="go on")
 RETRY_RUN = RetryRun(run_id="run-1", author="ann", reason="again")
 FORK = ForkRun(run_id="run-1", new_run_id="run-2", from_step="s1", inputs={"n": 2}, author="ann")
+IMPORT = ImportRun(
+    run_id="run-9", file=file_of_run("run-9", {"name": "foreign", "steps": [asking("a"), asking("b")]}), author="ann"
+)
 CANCELLED = ((hanging, CANCEL),)
 PAUSED = ((hanging, PAUSE), (paused, RESUME))
 LATER = {"max_attempts": 3, "initial_seconds": 0.1, "max_seconds": 0.1}
@@ -217,6 +222,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         then=((ended, RETRY_RUN),),
     ),
     Scenario("forked", FORKED, "succeeded", inputs={"n": 1}, then=((ended, FORK),), run_id="run-2"),
+    Scenario("imported", {"name": "flat", "steps": [asking("s0")]}, "succeeded", then=((ended, IMPORT),)),
     Scenario("trial asked for twice", {"name": "trying", "steps": [asking("s0")]}, "succeeded", trial=True, copies=2),
     Scenario("unreadable", {"name": "flat", "steps": [asking("s0")]}, "", body=b'{"run_id": "run-1", "unknown": 1}'),
 )

@@ -46,6 +46,7 @@ LISTED = (
     "started_at",
     "finished_at",
     "error_code",
+    "imported",
 )
 
 
@@ -81,19 +82,21 @@ class MongoRunStore:
         fields = _document(changed)
         del fields["_id"]
         update: dict[str, Any] = {"$set": fields}
-        if known.finished is not None and changed.finished is None:
-            update["$unset"] = dict.fromkeys(END_FIELDS, "")
+        if gone := _fields_gone(known, changed):
+            update["$unset"] = dict.fromkeys(gone, "")
         return await self._runs.update_if(stored, update)
 
     async def finished(self, run_ids: Sequence[str]) -> list[RunFinished]:
-        wanted = {"_id": {"$in": list(run_ids)}, "finished": {"$exists": True}}
+        wanted = {"_id": {"$in": list(run_ids)}, "finished": {"$exists": True}, **HERE}
         return [RunFinished.model_validate_json(each["finished"]) for each in await self._runs.find(wanted, fields=["finished"])]
 
     async def nested_in(self, run_id: str) -> list[RunRecord]:
-        return [_record(each) for each in await self._runs.find({"parent_run_id": run_id})]
+        return [_record(each) for each in await self._runs.find({"parent_run_id": run_id, **HERE})]
 
     async def latest(self, query: ListRuns) -> list[dict[str, Any]]:
         wanted = {name: value for name in ("pipeline", "status", "purpose") if (value := getattr(query, name)) is not None}
+        if query.imported is not None:
+            wanted["imported"] = {"$exists": query.imported}
         found = await self._runs.find(wanted, sort=[("started_at", -1)], limit=query.limit, fields=LISTED)
         return [{"run_id": each.pop("_id"), **each} for each in found]
 
@@ -118,8 +121,8 @@ class MongoJournal:
     async def entries(self, run_id: str) -> list[JournalEntry]:
         return [await self._whole(line) for line in await self._lines(run_id)]
 
-    async def outline(self, run_id: str) -> list[JournalEntry]:
-        return [read(line) for line in await self._lines(run_id)]
+    async def outline(self, run_id: str, after: int = 0) -> list[JournalEntry]:
+        return [read(line) for line in await self._lines(run_id, after)]
 
     async def _line(self, entry: JournalEntry) -> dict[str, Any]:
         if not is_surely_large(entry) and not is_large(line := written(entry)):
@@ -137,14 +140,14 @@ class MongoJournal:
         bodies = {name: await self._retried(partial(self._blobs.load, each)) for name, each in references.items()}
         return with_parts(entry, {name: from_json(body) for name, body in bodies.items()})
 
-    async def _lines(self, run_id: str) -> list[dict[str, Any]]:
+    async def _lines(self, run_id: str, after: int = 0) -> list[dict[str, Any]]:
         """Positions have no gaps, so the lines are asked for by their ids, ever more at a time, until one is missing.
 
         A range of ids would be a scan on the embedded server, and an index on the run would slow every append."""
         found: list[dict[str, Any]] = []
         asked = FIRST_CHUNK
         while True:
-            ids = [line_id(run_id, len(found) + number) for number in range(asked)]
+            ids = [line_id(run_id, after + len(found) + number) for number in range(asked)]
             lines = await self._journal.find({"_id": {"$in": ids}})
             found += sorted(lines, key=lambda line: line["position"])
             if len(lines) < asked:
@@ -183,12 +186,15 @@ def _document(record: RunRecord) -> dict[str, Any]:
         "claimed_by": record.claimed_by,
         "started_at": record.started_at.isoformat(),
         "queued_seconds": record.queued_seconds,
+        **({"imported": True} if record.is_inert else {}),
         **({"control": _control(record)} if record.generation or record.is_suspended or record.controls else {}),
         "command": command.model_dump_json(exclude_defaults=True),
     }
     return document | _end(record.finished) if record.finished else document
 
 
+HERE: dict[str, Any] = {"imported": {"$exists": False}}
+"""Runs that this stack executed, or executes."""
 END_FIELDS = ("finished_at", "latency_seconds", "error_code", "finished")
 CONTROL_FIELDS = {
     "generation",
@@ -199,12 +205,18 @@ CONTROL_FIELDS = {
     "suspended_until",
     "suspended_for",
     "controls",
+    "imported",
 }
 """Only in documents of runs that somebody, or a timer, had to do with."""
 
 
 def _control(record: RunRecord) -> str:
     return record.model_dump_json(include=CONTROL_FIELDS)
+
+
+def _fields_gone(known: RunRecord, changed: RunRecord) -> list[str]:
+    ended = END_FIELDS if known.finished is not None and changed.finished is None else ()
+    return [*ended, *(["imported"] if known.is_inert and not changed.is_inert else [])]
 
 
 def _is_same(stored: RunFinished | None, finished: RunFinished) -> bool:

@@ -57,6 +57,24 @@ def check_may(verb: str, record: RunRecord, allowed: Sequence[str]) -> None:
         raise _refusal(verb, record, f"its status is {record.status}", ADVICE[record.status])
 
 
+def check_not_imported(verb: str, record: RunRecord) -> None:
+    """Raises `InvalidInputError` for a run of another stack, which is only kept here."""
+    if record.is_inert:
+        raise _refusal(verb, record, "it was imported and is not executed here", "fork or retry it")
+
+
+def check_carried(verb: str, record: RunRecord, replaced: Collection[str], positions: Collection[int] | None = None) -> None:
+    """Raises `InvalidInputError` where the export of an imported run left out a secret that going on would need: in inputs that are
+    not `replaced`, or in the journal (at these positions, or anywhere)."""
+    for place in record.imported.redacted if record.imported and record.is_inert else ():
+        name = place.removeprefix("run.command.inputs.").partition(".")[0].partition("[")[0]
+        if place.startswith("run.command.inputs.") and name not in replaced:
+            raise _refusal(verb, record, f"the export left a secret out of input {name}", f"fork it with the input {name}")
+        position = place.removeprefix("journal[").partition("]")[0]
+        if place.startswith("journal[") and (positions is None or int(position) in positions):
+            raise _refusal(verb, record, f"the export left a secret out of {place}", "fork it from an earlier step")
+
+
 def _refusal(verb: str, record: RunRecord, reason: str, suggestion: str) -> InvalidInputError:
     return InvalidInputError(Problem(path="run_id", reason=f"cannot {verb} run {record.run_id}: {reason}", suggestion=suggestion))
 
@@ -116,15 +134,15 @@ def failed_paths(entries: Sequence[JournalEntry], tolerated: Collection[str]) ->
     live = live_entries(entries)
     outer = {path for path, entry in live.items() if _is_top_level(path) and _failed(entry) and path not in tolerated}
     last = {_scope(path): path for path in live}
-    inner = {path for path, entry in live.items() if _failed(entry) and last[_scope(path)] == path and _top_level(path) in outer}
+    inner = {path for path, entry in live.items() if _failed(entry) and last[_scope(path)] == path and top_level_of(path) in outer}
     return tuple(path for path in live if path in outer or path in inner)
 
 
 def _is_top_level(path: str) -> bool:
-    return _top_level(path) == path
+    return top_level_of(path) == path
 
 
-def _top_level(path: str) -> str:
+def top_level_of(path: str) -> str:
     return path.partition(".")[0].partition("[")[0]
 
 

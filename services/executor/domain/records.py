@@ -12,6 +12,8 @@ from shared.events.runs import ExecuteRun, ModelUse, RunFinished, RunStatus
 from shared.events.values import Usage
 from shared.pipeline.step import StepResult
 
+IMPORTED_SEQUENCE = -1
+"""`command_sequence` of an imported run."""
 LOCAL_SEQUENCE = 0
 """`command_sequence` of a nested run that its parent's executor runs itself: no command of the broker stands behind it."""
 
@@ -64,6 +66,20 @@ class Control(_Frozen):
     at: datetime
 
 
+class Imported(_Frozen):
+    """Where a run comes from that another stack executed."""
+
+    sha256: str
+    """Of the file."""
+    evoline: str
+    """The version that wrote the file."""
+    at: datetime
+    redacted: tuple[str, ...] = ()
+    """Places in the file where a secret was left out."""
+    generation: int = 0
+    """The run's when it came. Set going here, it is a run like any other."""
+
+
 class RunRecord(_Frozen):
     """One run. Written twice: at the claim, and by the conditional finish; takeovers and suspensions are further writes."""
 
@@ -99,6 +115,12 @@ class RunRecord(_Frozen):
     """Of a waiting run."""
     suspended_for: str = ""
     controls: tuple[Control, ...] = ()
+    imported: Imported | None = None
+
+    @property
+    def is_inert(self) -> bool:
+        """Another stack executed it: here it is only kept."""
+        return self.imported is not None and self.generation == self.imported.generation
 
     @property
     def is_suspended(self) -> bool:

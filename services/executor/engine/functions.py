@@ -94,12 +94,12 @@ class FunctionDesk:
         return {"component": name, "healthy": True, "detail": "answers"}
 
     async def _detect_degradation(self, arguments: Mapping[str, Any]) -> Any:
-        answer = await self._questions.ask(ListRuns(pipeline=arguments.get("pipeline"), limit=500))
+        answer = await self._questions.ask(ListRuns(pipeline=arguments.get("pipeline"), imported=False, limit=500))
         return {"degraded": degraded_pipelines(answer["runs"])[: arguments.get("limit", 20)]}
 
     async def _recent_runs(self, arguments: Mapping[str, Any]) -> Any:
-        query = ListRuns(pipeline=arguments.get("pipeline"), status=arguments.get("status"), limit=arguments.get("limit", 20))
-        return await self._questions.ask(query)
+        wanted = {name: arguments.get(name) for name in ("pipeline", "status")}
+        return await self._questions.ask(ListRuns(**wanted, imported=False, limit=arguments.get("limit", 20)))
 
     async def _successful_pipelines(self, arguments: Mapping[str, Any]) -> Any:
         best = (await deployed_pipelines(self._questions, arguments.get("domain")))[: arguments.get("limit", 5)]

@@ -18,10 +18,11 @@ from services.executor.domain.admission import (
     split_reference,
 )
 from services.executor.domain.records import ChangedDocumentError, RunRecord
+from services.executor.domain.run_file import Evidence
 from services.executor.ports import Revisions, ScopeLedger
 from shared.attestation import Verifier
 from shared.clock import Clock
-from shared.errors import NotAttestedError, PermanentError
+from shared.errors import NotAttestedError, NotFoundError, PermanentError
 from shared.events.runs import ExecuteRun
 from shared.events.values import Budget
 from shared.pipeline.document import Document
@@ -93,6 +94,25 @@ class Admission:
             return command
         name, _ = split_reference(command.pipeline)
         return command.model_copy(update={"pipeline": f"{name}@{record.digest}"})
+
+    async def evidence(self, record: RunRecord) -> Evidence:
+        """What the run was admitted by, as far as it can still be found; nothing is judged anew."""
+        command = self.pinned(record)
+        granted = command.scope.attestation if command.scope else None
+        if not record.digest:
+            return Evidence()
+        if command.document is not None:
+            return Evidence(command.document, granted)
+        assert command.pipeline is not None
+        try:
+            revision = await self._revisions.resolve(*split_reference(command.pipeline))
+        except NotFoundError:
+            return Evidence(attestation=granted)
+        return Evidence(revision.document, granted or revision.attestation)
+
+    def load(self, source: Mapping[str, Any]) -> LoadedDocument:
+        """Raises `InvalidInputError` with every problem of the document."""
+        return self._library.load(source)
 
     async def document_of(self, command: ExecuteRun) -> Document:
         """What a command would run. Raises a `PermanentError` where it may not."""

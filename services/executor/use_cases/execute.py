@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from services.executor.domain.admission import Admitted, split_reference
-from services.executor.domain.control import SuspendRun, Suspension, set_going
+from services.executor.domain.control import SuspendRun, Suspension, check_not_imported, set_going
 from services.executor.domain.delivery import CommandDelivery
 from services.executor.domain.inputs import checked_inputs
 from services.executor.domain.meter import RunMeter, tightened
@@ -103,6 +103,7 @@ async def _continue(known: RunRecord, command: ExecuteRun, delivery: CommandDeli
     """A run that was claimed before: told again if it ended, taken over if its command came back, else left to its owner."""
     if command.parent_run_id is None and delivery.sequence != known.command_sequence:
         check_same_order(known.command, command)
+    check_not_imported("execute", known)
     if known.finished is not None:
         await _clear(at.services.workspace_dir / known.run_id)
         return await announce_end(known.finished, at)

@@ -28,3 +28,5 @@ class Executor:
     values: Values
     pools: Pools
     max_takeovers: int = 8
+    version: str = ""
+    """Evoline's."""

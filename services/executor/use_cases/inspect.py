@@ -20,6 +20,7 @@ async def describe_run(query: GetRun, runs: RunStore, journal: Journal) -> dict[
     if record is None:
         raise NotFoundError(f"no run {query.run_id!r}")
     entries = await journal.outline(query.run_id)
+    imported = record.imported.model_dump(mode="json") if record.imported else None
     live = live_entries(entries)
     steps = [_step(entry, live=live.get(entry.path) is entry) for entry in entries if entry.kind == "step"]
     finished = record.finished.model_dump(mode="json", exclude={"steps"}) if record.finished else {}
@@ -42,6 +43,7 @@ async def describe_run(query: GetRun, runs: RunStore, journal: Journal) -> dict[
         "retries": record.retries,
         "held_seconds": record.held_seconds,
         **_suspension(record),
+        **({"imported": imported} if imported else {}),
         "controls": [control.model_dump(mode="json") for control in record.controls],
         "claims": [
             {"position": entry.position, "epoch": entry.epoch, "executor_id": entry.executor_id, "verb": entry.verb}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from services.executor.domain.control import ALLOWED, check_may, copied, fork_claim, live_entries, next_command
+from services.executor.domain.control import ALLOWED, check_carried, check_may, copied, fork_claim, live_entries, next_command
 from services.executor.domain.forks import check_same_steps, first_unfinished, steps_before
 from services.executor.domain.records import JournalEntry, RunFencedError, RunRecord
 from services.executor.ports import RunStore, Values
@@ -24,7 +24,7 @@ async def resume_run(command: ResumeRun, command_id: str, at: Executor) -> Effec
 
 
 async def retry_run(command: RetryRun, command_id: str, at: Executor) -> Effects:
-    """Raises `InvalidInputError` unless the run ended without success."""
+    """Raises `InvalidInputError` unless the run ended without success; and for an imported one, what admission raises."""
     return await _set_going(command, "retry", command_id, at)
 
 
@@ -35,6 +35,9 @@ async def _set_going(command: ResumeRun | RetryRun, verb: ControlVerb, command_i
     if meant != stage_of(record):
         return []
     check_may(verb, record, ALLOWED[verb])
+    if record.is_inert:
+        await at.admission.document_of(at.admission.pinned(record))
+        check_carried(verb, record, ())
     return [("execute", next_command(record, verb, command.author, command.reason))]
 
 
@@ -53,7 +56,9 @@ async def fork_run(command: ForkRun, at: Executor) -> Effects:
     order = order.model_copy(update={"forked_from": origin})
     await _check_free(order, at.runs)
     live = live_entries(await at.journal.entries(source.run_id)) if taken else {}
-    await _copy([entry for path, entry in live.items() if path.partition(".")[0].partition("[")[0] in taken], order, at)
+    kept = [entry for path, entry in live.items() if path.partition(".")[0].partition("[")[0] in taken]
+    check_carried("fork", source, command.inputs, [entry.position for entry in kept])
+    await _copy(kept, order, at)
     return [("execute", order)]
 
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from services.executor.domain.control import check_may
+from services.executor.domain.control import check_may, check_not_imported
 from services.executor.domain.records import LOCAL_SEQUENCE, RunRecord
 from services.executor.ports import RunScope, Stop, Stops
 from services.executor.use_cases.executor import Executor
@@ -19,8 +19,11 @@ from shared.events.runs import CancelRun, PauseRun
 
 
 async def cancel_run(command: CancelRun, command_id: str, at: Executor) -> None:
-    """A finished run stays as it is, and its end is told again; one that did not start yet is stopped when it does."""
+    """A finished run stays as it is, and its end is told again; one that did not start yet is stopped when it does. Raises
+    `InvalidInputError` for an imported run."""
     record = await at.runs.get(command.run_id)
+    if record is not None:
+        check_not_imported("cancel", record)
     stage = stage_of(record)
     meant = await at.stops.meant(command_id, stage)
     if record is not None and record.finished is not None:

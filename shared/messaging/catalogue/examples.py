@@ -59,6 +59,7 @@ EXTRA: dict[str, dict[str, Any]] = {
     "GeneratePipeline": {"examples": _CASES, "constraints": {"max_seconds": 20, "max_calls": 3}, "author": "ada"},
     "ExecuteRun": {"pipeline": "support_triage@stable", "inputs": {"ticket": "I was charged twice"}},
     "RunFinished": {"outputs": {"answer": "billing"}},
+    "ImportRun": {"file": {"evoline:value": {"sha256": _DIGEST, "bytes": 1_234_567}}},
     "StartEvolution": {"evaluations": 300, "strategy": "climb"},
     "ProposeChange": {"reason": "Best of 4 candidates on 40 training examples."},
 }

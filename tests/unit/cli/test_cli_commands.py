@@ -17,6 +17,7 @@ GOOD = "name: hello\ninputs: {text: string}\nsteps:\n  - {name: say, type: set_v
 BAD = "name: Hello\nsteps:\n  - {name: say, type: claude_smrt, prompt: '{{ steps.later.result }}'}\n"
 COMMANDS = (
     ["up"], ["down"], ["status"], ["logs"], ["generate"], ["run"], ["runs"], ["cancel"], ["show"], ["validate"], ["rollback"],
+    ["pause"], ["resume"], ["retry"], ["fork"], ["journal"], ["export"], ["import"],
     ["measure"], ["evolve"], ["learn"], ["version"], ["review", "list"], ["review", "approve"], ["review", "deny"],
     ["bus", "apply"], ["bus", "dead-letters", "list"], ["bus", "dead-letters", "redrive"], ["keys", "show"], ["keys", "create"],
 )  # fmt: skip
@@ -72,8 +73,13 @@ def test_a_folder_without_documents_is_refused(tmp_path: Path, capsys: pytest.Ca
 
 
 @pytest.mark.parametrize(
-    "command", [["runs"], ["show", "run", "r1"], ["review", "list"], ["bus", "apply"], ["run", "hello"]], ids=" ".join
-)
+    "command",
+    [
+        ["runs"], ["show", "run", "r1"], ["review", "list"], ["bus", "apply"], ["run", "hello"],
+        ["logs", "run", "r1"], ["logs", "run", "r1", "-f"], ["export", "r1"], ["pause", "r1"], ["retry", "r1"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
 def test_without_a_stack_the_way_to_one_is_told(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(command) == 3
     assert "evoline up" in capsys.readouterr().err
@@ -146,6 +152,17 @@ def test_logs_of_an_unknown_process_name_the_known_ones(tmp_path: Path, capsys: 
     assert "executor-1" in capsys.readouterr().err
     assert run(["logs", "executor", "-n", "1", "--json"]) == 0
     assert document(capsys) == {"logs": {"executor-1": ["two [x]"]}}
+
+
+def test_logs_of_more_than_one_thing_are_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["logs", "walk", "r1"]) == 2
+    assert "`run` and the id of a run" in capsys.readouterr().err
+
+
+def test_a_file_that_cannot_be_read_is_not_imported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["import", str(tmp_path / "none.json"), "--json"]) == 1
+    (problem,) = document(capsys)["error"]["problems"]
+    assert "none.json" in problem["file"] and "No such file" in problem["reason"]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ READS = {
     "RunStore": {"get", "finished", "nested_in", "latest"},
     "Journal": {"entries", "outline"},
     "Stops": {"among"},
-    "Values": {"unpack"},
+    "Values": {"unpack", "written"},
     "AnswerCache": {"get"},
     "Pools": {"is_open"},
     "Conversations": {"load"},

@@ -78,6 +78,8 @@ def test_text_format_is_for_people() -> None:
 def test_values_that_look_like_secrets_are_hidden_wherever_they_stand(secret: str) -> None:
     assert secret not in redact_text(f"before {secret} after")
     assert redact_text(f"before {secret} after").endswith("after")
+    long = "word " * 2000
+    assert secret not in redact_text(f"{long}{secret}") and secret.upper() not in redact_text(f"{long}{secret.upper()}")
     assert secret not in str(redact({"deep": [{"text": secret}]}))
 
 

@@ -1,0 +1,87 @@
+"""What must agree inside a run's file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import get_args
+
+from services.executor.domain.records import JournalEntry, RunRecord
+from services.executor.domain.run_file.form import RunFile
+from shared.errors import Problem
+from shared.events.runs import RunStatus
+
+ENDED = get_args(RunStatus)
+MAX_PATH = 1000
+SAME = ("run_id", "pipeline", "digest", "domain", "status", "retries")
+"""Fields of the run that its end repeats."""
+
+
+def problems_in(file: RunFile) -> list[Problem]:
+    return [*_of_run(file.run), *_of_evidence(file), *_of_journal(file)]
+
+
+def _of_run(run: RunRecord) -> Iterator[Problem]:
+    if run.status not in ENDED or run.finished is None:
+        yield Problem(path="run.status", reason=f"it is {run.status}", suggestion="export the run again once it has ended")
+        return
+    if run.command.run_id != run.run_id:
+        yield Problem(path="run.command.run_id", reason=f"is not {run.run_id}")
+    if run.command.scope is not None:
+        yield Problem(path="run.command.scope", reason="a scope does not travel")
+    if run.command.continuation is not None:
+        yield Problem(path="run.command.continuation", reason="a run that ended is not being continued")
+    for name in SAME:
+        if getattr(run.finished, name) != getattr(run, name):
+            yield Problem(path=f"run.finished.{name}", reason=f"is not {getattr(run, name)!r} as in the run")
+    if run.started_at.tzinfo is None:
+        yield Problem(path="run.started_at", reason="has no time zone")
+    if run.epoch < 1 or run.generation < 0 or run.retries < 0:
+        yield Problem(path="run.epoch", reason="the run's counters are below their least values")
+
+
+def _of_evidence(file: RunFile) -> Iterator[Problem]:
+    left_out = "document" in file.redacted
+    if file.document is None and file.journal and not left_out:
+        yield Problem(path="document", reason="is missing, though steps were executed")
+    if file.document is not None and not file.run.digest:
+        yield Problem(path="run.digest", reason="is missing, though there is a document")
+    if file.attestation is not None and file.attestation.kind == "revision" and file.attestation.digest != file.run.digest:
+        yield Problem(path="attestation.digest", reason="approves another revision than the one that was run")
+
+
+def _of_journal(file: RunFile) -> Iterator[Problem]:
+    epoch = 0
+    for number, entry in enumerate(file.journal):
+        place = f"journal[{number}]"
+        if entry.run_id != file.run.run_id:
+            yield Problem(path=f"{place}.run_id", reason=f"is not {file.run.run_id}")
+        if entry.position != number:
+            twice = "stands twice" if entry.position < number else "does not follow the one before"
+            yield Problem(path=f"{place}.position", reason=f"{entry.position} {twice}")
+        if not epoch <= entry.epoch <= file.run.epoch:
+            yield Problem(path=f"{place}.epoch", reason=f"{entry.epoch} is not from {epoch} to {file.run.epoch}")
+        epoch = max(epoch, entry.epoch)
+        yield from _of_entry(entry, place)
+    yield from _of_steps(file.journal)
+
+
+def _of_entry(entry: JournalEntry, place: str) -> Iterator[Problem]:
+    if (entry.result is not None) != (entry.kind == "step"):
+        yield Problem(path=f"{place}.result", reason="a step has a result, and nothing else has")
+    if bool(entry.path) != (entry.kind != "claim"):
+        yield Problem(path=f"{place}.path", reason="a step or wait has a path, and a claim has none")
+    if len(entry.path) > MAX_PATH:
+        yield Problem(path=f"{place}.path", reason=f"is longer than {MAX_PATH} characters")
+    if entry.at is not None and entry.at.tzinfo is None:
+        yield Problem(path=f"{place}.at", reason="has no time zone")
+
+
+def _of_steps(entries: Sequence[JournalEntry]) -> Iterator[Problem]:
+    """A step ends once, unless a retry discarded it."""
+    ended: set[str] = set()
+    for number, entry in enumerate(entries):
+        if entry.kind == "step":
+            if entry.path in ended:
+                yield Problem(path=f"journal[{number}].path", reason=f"step {entry.path[:100]} ended before")
+            ended.add(entry.path)
+        ended -= set(entry.discards)
