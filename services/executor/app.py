@@ -16,6 +16,7 @@ from services.executor.adapters.mongo_runs import MongoJournal, MongoRunStore
 from services.executor.adapters.mongo_values import MongoAnswerCache, MongoConversations, MongoScopeLedger, MongoStops
 from services.executor.adapters.nats import BusAnnouncer, BusProposals, BusQuestions, BusTimers, FleetChildren
 from services.executor.engine import StepServices
+from services.executor.engine.batches import ProviderBatches
 from services.executor.engine.children import ChildRuns, IsHeld, IsOver, RunLocally
 from services.executor.engine.completions import Completions
 from services.executor.engine.functions import FunctionDesk
@@ -64,16 +65,13 @@ def _step_services(
         _load_in_background(host, built)
     served_by = providers_of(providers)
     metered = {family: MeteredModel(family, model, host.metrics.providers, host.clock) for family, model in models.items()}
+    answers, ledger = MongoAnswerCache(host.database, host.clock), MongoScopeLedger(host.database)
+    completions = Completions(metered, answers, ledger, host.clock, concurrency=providers.provider_concurrency)
     return StepServices(
         clock=host.clock,
         step_type=step_type,
-        completions=Completions(
-            metered,
-            MongoAnswerCache(host.database, host.clock),
-            MongoScopeLedger(host.database),
-            host.clock,
-            concurrency=providers.provider_concurrency,
-        ),
+        completions=completions,
+        batches=ProviderBatches(metered, completions, host.clock),
         functions=FunctionDesk(BusQuestions(host.bus), _computations(host, own)),
         children=_child_runs(host, own, runs, run_locally),
         conversations=MongoConversations(host.database, host.clock),

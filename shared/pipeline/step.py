@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from shared.clock import Clock
 from shared.errors import Problem
 from shared.events.values import Case, GraderSpec, Score, Usage
+from shared.pipeline.batches import Answered
 from shared.pipeline.breaker import CircuitBreaker
 from shared.pipeline.completion import ChatMessage, Completion, CompletionRequest, Family, ToolSpec
 
@@ -197,6 +198,13 @@ class StepContext(Protocol):
 
     async def complete(self, request: CompletionRequest) -> Completion:
         """One attempt at a model, counted and bounded by the run's limits and the step's deadline."""
+        ...
+
+    async def complete_batch(self, requests: Sequence[CompletionRequest], poll_seconds: float) -> Sequence[Answered]:
+        """What came of each request, in their order, through the provider's batch interface; the step's time-out included.
+
+        Executed again, the step finds the batch that it submitted before. Long waits give the run's place away, so nothing that
+        the step did before is remembered. One batch a step; the requests must come out the same each time."""
         ...
 
     async def cached_answer(self, request: CompletionRequest) -> Completion | None:

@@ -5,48 +5,33 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextvars import ContextVar
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
 
 from nats.aio.msg import Msg
 
-from services.executor.adapters.mongo_runs import MongoJournal
 from services.executor.adapters.nats import BusAnnouncer, BusTimers, FleetChildren
-from services.executor.domain.control import live_entries
-from services.executor.domain.records import JournalEntry
+from services.executor.engine.batches import BatchStep, ProviderBatches
 from services.executor.subscribers import Subscribers
-from shared.clock import SystemClock
 from shared.errors import UnavailableError
-from shared.events import Command, Query, derive_id
+from shared.events import Query
 from shared.events.changes import ProposeChange
 from shared.events.message import Fact
 from shared.events.runs import ExecuteRun
-from shared.llm.streaming import parts_of
-from shared.messaging import headers
-from shared.messaging.codec import encode
 from shared.messaging.handling import DeliveryDesk, Subscription
 from shared.messaging.retry import RetryPolicy
 from shared.messaging.topology import durables
-from shared.pipeline.completion import Completion, CompletionRequest, StreamPart
-from tests.fakes.blobs import InMemoryBlobs
-from tests.fakes.broker import DeliveredMessage, InMemoryBroker, InMemoryBus, Stored
+from shared.pipeline.batches import Answered
+from shared.pipeline.completion import Completion
+from tests.fakes.broker import DeliveredMessage, InMemoryBus, Stored
 from tests.fakes.durable_boundaries import Boundaries, WatchedBlobs, WatchedDatabase
-from tests.fakes.executor import ExecutorKit, Notary, RecordingAnnouncer, RecordingTimers, ScriptedBusChildren, ScriptedProposals
-from tests.fakes.language_model import Reply, completion_of
-from tests.fakes.storage import InMemoryDatabase
+from tests.fakes.executor import ExecutorKit, RecordingAnnouncer, RecordingTimers, ScriptedBusChildren, ScriptedProposals
+from tests.fakes.world import PLACE, WatchedModel, World
 
 STALL_SECONDS = 60.0
 """How far a stalled process's clock jumps when it wakes: far beyond `ack_wait`."""
-PLACE: ContextVar[tuple[str, str]] = ContextVar("place", default=("", ""))
-"""(run id, step path) of the step that makes the present call."""
-Script = Callable[[CompletionRequest, int], Reply]
-"""(request, how often it was asked before) -> reply."""
-Call = tuple[str, str, str]
-"""(run id, step path, prompt)."""
 
 
 class ProcessClock:
@@ -68,89 +53,18 @@ class ProcessClock:
         await asyncio.sleep(seconds if seconds >= 1.0 else 0.001)
 
 
-@dataclass
-class World:
-    """What outlives every process."""
+class PlacedBatches:
+    """Notes which step hands requests over."""
 
-    script: Script = lambda request, asked: f"answer to {request.messages[-1].text}"
-    broker: InMemoryBroker = field(default_factory=InMemoryBroker)
-    database: InMemoryDatabase = field(default_factory=InMemoryDatabase)
-    blobs: InMemoryBlobs = field(default_factory=InMemoryBlobs)
-    guardrail: InMemoryDatabase = field(default_factory=InMemoryDatabase)
-    notary: Notary = field(default_factory=Notary)
-    calls: Counter[Call] = field(default_factory=Counter)
-    told: int = 0
-    """Further commands that were sent."""
-    repeated: list[Call] = field(default_factory=list)
-    """Calls of steps that had been finished before."""
-    proposed: dict[str, ProposeChange] = field(default_factory=dict)
-    hangs: Callable[[CompletionRequest, int], bool] = lambda request, asked: False
-    """Calls that are never answered; `hanging` is set by the first one."""
-    hanging: asyncio.Event = field(default_factory=asyncio.Event)
+    def __init__(self, inner: ProviderBatches) -> None:
+        self._inner = inner
 
-    async def journal(self, run_id: str) -> list[JournalEntry]:
-        return await MongoJournal(self.database, SystemClock(), self.blobs).entries(run_id)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
 
-    async def send(self, command: Command, copy: str = "") -> int:
-        """As a client would; `copy` makes another message of the same command. Returns its sequence."""
-        message_id = derive_id(getattr(command, "run_id", command.subject), command.subject + copy)
-        fields = {headers.MESSAGE_ID: message_id, "ce-time": datetime.now(UTC).isoformat()}
-        return await self.send_raw(command.subject, encode(command), fields)
-
-    async def send_raw(self, subject: str, body: bytes, fields: Mapping[str, str]) -> int:
-        await self.broker.publish(subject, body, fields)
-        return max(self.broker.commands, default=0)
-
-
-@dataclass
-class WatchedModel:
-    """Counts calls by the step that makes them; an answer is lost with the process that asked for it."""
-
-    world: World
-    boundaries: Boundaries
-    hung: int = 0
-    """Calls that wait for an answer that does not come."""
-
-    async def complete(self, request: CompletionRequest) -> Completion:
-        asked = await self._noted(request)
-        reply = self.world.script(request, asked)
-        reply = await self.boundaries.cross("provider.call", lambda: _given(reply))
-        await self.boundaries.alive()
-        if self.world.hangs(request, asked):
-            await self._hang()
-        if isinstance(reply, Exception):
-            raise reply
-        return reply if isinstance(reply, Completion) else completion_of(reply, request)
-
-    async def stream(self, request: CompletionRequest) -> AsyncGenerator[StreamPart]:
-        for part in parts_of(await self.complete(request)):
-            yield part
-
-    async def count_tokens(self, request: CompletionRequest) -> int:
-        return 1
-
-    async def _hang(self) -> None:
-        """Nobody who looks at the run sees what a late process waits for."""
-        if not self.boundaries.late:
-            self.world.hanging.set()
-        self.hung += 1
-        try:
-            await asyncio.Event().wait()
-        finally:
-            self.hung -= 1
-
-    async def _noted(self, request: CompletionRequest) -> int:
-        """How often it was asked before. A call is under way from here on, also if its process stops in the same moment."""
-        run_id, path = PLACE.get()
-        call = (run_id, path, request.messages[-1].text)
-        if path in live_entries(await self.world.journal(run_id)):
-            self.world.repeated.append(call)
-        self.world.calls[call] += 1
-        return self.world.calls[call] - 1
-
-
-async def _given(reply: Reply) -> Reply:
-    return reply
+    async def complete(self, step: BatchStep) -> list[Answered]:
+        PLACE.set((step.state.record.run_id, step.path))
+        return await self._inner.complete(step)
 
 
 class PlacedCompletions:
@@ -266,6 +180,7 @@ class Process:
         )
         services = self.kit.executor.services
         object.__setattr__(services, "completions", PlacedCompletions(services.completions))
+        object.__setattr__(services, "batches", PlacedBatches(services.batches))
         self.subscriptions = Subscriptions(bus)
         self.subscribers = Subscribers(self.kit.executor, slots, 6.0)
         self.subscribers.register(cast("Any", self.subscriptions))

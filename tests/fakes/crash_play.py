@@ -11,9 +11,10 @@ from typing import Any, Literal
 
 from shared.events.runs import RunFinished
 from shared.events.transfer import RunImported
-from tests.fakes.cluster import Cluster, Process, World
+from tests.fakes.cluster import Cluster, Process
 from tests.fakes.crash_scenarios import Scenario
 from tests.fakes.durable_boundaries import Boundaries, Fault, Place
+from tests.fakes.world import World
 
 Then = Literal["goes on", "dies", "wakes late", "wakes amid", "copy comes"]
 """What happens once the fault has struck."""
@@ -157,6 +158,8 @@ async def _journals(world: World, records: list[dict[str, Any]]) -> list[str]:
         discarded = Counter(path for line in own for path in line.discards)
         finished = Counter(line.path for line in own if line.kind == "step")
         twice = [path for path, count in finished.items() if count > 1 + discarded[path]]
+        left = [line.batch.batch_id for line in own if line.batch and world.batches.is_running(line.batch.batch_id)]
+        found += [f"batch {batch_id} of {record['_id']} goes on at the provider" for batch_id in left]
         if twice:
             found.append(f"steps of {record['_id']} finished twice: {twice}")
     return found

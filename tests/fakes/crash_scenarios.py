@@ -11,10 +11,11 @@ from shared.events import Command
 from shared.events.runs import CancelRun, ExecuteRun, ForkRun, PauseRun, ResumeRun, RetryRun, RunFinished, RunSuspended
 from shared.events.transfer import ImportRun
 from shared.pipeline.completion import CompletionRequest
-from tests.fakes.cluster import Script, World, trial_of
+from tests.fakes.cluster import trial_of
 from tests.fakes.durable_boundaries import Place
 from tests.fakes.language_model import Reply
 from tests.fakes.run_files import file_of_run
+from tests.fakes.world import Script, World
 
 Document = dict[str, Any]
 
@@ -47,6 +48,10 @@ INNER: Document = {
 INNER_LARGE: Document = {**INNER, "inputs": {"n": "string"}, "steps": [asking("second")]}
 NEST: Document = {"name": "nest", "type": "pipeline", "pipeline": INNER, "inputs": {"n": 1}}
 RETRY = {"max_attempts": 3, "initial_seconds": 0.01, "max_seconds": 0.01}
+
+
+def submitted(world: World) -> bool:
+    return bool(world.batches.made)
 
 
 Moment = Callable[[World], bool]
@@ -89,6 +94,8 @@ class Scenario:
     then: tuple[tuple[Moment, Command], ...] = ()
     run_id: str = "run-1"
     """The run whose end is the scenario's."""
+    batch_polls: int = 0
+    """How often a provider's batch is said to be in progress."""
     copies: int = 1
     """How often the command is sent."""
     body: bytes = b""
@@ -96,6 +103,7 @@ class Scenario:
 
     async def order(self, world: World) -> Command:
         world.script = self.script
+        world.batches.polls = self.batch_polls
         if self.fails_until_told:
             world.script = lambda request, _: failing_first(request, world.told)
         world.hangs = lambda request, asked: request.messages[-1].text == "hang?" and asked < self.hangs
@@ -138,6 +146,15 @@ OUTER_OF_HANGING = {"name": "outer", "steps": [{"name": "nest", "type": "pipelin
 FLAKY = {"name": "inner", "steps": [asking("s0"), asking("flaky")]}
 ERRORS = {"errors": "{{ steps.try.result[0].errors }}"}
 
+BATCH = {"name": "many", "type": "claude_batch", "prompts": ["a?", "b?"], "mode": "message_batches", "retry": RETRY}
+HANDING = {
+    "name": "handing",
+    "steps": [asking("s0"), {**BATCH, "poll_seconds": 0.03}],
+    "outputs": {"said": "{{ steps.many.text }}"},
+}
+POLLED = {"name": "handing", "execution": "dataflow", "steps": [{**BATCH, "poll_seconds": 0.01}]}
+"""In a dataflow who waits stays where he is."""
+WAITING = {"name": "handing", "steps": [{**BATCH, "poll_seconds": 0.12}]}
 NEST_LARGE = {"name": "nest", "type": "pipeline", "pipeline": INNER_LARGE, "inputs": {"n": "{{ steps.s0.text }}"}}
 FORKED = {
     "name": "forking",
@@ -221,6 +238,9 @@ SCENARIOS: tuple[Scenario, ...] = (
         fails_until_told=True,
         then=((ended, RETRY_RUN),),
     ),
+    Scenario("batch", HANDING, "succeeded", trial=True, batch_polls=1),
+    Scenario("cancelled amid a batch", POLLED, "cancelled", batch_polls=ALWAYS, then=((submitted, CANCEL),)),
+    Scenario("cancelled while it waits for a batch", WAITING, "cancelled", batch_polls=ALWAYS, then=((suspended, CANCEL),)),
     Scenario("forked", FORKED, "succeeded", inputs={"n": 1}, then=((ended, FORK),), run_id="run-2"),
     Scenario("imported", {"name": "flat", "steps": [asking("s0")]}, "succeeded", then=((ended, IMPORT),)),
     Scenario("trial asked for twice", {"name": "trying", "steps": [asking("s0")]}, "succeeded", trial=True, copies=2),

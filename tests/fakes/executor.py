@@ -20,6 +20,7 @@ from services.executor.adapters.mongo_runs import MongoJournal, MongoRunStore
 from services.executor.adapters.mongo_values import MongoAnswerCache, MongoConversations, MongoScopeLedger, MongoStops
 from services.executor.domain.delivery import CommandDelivery
 from services.executor.engine import StepServices
+from services.executor.engine.batches import ProviderBatches
 from services.executor.engine.children import ChildRuns, IsHeld, IsOver
 from services.executor.engine.completions import Completions
 from services.executor.engine.functions import FunctionDesk
@@ -239,10 +240,12 @@ class ExecutorKit:
         self.stops = MongoStops(self.database, clock)
         ledger = MongoScopeLedger(self.database)
         models: dict[Family, LanguageModel] = {"claude": self.model, "gemini": self.model}
+        completions = Completions(models, MongoAnswerCache(self.database, clock), ledger, clock, concurrency=4)
         services = StepServices(
             clock=clock,
             step_type=step_type,
-            completions=Completions(models, MongoAnswerCache(self.database, clock), ledger, clock, concurrency=4),
+            completions=completions,
+            batches=ProviderBatches(models, completions, clock),
             functions=FunctionDesk(self.questions, self.computations),
             children=ChildRuns(self.runs, self.bus, self._run_locally, LargeValues(self.blobs), clock, slots=self.slots),
             conversations=MongoConversations(self.database, clock),

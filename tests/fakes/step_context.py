@@ -11,6 +11,7 @@ from typing import Any
 
 from shared.errors import EvolineError, FencedError, LimitReachedError, NotFoundError
 from shared.events.values import Case, GraderSpec, Score, Usage
+from shared.pipeline.batches import Answered
 from shared.pipeline.breaker import CircuitBreaker
 from shared.pipeline.completion import Completion, CompletionRequest, ToolCall, ToolSpec
 from shared.pipeline.document import Step
@@ -103,6 +104,7 @@ class ScriptedStepContext:
         self.proposals: list[tuple[dict[str, Any], float]] = []
         self.decision: dict[str, Any] = {"change_id": "ch1", "decision": "approved", "rollout_id": ""}
         self.positions: list[str] = []
+        self.batches: list[tuple[tuple[CompletionRequest, ...], float]] = []
 
     @property
     def names(self) -> Mapping[str, Any]:
@@ -135,6 +137,18 @@ class ScriptedStepContext:
             return _made(reply, request)
         finally:
             self.load.running -= 1
+
+    async def complete_batch(self, requests: Sequence[CompletionRequest], poll_seconds: float) -> Sequence[Answered]:
+        self.batches.append((tuple(requests), poll_seconds))
+        answers: list[Answered] = []
+        for request in requests:
+            try:
+                answers.append(await self.complete(request))
+            except LimitReachedError:
+                raise
+            except EvolineError as error:
+                answers.append(error)
+        return answers
 
     async def cached_answer(self, request: CompletionRequest) -> Completion | None:
         return self.cached(request)

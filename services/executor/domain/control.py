@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from services.executor.domain.records import LOCAL_SEQUENCE, Control, JournalEntry, RunRecord, Suspended
 from shared.errors import InvalidInputError, Problem
@@ -169,10 +170,26 @@ def total_usage(entries: Sequence[JournalEntry]) -> Usage:
 
 def waited(entries: Sequence[JournalEntry], path: str) -> JournalEntry | None:
     """The last wait of a step that has not finished since."""
+    return _last(entries, path, "wait")
+
+
+def submitted(entries: Sequence[JournalEntry], path: str) -> JournalEntry | None:
+    """The batch that a step waits for, or waited for when its run was cut off."""
+    return _last(entries, path, "batch")
+
+
+def open_batches(entries: Sequence[JournalEntry]) -> list[JournalEntry]:
+    """Batches of steps that have not finished."""
+    lines = {entry.path: entry for entry in entries if entry.kind == "batch"}
+    return [line for path, line in lines.items() if submitted(entries, path) is line]
+
+
+def _last(entries: Sequence[JournalEntry], path: str, kind: Literal["wait", "batch"]) -> JournalEntry | None:
+    """The last line of this kind of a step that has not finished since, nor was discarded."""
     for entry in reversed(entries):
-        if entry.path == path and entry.kind == "wait":
+        if entry.path == path and entry.kind == kind:
             return entry
-        if entry.path == path or path in entry.discards:
+        if (entry.path == path and entry.kind == "step") or path in entry.discards:
             return None
     return None
 

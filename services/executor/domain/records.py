@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from shared.errors import FencedError, InvalidInputError, PermanentError, Problem, UnavailableError
 from shared.events.runs import ExecuteRun, ModelUse, RunFinished, RunStatus
 from shared.events.values import Usage
+from shared.pipeline.completion import Family
 from shared.pipeline.step import StepResult
 
 IMPORTED_SEQUENCE = -1
@@ -131,16 +132,26 @@ class RunRecord(_Frozen):
         return max(0.0, (now - self.started_at).total_seconds() - self.held_seconds)
 
 
+class SubmittedBatch(_Frozen):
+    """Requests of a step that a provider's batch interface works on."""
+
+    batch_id: str
+    family: Family
+    calls: int
+    tokens: int
+    """Reserved for it, as is `calls`."""
+
+
 class JournalEntry(_Frozen):
     """One line of a run's append-only log. `claim` lines are fences, `step` lines finished steps, `wait` lines steps that are to be
-    attempted again after the run gave its place away."""
+    attempted again after the run gave its place away, `batch` lines steps that wait for a provider's batch."""
 
     run_id: str
     position: int
     epoch: int
     """The writer's; two owners never have the same."""
     executor_id: str
-    kind: Literal["claim", "step", "wait"]
+    kind: Literal["claim", "step", "wait", "batch"]
     path: str = ""
     type: str = ""
     result: StepResult | None = None
@@ -163,4 +174,5 @@ class JournalEntry(_Frozen):
     """Of a wait: attempts at the step so far."""
     until: datetime | None = None
     """Of a wait: not to be attempted before."""
+    batch: SubmittedBatch | None = None
     at: datetime | None = None

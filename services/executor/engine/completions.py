@@ -30,8 +30,8 @@ Charge = Callable[[Usage], None]
 
 
 @dataclass(frozen=True)
-class _Reserved:
-    """Of one call, before it is made."""
+class Reserved:
+    """Of calls, before they are made."""
 
     pools: tuple[str, ...]
     share: Spending
@@ -39,7 +39,7 @@ class _Reserved:
     """Of the trial's scope."""
 
 
-_NOTHING = _Reserved((), Spending())
+_NOTHING = Reserved((), Spending())
 
 
 def answer_key(tenant: str, request: CompletionRequest) -> str:
@@ -72,7 +72,7 @@ class Completions:
         """One attempt. `charge` is told what it used, also when it fails; `keep` stores a complete answer for later runs.
 
         Raises `LimitReachedError`, `OutOfScopeError`, `ProviderError`, `ProviderRefusedError`."""
-        model = self._model(state, request.family)
+        model = self.model(state, request.family)
         async with state.call_slots, self._slots[request.family]:
             bounded = self._in_time(state, state.meter.start_call(request))
             completion = await self._called(state, model, bounded, charge)
@@ -82,7 +82,7 @@ class Completions:
 
     async def _called(self, state: RunState, model: LanguageModel, bounded: CompletionRequest, charge: Charge) -> Completion:
         try:
-            reserved = await self._reserve(state, bounded)
+            reserved = await self.reserve(state, Budget(calls=1, tokens=estimated_input_tokens(bounded) + bounded.max_tokens))
             state.check_held()
         except BaseException:
             state.meter.drop_call(bounded)
@@ -93,32 +93,33 @@ class Completions:
                 completion = await model.complete(bounded)
                 used = completion.usage
             except (ProviderError, ProviderRefusedError):
-                await self._settle(state, reserved, Usage(calls=1))
+                await self.settle(state, reserved, Usage(calls=1))
                 raise
             # A call that is cut off in any other way keeps its reservation: what it used is not known.
-            await self._settle(state, reserved, used.model_copy(update={"calls": 1}))
+            await self.settle(state, reserved, used.model_copy(update={"calls": 1}))
         finally:
             charge(state.meter.end_call(bounded, used))
         return completion
 
-    async def _reserve(self, state: RunState, request: CompletionRequest) -> _Reserved:
+    async def reserve(self, state: RunState, wanted: Budget) -> Reserved:
+        """Takes it from the pools of the runs that this one is nested in and counts it in its trial scope, if it has any. Raises
+        `LimitReachedError`; then nothing is taken."""
         granted = state.record.command.scope
         if granted is None and not state.shared.ids:
             return _NOTHING
-        tokens = estimated_input_tokens(request) + request.max_tokens
-        share = Spending(calls=1, tokens=tokens)
+        share = Spending(calls=wanted.calls, tokens=wanted.tokens)
         pools = await state.shared.take(share)
         if granted is None:
-            return _Reserved(pools, share)
-        budget = Budget(calls=1, tokens=tokens)
+            return Reserved(pools, share)
         try:
-            await patiently(lambda: self._ledger.reserve(granted.scope.scope_id, granted.scope.budget, budget), self._clock)
+            await patiently(lambda: self._ledger.reserve(granted.scope.scope_id, granted.scope.budget, wanted), self._clock)
         except LimitReachedError:
             await state.shared.give_back(pools, share)
             raise
-        return _Reserved(pools, share, budget)
+        return Reserved(pools, share, wanted)
 
-    async def _settle(self, state: RunState, reserved: _Reserved, used: Usage) -> None:
+    async def settle(self, state: RunState, reserved: Reserved, used: Usage) -> None:
+        """Replaces what was reserved by what was used."""
         if reserved.pools:
             await state.shared.give_back(reserved.pools, unused(reserved.share, used))
         granted = state.record.command.scope
@@ -130,7 +131,8 @@ class Completions:
             # Tried again it might be subtracted twice. What was reserved stays counted, so the budget still holds.
             structlog.get_logger("services.executor").warning("reservation not settled", error=str(error))
 
-    def _model(self, state: RunState, family: Family) -> LanguageModel:
+    def model(self, state: RunState, family: Family) -> LanguageModel:
+        """Raises `OutOfScopeError`, and `ConfigurationError` where nobody serves the family."""
         granted = state.record.command.scope
         if granted is not None and family not in granted.scope.providers:
             raise OutOfScopeError(f"provider `{family}` is outside the scope {granted.scope.scope_id}")

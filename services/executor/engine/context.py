@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from services.executor.domain.model_uses import answered, settled, unanswered
+from services.executor.engine.batches import BatchStep
 from services.executor.engine.children import Parent
 from services.executor.engine.patience import patiently
 from services.executor.engine.run_journal import Spent
@@ -23,6 +24,7 @@ from shared.events.runs import ModelUse
 from shared.events.values import Case, GraderSpec, Score, Usage
 from shared.evidence.graders import grade, grader_hash, infer_grader
 from shared.evidence.scores import score
+from shared.pipeline.batches import Answered
 from shared.pipeline.breaker import CircuitBreaker
 from shared.pipeline.completion import Completion, CompletionRequest, ToolSpec
 from shared.pipeline.dataflow import context_section, refers_to_nothing
@@ -127,6 +129,22 @@ class RunContext:
     def _note_failed(self, request: CompletionRequest, started: float) -> None:
         provider = self._services.providers.get(request.family, "")
         self._models.append(unanswered(request, provider, self.clock.monotonic() - started))
+
+    async def complete_batch(self, requests: Sequence[CompletionRequest], poll_seconds: float) -> Sequence[Answered]:
+        if self.timer is not None:
+            # The time of the step counts from the submission, over parks and takeovers: whoever waits for the batch knows it.
+            self.timer.reschedule(None)
+        return await self._services.batches.complete(
+            BatchStep(
+                state=self._state,
+                path=self._position,
+                requests=requests,
+                charge=self._charge,
+                may_park=lambda seconds: self._runner.may_park(self._position, seconds),
+                poll_seconds=poll_seconds,
+                timeout_seconds=self._step.timeout_seconds,
+            )
+        )
 
     async def cached_answer(self, request: CompletionRequest) -> Completion | None:
         return await self._services.completions.cached(self._state, request)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from services.executor.domain.control import failed_paths, live_entries, since_retry, total_usage, waited
+from services.executor.domain.control import failed_paths, live_entries, open_batches, since_retry, submitted, total_usage, waited
 from services.executor.domain.model_uses import merged
-from services.executor.domain.records import JournalEntry, RunFencedError, RunRecord
+from services.executor.domain.records import JournalEntry, RunFencedError, RunRecord, SubmittedBatch
 from services.executor.ports import Journal
 from shared.clock import Clock
 from shared.events.runs import ModelUse
@@ -116,6 +116,18 @@ class RunJournal:
         """Notes that a step is to be attempted again later."""
         used = {"usage": spent.usage, "models": spent.models}
         await self._append({"kind": "wait", "path": path, "attempts": attempts, "until": until, **used})
+
+    def submitted(self, path: str) -> JournalEntry | None:
+        """The batch that a step waits for."""
+        return submitted(self._entries, path)
+
+    @property
+    def open_batches(self) -> list[JournalEntry]:
+        return open_batches(self._entries)
+
+    async def submit(self, path: str, batch: SubmittedBatch) -> JournalEntry:
+        """Notes that a step waits for a batch, so that it is not submitted again."""
+        return await self._append({"kind": "batch", "path": path, "batch": batch})
 
     async def append(self, step: FinishedStep) -> JournalEntry:
         """Returns when the step is on disk. Raises `RunFencedError` where the run has another owner."""

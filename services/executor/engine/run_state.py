@@ -38,6 +38,8 @@ class RunState:
     """Top-level steps as templates see them."""
     results: dict[str, StepResult] = field(default_factory=dict)
     has_workspace: bool = False
+    doubtful_batches: set[str] = field(default_factory=set)
+    """Steps whose batch may have been submitted without this executor hearing of it."""
     call_slots: asyncio.Semaphore = field(init=False)
 
     def __post_init__(self) -> None:

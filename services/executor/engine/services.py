@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from services.executor.engine.batches import ProviderBatches
 from services.executor.engine.children import ChildRuns
 from services.executor.engine.completions import Completions
 from services.executor.engine.functions import FunctionDesk
@@ -31,6 +32,7 @@ class StepServices:
     clock: Clock
     step_type: Callable[[str], StepType]
     completions: Completions
+    batches: ProviderBatches
     functions: FunctionDesk
     children: ChildRuns
     conversations: Conversations

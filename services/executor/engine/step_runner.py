@@ -145,21 +145,21 @@ class StepRunner:
             return 1, NOTHING_SPENT
         left = (waited.until - self.services.clock.now()).total_seconds()
         if left > 0:
-            if self._may_park(path, left):
+            if self.may_park(path, left):
                 raise _parked(path, waited.attempts, waited.until)
             await self.services.clock.sleep(left)
         return waited.attempts + 1, Spent(models=waited.models)
 
     async def _wait(self, seconds: float, path: str, attempt: int, spent: Spent) -> None:
         """A long wait holds no place: the run is suspended, and goes on by a timer of the broker."""
-        if not self._may_park(path, seconds):
+        if not self.may_park(path, seconds):
             await self.services.clock.sleep(seconds)
             return
         until = self.services.clock.now() + timedelta(seconds=seconds)
         await self.state.journal.wait(path, attempt, spent, until)
         raise _parked(path, attempt, until)
 
-    def _may_park(self, path: str, seconds: float) -> bool:
+    def may_park(self, path: str, seconds: float) -> bool:
         """Beside a step inside another one, or in a dataflow, others may be at work; a run inside another one has no command of
         its own."""
         state = self.state

@@ -152,6 +152,7 @@ async def _own(record: RunRecord, delivery: CommandDelivery, at: Executor) -> Ru
             raise LimitReachedError("takeovers", f"{journal.fruitless_takeovers} executors were lost in the same step")
         admitted = await at.admission.admit_again(record)
     except PermanentError as error:
+        await at.services.batches.end_open(journal.open_batches)
         return await _finish(record, refused(error), journal, journal.usage, at)
     return await _run(record, admitted, journal, delivery, at)
 
@@ -168,6 +169,7 @@ async def _run(
     command, document = record.command, admitted.loaded.document
     try:
         limits = tightened(document.limits, command.limits)
+        await at.services.batches.check(document)
         inputs = checked_inputs(document, await at.values.unpack(command.inputs))
     except PermanentError as error:
         return await _finish(record, refused(error), journal, journal.usage, at)
@@ -184,6 +186,7 @@ async def _run(
     await shared.close()
     if isinstance(outcome, Suspension):
         return await suspend(record, outcome, at)
+    await at.services.batches.end_open(journal.open_batches)
     if record.epoch > 1 and time.is_over:
         await at.services.children.end_open(state)
     finished = await _finish(record, outcome, journal, meter.usage, at)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.executor.domain.control import Suspension, next_command, since_retry, total_usage
+from services.executor.domain.control import Suspension, next_command, open_batches, since_retry, total_usage
 from services.executor.domain.outcome import Outcome, run_finished
 from services.executor.domain.records import Control, RunFencedError, RunRecord
 from services.executor.ports import Stage
@@ -45,6 +45,7 @@ async def suspend(record: RunRecord, suspension: Suspension, at: Executor) -> Ru
 async def end_suspended(record: RunRecord, author: str, reason: str, at: Executor) -> RunFinished:
     """Cancels a run that nobody holds, in one write."""
     entries = await at.journal.entries(record.run_id)
+    await at.services.batches.end_open(open_batches(entries))
     control = Control(verb="cancel", author=author, reason=reason, at=at.clock.now())
     taken = record.model_copy(update={"epoch": record.epoch + 1, "controls": (*record.controls, control)})
     outcome = Outcome("cancelled", error=f"cancelled by {author}: {reason or 'no reason given'}", error_code="cancelled")

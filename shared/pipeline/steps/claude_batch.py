@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from shared.errors import Problem
-from shared.pipeline.document import Step
+from shared.pipeline.document import Number, Step
 from shared.pipeline.step import StepContext, StepResult
 from shared.pipeline.steps.answers import Tally
 from shared.pipeline.steps.base import BaseStepType
-from shared.pipeline.steps.tasks import FanOut, Task, as_task, ask_tasks, joined, rendered_tasks
+from shared.pipeline.steps.tasks import FanOut, Task, as_task, ask_as_batch, ask_tasks, joined, rendered_tasks
 
 MAX_TASKS = 100
 
@@ -28,6 +28,11 @@ class ClaudeBatchOptions(FanOut):
     """Texts or maps with a `prompt`, or one template that gives a list of texts."""
     tasks: Prompts = ()
     """Another word for `prompts`."""
+    mode: Literal["parallel", "message_batches"] = "parallel"
+    """`message_batches`: through the provider's batch interface, at its price; it may take hours. Give the run
+    time enough (`limits.seconds`). `timeout_seconds` of the step counts from the submission."""
+    poll_seconds: Number = Field(default=30.0, gt=0, le=3600)
+    """Of `message_batches`: between looks at the batch; longer ones the older it is."""
     max_tasks: int = Field(default=20, ge=1, le=MAX_TASKS)
     """Upper bound where a template gives the prompts."""
 
@@ -56,6 +61,9 @@ class ClaudeBatchStep(BaseStepType):
         return int(options.max_tasks) if isinstance(options.asked, str) else len(options.asked)
 
     def problems(self, step: Step) -> tuple[Problem, ...]:
+        return (*self._count_problems(step), *_mode_problems(step))
+
+    def _count_problems(self, step: Step) -> tuple[Problem, ...]:
         options = step.options
         if not isinstance(options, ClaudeBatchOptions) or isinstance(options.asked, str):
             return super().problems(step)
@@ -67,7 +75,38 @@ class ClaudeBatchStep(BaseStepType):
         tally = Tally(context)
         asked = options.asked
         tasks = rendered_tasks(step, asked, options.max_tasks, context) if isinstance(asked, str) else asked
-        results = await ask_tasks(step, tasks, options, context)
+        if options.mode == "message_batches":
+            results = await ask_as_batch(step, tasks, options.poll_seconds, context)
+        else:
+            results = await ask_tasks(step, tasks, options, context)
         named = {str(index): result for index, result in enumerate(results)}
         value = [result.model_dump(mode="json") for result in results]
         return joined(value, named, {str(index): task for index, task in enumerate(tasks)}, options, tally)
+
+
+def uses_message_batches(step: Step) -> bool:
+    return isinstance(step.options, ClaudeBatchOptions) and step.options.mode == "message_batches"
+
+
+def _mode_problems(step: Step) -> tuple[Problem, ...]:
+    """What a batch cannot do for a step."""
+    options = step.options
+    if not isinstance(options, ClaudeBatchOptions) or not uses_message_batches(step):
+        return ()
+    tasks = () if isinstance(options.asked, str) else options.asked
+    wrong = {
+        "cache": step.cache,
+        "task_timeout_seconds": options.task_timeout_seconds is not None,
+        "timeout_seconds": any(task.timeout_seconds is not None for task in tasks),
+    }
+    advice = {"cache": "leave it out, or use `mode: parallel`"}
+    default = "give the step one `timeout_seconds`, which bounds the whole batch"
+    return tuple(
+        Problem(
+            path=path,
+            reason=f"`{path}` of single prompts has no meaning in mode message_batches",
+            suggestion=advice.get(path, default),
+        )
+        for path, is_wrong in wrong.items()
+        if is_wrong
+    )

@@ -19,9 +19,11 @@ from shared.errors import (
     StepLimitError,
 )
 from shared.events.values import Usage
+from shared.pipeline.batches import Answered
+from shared.pipeline.completion import Completion, CompletionRequest
 from shared.pipeline.document import Count, Number, Schema, Step
 from shared.pipeline.step import StepContext, StepResult, StepStatus
-from shared.pipeline.steps.answers import Tally, build_request
+from shared.pipeline.steps.answers import Tally, build_request, read_answer
 from shared.pipeline.steps.base import Options
 from shared.pipeline.steps.bounded import gather_bounded
 
@@ -76,6 +78,33 @@ async def ask_tasks(step: Step, tasks: Sequence[Task], options: FanOut, context:
     """Envelopes in the order of `tasks`. A failed task is an envelope with status `failed`; limits and cancellation are raised."""
     asks = [partial(_ask, task.of(step, options.task_timeout_seconds), task.is_rendered, context) for task in tasks]
     return await gather_bounded(asks, options.max_parallel)
+
+
+async def ask_as_batch(step: Step, tasks: Sequence[Task], poll_seconds: float, context: StepContext) -> list[StepResult]:
+    """As `ask_tasks`, through the provider's batch interface. A prompt that cannot be made fails alone, and is not submitted."""
+    results: dict[int, StepResult] = {}
+    requests: dict[int, CompletionRequest] = {}
+    for number, task in enumerate(tasks):
+        try:
+            requests[number] = build_request(task.of(step, None), context, "claude", is_rendered=task.is_rendered)
+        except PermanentError as error:
+            results[number] = _failed(Tally(context), error)
+    answers = await context.complete_batch(list(requests.values()), poll_seconds) if requests else ()
+    for (number, request), answer in zip(requests.items(), answers, strict=True):
+        results[number] = _told(answer, request, context)
+    return [results[number] for number in range(len(tasks))]
+
+
+def _told(answer: Answered, request: CompletionRequest, context: StepContext) -> StepResult:
+    tally = Tally(context, attempts=1)
+    try:
+        if not isinstance(answer, Completion):
+            raise answer
+        tally.usage = answer.usage
+        result = tally.result(read_answer(answer, request.json_schema))
+        return result.model_copy(update={"latency_seconds": answer.latency_seconds})
+    except (PermanentError, ProviderError) as error:
+        return _failed(tally, error)
 
 
 async def _ask(step: Step, is_rendered: bool, context: StepContext) -> StepResult:

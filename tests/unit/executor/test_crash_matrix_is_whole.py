@@ -10,6 +10,7 @@ import pytest
 
 from services.executor import ports
 from shared.messaging import handling
+from shared.pipeline.batches import MessageBatches
 from shared.storage import Collection
 from tests.fakes.cluster import Cluster, Process
 from tests.fakes.crash_play import play
@@ -28,6 +29,7 @@ READS = {
     "Questions": {"ask"},
     "Computations": {"compute"},
     "ModelRecords": {"of_domain"},
+    "MessageBatches": {"find", "has_ended", "results"},
 }
 """Methods of the executor's ports that change nothing; every other asynchronous one must be crossed by a scenario."""
 COLLECTION_READS = {"get", "find", "count", "ensure_index"}
@@ -36,8 +38,8 @@ COLLECTION_READS = {"get", "find", "count", "ensure_index"}
 def writing_methods() -> dict[str, set[str]]:
     """Port -> its asynchronous methods that change something."""
     found = {}
-    for name, port in vars(ports).items():
-        if inspect.isclass(port) and port.__module__ == ports.__name__:
+    for name, port in {**vars(ports), "MessageBatches": MessageBatches}.items():
+        if inspect.isclass(port) and (port.__module__ == ports.__name__ or port is MessageBatches):
             methods = {each for each, member in vars(port).items() if inspect.iscoroutinefunction(member)}
             found[name] = methods - READS.get(name, set())
     return {name: methods for name, methods in found.items() if methods}

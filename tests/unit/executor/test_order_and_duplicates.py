@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from shared.events import Command
 from shared.events.runs import CancelRun, ExecuteRun, RunFinished
-from tests.fakes.cluster import Cluster, World, trial_of
+from tests.fakes.cluster import Cluster, trial_of
 from tests.fakes.crash_play import broken_rules, until
 from tests.fakes.crash_scenarios import ALWAYS, INNER, NEST, Scenario, asking
 from tests.fakes.durable_boundaries import Boundaries
+from tests.fakes.world import World
 
 FLAT = {"name": "flat", "steps": [asking("s0"), asking("s1")]}
 OUTER = {"name": "outer", "steps": [NEST, asking("s1")]}

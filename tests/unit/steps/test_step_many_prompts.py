@@ -134,7 +134,8 @@ async def test_a_limit_of_the_run_ends_the_whole_batch() -> None:
         {"prompts": [""]},
         {"prompts": [{"text": "a"}]},
         {"prompts": ["a"], "max_parallel": 0},
-        {"prompts": ["a"], "mode": "message_batches"},
+        {"prompts": ["a"], "mode": "later"},
+        {"prompts": ["a"], "poll_seconds": 0},
         {"prompts": ["a"] * 101},
     ],
 )
@@ -146,6 +147,33 @@ def test_a_batch_that_makes_no_sense_is_refused(keys: dict[str, object]) -> None
 def test_a_batch_cannot_ask_for_more_successes_than_prompts() -> None:
     step = Step.model_validate({"name": "s", "type": "claude_batch", "prompts": ["a"], "min_success": 2})
     assert [problem.path for problem in step_type("claude_batch").problems(step)] == ["min_success"]
+
+
+async def test_a_batch_handed_to_the_provider_gives_the_same_envelopes() -> None:
+    keys: dict[str, object] = {"type": "claude_batch", "prompts": ["one", "two", "three"], "min_success": 2}
+    handed = ScriptedStepContext(fail_on("two"))
+    result = await run_step(handed, **keys, mode="message_batches", poll_seconds=7)
+    alike = await run_step(ScriptedStepContext(fail_on("two")), **keys)
+    times = {"latency_seconds": 0.0}
+    assert [{**each, **times} for each in result.value] == [{**each, **times} for each in alike.value]
+    assert (result.status, result.warnings) == (alike.status, alike.warnings) == ("degraded", alike.warnings)
+    ((requests, poll_seconds),) = handed.batches
+    assert ([request.messages[0].text for request in requests], poll_seconds) == (["one", "two", "three"], 7)
+
+
+async def test_a_prompt_that_cannot_be_made_is_not_handed_over() -> None:
+    context = ScriptedStepContext(echo)
+    result = await run_step(context, type="claude_batch", prompts=["a", "{{ gone }}", "c"], mode="message_batches", min_success=1)
+    assert [each["value"] for each in result.value] == ["<a>", None, "<c>"]
+    assert result.value[1]["error_code"] == "undefined_name"
+    assert len(context.batches[0][0]) == 2
+
+
+def test_what_a_providers_batch_cannot_do_is_a_problem_before_the_run() -> None:
+    keys = {"prompts": ["a", {"prompt": "b", "timeout_seconds": 3}], "task_timeout_seconds": 3, "cache": True}
+    for mode, paths in (("parallel", []), ("message_batches", ["cache", "task_timeout_seconds", "timeout_seconds"])):
+        step = Step.model_validate({"name": "s", "type": "claude_batch", "mode": mode, **keys})
+        assert [problem.path for problem in step_type("claude_batch").problems(step)] == paths
 
 
 SHAPES = [
