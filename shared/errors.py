@@ -9,6 +9,7 @@
     │   ├── LimitReachedError     time, steps, calls, tokens, cost, depth or quota used up
     │   ├── StepLimitError        a bound of one step: rounds, rows, bytes; the step fails, the run may go on
     │   ├── ProviderRefusedError  a model provider says no: bad request, credentials, blocked content
+    │   │   └── NotRecordedError  a cassette is replayed that holds no such request
     │   └── ConfigurationError    this process cannot work as it is set up
     ├── TransientError            may succeed later: retry with delay
     │   ├── UnavailableError      a server or service does not answer
@@ -103,6 +104,10 @@ class StepLimitError(PermanentError):
 
 class ProviderRefusedError(PermanentError):
     code = "provider_refused"
+
+
+class NotRecordedError(ProviderRefusedError):
+    code = "not_recorded"
 
 
 class ConfigurationError(PermanentError):

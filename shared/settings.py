@@ -47,6 +47,8 @@ class ProviderSettings(BaseSettings):
     gemini_base_url: str = ""
     claude_model: str = "claude-haiku-5-5"
     gemini_model: str = "gemini-3.5-flash-lite"
+    cassette: str = ""
+    """`record:FILE` keeps every model call in a file, `replay:FILE` answers from it without a provider."""
     provider_timeout_seconds: float = Field(default=60.0, gt=0)
     provider_concurrency: int = Field(default=4, ge=1)
     """Calls in flight to one provider from one executor."""

@@ -6,6 +6,7 @@ import typer
 
 from evoline.cli import (
     bus,
+    cassette,
     control,
     demo,
     generation,
@@ -42,6 +43,7 @@ def build() -> typer.Typer:
     _add_pipelines(app)
     _add_improvement(app)
     app.add_typer(bus.build(), name="bus", help="Streams, consumers and dead letters of the broker.")
+    app.add_typer(cassette.build(), name="cassette", help="Recorded model calls.")
     app.add_typer(keys.build(), name="keys", help="The guardrail's signing keys.")
     app.add_typer(model.app, name="model", help="The local language model.")
     app.command("version")(version.version)

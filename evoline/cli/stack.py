@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from evoline.cli.cassette import checked_cassette
 from evoline.cli.model_choice import choose_model
 from evoline.cli.output import (
     EXIT_INTERRUPTED,
@@ -35,7 +36,7 @@ from evoline.stack.status import StackView, look
 from shared.errors import ConfigurationError, NotFoundError
 
 
-def up(
+def up(  # noqa: PLR0913  each option of the command is an argument
     scales: Annotated[
         list[str], typer.Option("--scale", help="executor=N; on a running stack too.", default_factory=list, show_default=False)
     ],
@@ -45,6 +46,9 @@ def up(
     foreground: Annotated[bool, typer.Option("--foreground", help="Stay and show what happens; Ctrl-C stops the stack.")] = False,
     no_model: Annotated[bool, typer.Option("--no-model", help="Start no local model server.")] = False,
     slots: Annotated[int, typer.Option(min=1, max=64, help="Requests that the local model answers at the same time.")] = 4,
+    cassette: Annotated[
+        str, typer.Option(help="record:FILE keeps every model call; replay:FILE answers from it, without a model.")
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Start the local stack: broker, document store, local model, six services. Harmless when it is up already."""
@@ -52,17 +56,24 @@ def up(
     executors = parse_scale(scales)
     wanted_ports = parse_ports(ports)
     if read_state(home.state_file).alive:
+        if cassette:
+            raise ConfigurationError("the stack runs already, and a cassette is put in at its start: evoline down first")
         _up_again(home, executors, as_json)
         return
-    model_file, model_url = choose_model(os.environ, wanted=not no_model, quiet=as_json)
+    tape = checked_cassette(cassette or os.environ.get("EVOLINE_CASSETTE", ""))
+    replayed = tape.file if tape and tape.mode == "replay" else None
+    model_file, model_url = choose_model(os.environ, wanted=not (no_model or replayed), quiet=as_json)
     options = StackOptions(
         executors=executors or 1,
         model_file=model_file,
         model_url=model_url,
         model_slots=slots,
         ports=wanted_ports,
+        cassette=tape.written() if tape else "",
         pipelines_dir=find_pipelines(os.environ, Path.cwd()),
     )
+    if replayed:
+        err().print(f"[yellow]warning:[/yellow] model calls are replayed from {plain(str(replayed))}: nothing is measured")
     for warning in check(home, options, Machine.this(home.root)):
         err().print(f"[yellow]warning:[/yellow] {plain(warning)}")
     if foreground:

@@ -42,6 +42,8 @@ class StackOptions(BaseModel):
     model_url: str = ""
     """Endpoint to use instead of a local model server."""
     model_slots: int = Field(default=4, ge=1, le=64)
+    cassette: str = ""
+    """`record:FILE` or `replay:FILE`, for those that call models."""
     ports: dict[str, int] = Field(default_factory=dict)
     pipelines_dir: Path
     provider_keys: bool = True
@@ -123,6 +125,8 @@ class LocalStack:
         environment = self._server_environment()
         if service in CALLS_PROVIDERS and self.options.provider_keys:
             environment |= {name: self.environment[name] for name in PROVIDER_KEYS if name in self.environment}
+        if service in CALLS_PROVIDERS and self.options.cassette:
+            environment["EVOLINE_CASSETTE"] = self.options.cassette
         if service == SCALED:
             environment["EVOLINE_EXECUTOR_WORKSPACE_DIR"] = str(self.home.data / "work")
             if self.options.model_file and not any(name in environment for name in PROVIDER_KEYS):

@@ -38,6 +38,8 @@ class Analytics:
 
 
 async def count_run(run: RunFinished, at: Analytics) -> Effects:
+    if run.replayed:
+        return []  # a recording of another run measures nothing
     if not run.digest:
         return []  # refused before any revision was found: nothing to count it under
     # Each record counts a run once: a fact that is delivered again makes up for what a crash left out.

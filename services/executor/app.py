@@ -27,6 +27,7 @@ from services.executor.use_cases import Admission, DocumentLibrary, Executor, Po
 from shared.events.runs import ExecuteRun, RunFinished
 from shared.large_values import LargeValues
 from shared.llm import ModelOnDemand, build_models, providers_of
+from shared.llm.cassette import chosen_cassette
 from shared.messaging.blobs import ObjectStoreBlobs
 from shared.pipeline.completion import Family, LanguageModel
 from shared.pipeline.steps import step_type
@@ -80,11 +81,17 @@ def _step_services(
         breakers=Breakers(host.clock),
         observer=host.metrics.runs,
         workspace_dir=own.workspace_dir,
+        replays=_replays(providers),
         preset=own.preset,
         answer_tokens=own.answer_tokens,
         park_after_seconds=own.park_after_seconds,
         providers=served_by,
     )
+
+
+def _replays(providers: ProviderSettings) -> bool:
+    choice = chosen_cassette(providers.cassette)
+    return choice is not None and choice.mode == "replay"
 
 
 def _child_runs(host: Host, own: ExecutorSettings, runs: MongoRunStore, run_locally: RunLocally) -> ChildRuns:

@@ -155,6 +155,8 @@ class RunFinished(Fact):
     steps: tuple[StepFact, ...] = ()
     steps_left_out: int = 0
     """Steps that the message had no room for; the journal has them all."""
+    replayed: bool = False
+    """Some model call of it was answered from a cassette: times and costs are those of another day."""
     group_id: str | None = None
     case_id: str | None = None
     scope_id: str | None = None

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from pydantic import SecretStr
 
+from shared.llm.cassette import RecordingModel, ReplayingModel, TapeWriter, chosen_cassette, read_tape
 from shared.llm.endpoint import LOCAL_MODEL, Endpoint
-from shared.llm.on_demand import ModelOnDemand
+from shared.llm.on_demand import Build, ModelOnDemand
 from shared.llm.prices import PriceTable
 from shared.pipeline.completion import Family, LanguageModel
 from shared.settings import ProviderSettings
 
 
 def build_models(settings: ProviderSettings) -> Mapping[Family, ModelOnDemand]:
-    """With a key the provider itself, without one the local model server through the same SDK, loaded at the first call."""
+    """With a key the provider itself, without one the local model server through the same SDK, loaded at the first call.
+
+    With a cassette they record, or are not loaded at all. Raises `ConfigurationError` or `InvalidInputError` for a bad one."""
     prices = PriceTable.load()
 
     def claude() -> LanguageModel:
@@ -27,7 +30,21 @@ def build_models(settings: ProviderSettings) -> Mapping[Family, ModelOnDemand]:
 
         return GeminiModel(gemini_endpoint(settings), prices)
 
-    return {"claude": ModelOnDemand(claude), "gemini": ModelOnDemand(gemini)}
+    taped = _taping(settings)
+    return {"claude": ModelOnDemand(taped(claude)), "gemini": ModelOnDemand(taped(gemini))}
+
+
+def _taping(settings: ProviderSettings) -> Callable[[Build], Build]:
+    """What a cassette makes of whatever builds a model."""
+    choice = chosen_cassette(settings.cassette)
+    if choice is None:
+        return lambda build: build
+    secrets = [settings.anthropic_api_key.get_secret_value(), settings.gemini_api_key.get_secret_value()]
+    if choice.mode == "record":
+        writer = TapeWriter(choice.file, secrets)
+        return lambda build: lambda: RecordingModel(build(), writer)
+    replaying = ReplayingModel(read_tape(choice.file), secrets)
+    return lambda build: lambda: replaying
 
 
 def providers_of(settings: ProviderSettings) -> Mapping[str, str]:

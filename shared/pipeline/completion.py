@@ -74,6 +74,8 @@ class Completion(_Frozen):
     model: str
     """The model that really served it, as the provider names it."""
     latency_seconds: float
+    replayed: bool = False
+    """Out of a recording: nothing of it was measured now."""
 
 
 class TextChunk(_Frozen):

@@ -20,6 +20,8 @@ from shared.pipeline.batches import Answered
 from shared.pipeline.breaker import CircuitBreaker
 from shared.pipeline.completion import ChatMessage, Completion, CompletionRequest, Family, ToolSpec
 
+REPLAYED = "replayed from a cassette: nothing of it was measured now"
+"""Warning of every step whose model calls, or some of them, did not reach a model."""
 StepStatus = Literal["ok", "degraded", "skipped", "failed"]
 
 

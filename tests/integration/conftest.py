@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,13 @@ from pydantic import SecretStr
 from services.executor.app import create_app
 from services.executor.settings import ExecutorSettings
 from shared.attestation import public_pem
-from shared.pipeline.completion import LanguageModel
+from shared.pipeline.completion import Family, LanguageModel
 from shared.service import Application
 from shared.settings import SharedSettings
 from shared.storage import MongoStore, connect
 from tests.fakes.executor import Notary
 from tests.integration.commands import Command
-from tests.integration.executors import StartExecutor
+from tests.integration.executors import StartExecutor, StopExecutor
 
 
 @pytest.fixture
@@ -46,17 +46,24 @@ def notary(tmp_path: Path) -> Notary:
 async def start_executor(nats_url: str, mongo_url: str, tmp_path: Path, notary: Notary) -> AsyncIterator[StartExecutor]:
     started: list[Application] = []
 
-    async def start(model: LanguageModel, **own: Any) -> None:
+    async def start(model: LanguageModel | Mapping[Family, LanguageModel] | None, **own: Any) -> StopExecutor:
+        """One model for both families, one each, or those of the settings."""
         settings = SharedSettings(
             nats_url=nats_url, mongo_url=SecretStr(mongo_url), guardrail_public_key_file=tmp_path / "guardrail.pub"
         )
         app = create_app(
             settings,
             ExecutorSettings(id=f"executor-{len(started)}", workspace_dir=tmp_path / "workspaces", **own),
-            models={"claude": model, "gemini": model},
+            models=model if model is None or isinstance(model, Mapping) else {"claude": model, "gemini": model},
         )
         await app.start()
         started.append(app)
+
+        async def stop() -> None:
+            started.remove(app)
+            await app.stop()
+
+        return stop
 
     yield start
     for app in started:

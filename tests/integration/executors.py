@@ -4,4 +4,5 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-StartExecutor = Callable[..., Awaitable[None]]
+StopExecutor = Callable[[], Awaitable[None]]
+StartExecutor = Callable[..., Awaitable[StopExecutor]]

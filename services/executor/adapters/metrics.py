@@ -56,6 +56,8 @@ class MeteredModel:
             raise
 
     def _succeeded(self, completion: Completion, started: float) -> None:
+        if completion.replayed:
+            return
         self._metrics.called(completion.provider, completion.model, "ok", self._clock.monotonic() - started)
         _count(completion, self._metrics)
 
@@ -79,7 +81,7 @@ class MeteredBatches:
     async def results(self, batch_id: str) -> Mapping[str, Answered]:
         results = await self._batches.results(batch_id)
         for answer in results.values():
-            if isinstance(answer, Completion):
+            if isinstance(answer, Completion) and not answer.replayed:
                 _count(answer, self._metrics)
         return results
 

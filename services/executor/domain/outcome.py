@@ -13,6 +13,7 @@ from services.executor.domain.records import JournalEntry, RunRecord
 from shared.errors import EvolineError, LimitReachedError
 from shared.events.runs import RunFinished, RunStatus, StepFact
 from shared.events.values import Usage
+from shared.pipeline.step import REPLAYED
 
 MAX_RUN_FINISHED_BYTES = 900_000
 """Below what one message of the broker takes, headers included."""
@@ -143,6 +144,7 @@ def _run_finished(ending: Ending, outcome: Outcome) -> RunFinished:
         retries=record.retries,
         forked_from=command.forked_from,
         steps_executed=executed_steps(ending.entries),
+        replayed=any(entry.result is not None and REPLAYED in entry.result.warnings for entry in ending.entries),
         steps=tuple(step_fact(entry) for entry in ending.entries if entry.kind == "step"),
         group_id=command.group_id,
         case_id=command.case_id,

@@ -51,12 +51,18 @@ class RunContext:
         self._models: list[ModelUse] = []
         self.nested_steps = 0
         self.variables: dict[str, Any] = {}
+        self._has_replayed = False
         self.timer: asyncio.Timeout | None = None
         """Cuts off the present attempt."""
 
     @property
     def run(self) -> RunInfo:
         return self._state.info(self._position)
+
+    @property
+    def is_replayed(self) -> bool:
+        """Calls of nested runs, and those that failed, do not tell it themselves."""
+        return self._has_replayed or (self._services.replays and self.usage.calls > 0)
 
     @property
     def clock(self) -> Clock:
@@ -119,6 +125,7 @@ class RunContext:
             if self.timer is not None and self.timer.expired():
                 self._note_failed(request, started)
             raise
+        self._has_replayed |= completion.replayed
         self._models.append(answered(request, completion))
         return completion
 
@@ -134,7 +141,7 @@ class RunContext:
         if self.timer is not None:
             # The time of the step counts from the submission, over parks and takeovers: whoever waits for the batch knows it.
             self.timer.reschedule(None)
-        return await self._services.batches.complete(
+        answers = await self._services.batches.complete(
             BatchStep(
                 state=self._state,
                 path=self._position,
@@ -145,9 +152,13 @@ class RunContext:
                 timeout_seconds=self._step.timeout_seconds,
             )
         )
+        self._has_replayed |= any(isinstance(each, Completion) and each.replayed for each in answers)
+        return answers
 
     async def cached_answer(self, request: CompletionRequest) -> Completion | None:
-        return await self._services.completions.cached(self._state, request)
+        completion = await self._services.completions.cached(self._state, request)
+        self._has_replayed |= completion is not None and completion.replayed
+        return completion
 
     async def call_function(self, name: str, arguments: Mapping[str, Any]) -> Any:
         limits = self._state.meter.limits

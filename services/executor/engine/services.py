@@ -41,6 +41,8 @@ class StepServices:
     breakers: Breakers
     observer: RunObserver
     workspace_dir: Path
+    replays: bool = False
+    """Model calls are answered from a cassette."""
     preset: str = "production"
     answer_tokens: int | None = None
     park_after_seconds: float = 15.0

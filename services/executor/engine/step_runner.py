@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,7 +23,7 @@ from shared.errors import EvolineError, InvalidInputError, LimitReachedError, Pe
 from shared.events.values import Usage
 from shared.large_values import MAX_VALUE_BYTES
 from shared.pipeline.document import Fallback, Step
-from shared.pipeline.step import StepResult, StepType
+from shared.pipeline.step import REPLAYED, StepResult, StepType
 from shared.pipeline.templates import evaluate_condition
 
 
@@ -124,7 +124,13 @@ class StepRunner:
                 spent += context.spent(is_success=result.status == "ok")
                 elapsed = clock.monotonic() - started
                 attempts = max(attempt, result.attempts)
-                update = {"latency_seconds": elapsed, "attempts": attempts, "usage": _reported(result.usage, spent.usage)}
+                warnings = (*result.warnings, *_marks(context))
+                update = {
+                    "warnings": warnings,
+                    "latency_seconds": elapsed,
+                    "attempts": attempts,
+                    "usage": _reported(result.usage, spent.usage),
+                }
                 return Execution(result.model_copy(update=update), spent, context.variables)
             except (RunFencedError, StoreUnavailableError, SuspendRun, asyncio.CancelledError):
                 raise
@@ -133,7 +139,8 @@ class StepRunner:
                 wait = wait_seconds(step.retry, error, attempt, context.random) if not self.kind(step).owns_retry else None
                 if wait is None:
                     limit = error if isinstance(error, LimitReachedError) else None
-                    return _failure(error, clock.monotonic() - started, attempts=attempt, spent=spent, limit=limit)
+                    failed = _failure(error, clock.monotonic() - started, attempts=attempt, spent=spent, limit=limit)
+                    return replace(failed, result=failed.result.model_copy(update={"warnings": _marks(context)}))
             await self._wait(wait, path, attempt, spent)
             attempt += 1
 
@@ -182,6 +189,10 @@ class StepRunner:
 
 def _parked(path: str, attempts: int, until: datetime) -> SuspendRun:
     return SuspendRun(Suspension("waiting", f"step {path} is attempted again after {attempts} failed", until=until))
+
+
+def _marks(context: RunContext) -> tuple[str, ...]:
+    return (REPLAYED,) if context.is_replayed else ()
 
 
 def _journaled(step: Step, result: StepResult) -> StepResult:

@@ -11,7 +11,11 @@ import pytest
 from evoline.cli import run
 from evoline.cli.output import report_error
 from evoline.cli.stack import parse_scale
-from shared.errors import ConfigurationError, InvalidInputError, Problem, UnavailableError
+from shared.errors import ConfigurationError, InvalidInputError, Problem, ProviderError, UnavailableError
+from shared.llm.cassette import TapeWriter
+from shared.llm.cassette.tape import CompleteLine, Outcome
+from shared.pipeline.completion import ChatMessage, CompletionRequest
+from tests.fakes.language_model import completion_of
 
 GOOD = "name: hello\ninputs: {text: string}\nsteps:\n  - {name: say, type: set_variable, variable: said, value: '{{ text }}'}\n"
 BAD = "name: Hello\nsteps:\n  - {name: say, type: claude_smrt, prompt: '{{ steps.later.result }}'}\n"
@@ -20,6 +24,7 @@ COMMANDS = (
     ["pause"], ["resume"], ["retry"], ["fork"], ["journal"], ["export"], ["import"],
     ["measure"], ["evolve"], ["learn"], ["version"], ["review", "list"], ["review", "approve"], ["review", "deny"],
     ["bus", "apply"], ["bus", "dead-letters", "list"], ["bus", "dead-letters", "redrive"], ["keys", "show"], ["keys", "create"],
+    ["cassette", "show"],
 )  # fmt: skip
 
 
@@ -40,6 +45,29 @@ def document(capsys: pytest.CaptureFixture[str]) -> Any:
 def test_every_command_explains_itself_and_offers_json(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run([*command, "--help"]) == 0
     assert "--json" in capsys.readouterr().out
+
+
+def test_a_cassette_is_shown_with_what_it_holds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = CompletionRequest(family="claude", messages=(ChatMessage(role="user", text="Say [b]hello[/b]"),))
+    tape = TapeWriter(tmp_path / "tape.jsonl")
+    tape.add(CompleteLine(request=asked, outcome=Outcome.of(completion_of("hello there", asked))))
+    tape.add(CompleteLine(request=asked, outcome=Outcome.of(ProviderError("overload", "busy"))))
+    assert run(["cassette", "show", str(tape.file), "--json"]) == 0
+    shown = document(capsys)
+    assert (shown["lines"], shown["failures"], shown["usage"]["output_tokens"]) == ({"complete": 2}, 1, 2)
+    assert [call["answer"] for call in shown["calls"]] == ["hello there", "overload: busy"]
+    assert run(["cassette", "show", str(tape.file)]) == 0
+    assert "Say [b]hello[/b]" in capsys.readouterr().out
+
+
+def test_a_broken_cassette_is_told_with_its_line_before_anything_starts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "tape.jsonl").write_text('{"evoline_cassette": 1}\n{"call": ')
+    for command in (["cassette", "show", "tape.jsonl"], ["up", "--cassette", "replay:tape.jsonl"]):
+        assert run(command) == 1
+        assert "tape.jsonl:2" in capsys.readouterr().err
+    assert run(["up", "--cassette", "tape.jsonl"]) == 2
+    assert "record:FILE or replay:FILE" in capsys.readouterr().err
+    assert not (tmp_path / "home" / "data").exists()
 
 
 def test_an_unknown_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from evoline.stack import system
+from evoline.stack.child import ProcessSpec
 from evoline.stack.home import LONGEST_SOCKET_PATH, Home, find_home
 from evoline.stack.logs import LogFollower, open_log, tail
 from evoline.stack.plan import LocalStack, StackOptions, nats_config
@@ -180,6 +181,12 @@ def test_only_executors_see_the_providers_keys_and_none_where_they_are_hidden(tm
     assert seen == {"executor-1"}
     hidden = local_stack(tmp_path, provider_keys=False).nodes()
     assert not any("ANTHROPIC_API_KEY" in getattr(spec, "environment", {}) for spec in hidden)
+
+
+def test_a_cassette_is_put_into_those_that_call_models(tmp_path: Path) -> None:
+    nodes = local_stack(tmp_path, cassette="replay:/tapes/a.jsonl", executors=2).nodes()
+    told = {spec.name: spec.environment.get("EVOLINE_CASSETTE") for spec in nodes if isinstance(spec, ProcessSpec)}
+    assert {name for name, value in told.items() if value} == {"executor-1", "executor-2"}
 
 
 def test_every_service_waits_for_keys_streams_and_documents(tmp_path: Path) -> None:
