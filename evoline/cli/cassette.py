@@ -64,8 +64,8 @@ def _outcomes(tape: Tape) -> Iterator[tuple[CompletionRequest, Outcome]]:
         if isinstance(line, CompleteLine):
             yield line.request, line.outcome
         elif isinstance(line, ResultsLine) and line.batch_id in submitted:
-            requests = submitted[line.batch_id].requests
-            yield from ((requests[name], outcome) for name, outcome in line.outcomes.items() if name in requests)
+            requests = submitted[line.batch_id].requests.items()
+            yield from ((request, line.outcomes[name]) for name, request in requests if name in line.outcomes)
 
 
 def _calls(tape: Tape) -> Iterator[dict[str, Any]]:

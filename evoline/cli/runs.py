@@ -73,6 +73,8 @@ def print_run(finished: RunFinished) -> None:
     spent = f"{usage.calls} calls, {usage.input_tokens}+{usage.output_tokens} tokens, {usage.cost_usd:.4f} USD"
     what = f"{finished.status}: {finished.pipeline}@{finished.digest[:12]} in {finished.latency_seconds:.2f} s"
     err().print(plain(f"{what}, {spent}, served by {', '.join(models) or 'no model'}"))
+    if finished.replayed:
+        err().print("[yellow]replayed from a cassette:[/yellow] times, tokens and costs are those of the recording")
     if finished.error:
         err().print(f"[red]{plain(finished.error_code)}:[/red] {plain(finished.error)}")
     err().print(f"look: evoline show run {finished.run_id}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from services.executor.adapters.metrics import MeteredModel
 from shared.clock import SystemClock
 from shared.errors import ProviderError, ProviderRefusedError
 from shared.llm import ModelOnDemand
+from shared.llm.cassette import RecordingModel, TapeWriter
 from shared.pipeline.completion import Completion, Family, LanguageModel, StreamPart, TextChunk, ToolChunk
 from shared.telemetry.metrics import ProviderMetrics
 from tests.contract.test_llm_adapters import KEY, LOOKUP, Adapter, ask, build, family, model, provider_standin
@@ -26,15 +28,16 @@ from tests.fakes.provider_standin import ProviderStandin, Reply, error_amid, fau
 __all__ = ["family", "model", "provider_standin"]
 
 
-@pytest.fixture(params=["itself", "on demand", "metered", "scripted"])
+@pytest.fixture(params=["itself", "on demand", "metered", "recorded", "scripted"])
 async def wrapped(
-    request: pytest.FixtureRequest, family: Family, provider_standin: ProviderStandin
+    request: pytest.FixtureRequest, family: Family, provider_standin: ProviderStandin, tmp_path: Path
 ) -> AsyncIterator[LanguageModel]:
     adapter = build(family, provider_standin.url, KEY)
     forms: dict[str, LanguageModel] = {
         "itself": adapter,
         "on demand": ModelOnDemand(lambda: adapter),
         "metered": MeteredModel(family, adapter, ProviderMetrics(CollectorRegistry()), SystemClock()),
+        "recorded": RecordingModel(adapter, TapeWriter(tmp_path / "tape.jsonl")),
         "scripted": ScriptedModel(["one two three"]),
     }
     yield forms[request.param]

@@ -31,6 +31,14 @@ def test_a_dated_name_of_a_listed_model_has_the_price_of_that_model() -> None:
     assert table.cost_usd("anthropic", "claude-haiku-5-5-20261001", USAGE) == table.cost_usd("anthropic", "claude-haiku-5-5", USAGE)
 
 
+def test_a_batch_costs_its_part_of_the_price_and_says_where_that_is_from() -> None:
+    table = PriceTable.load()
+    whole = table.cost_usd("anthropic", "claude-opus-5-5", USAGE)
+    assert table.cost_usd("anthropic", "claude-opus-5-5", USAGE, in_batch=True) == pytest.approx(whole / 2)
+    entries = json.loads(TABLE_FILE.read_text())["models"]
+    assert all(entry["batch_source"] for entry in entries if entry.get("batch_factor", 1) < 1)
+
+
 def test_an_unknown_model_costs_as_much_as_the_dearest_of_its_provider() -> None:
     table = PriceTable.load()
     assert table.cost_usd("anthropic", "claude-unheard-of", USAGE) == table.cost_usd("anthropic", "claude-opus-5-5", USAGE)
