@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -98,3 +99,19 @@ async def test_an_unknown_step_and_an_unapproved_revision_are_refused() -> None:
         await forked(kit, from_step="three")
     with pytest.raises(Exception, match="has no revision"):
         await forked(kit, from_step="two", pipeline=f"forked@{'a' * 64}")
+
+
+async def test_of_two_forks_that_want_one_id_at_once_one_is_refused_and_the_other_is_whole() -> None:
+    """Both look whether the id is free before either of them takes it."""
+    kit = ExecutorKit()
+    await finished_run(kit)
+    asked = [forked(kit, from_step=step, inputs={"topic": topic}) for step, topic in (("one", "snow"), ("two", "hail"))]
+    first, second = await asyncio.gather(*asked, return_exceptions=True)
+    (order,) = [each for each in (first, second) if isinstance(each, ExecuteRun)]
+    (refusal,) = [each for each in (first, second) if isinstance(each, InvalidInputError)]
+    assert "fork-1 is the id of another run" in str(refusal)
+    asked_before = len(prompts(kit))
+    run = await kit.execute(order)
+    assert run.status == "succeeded"
+    expected = 2 if order.forked_from and order.forked_from.from_step == "one" else 1
+    assert len(prompts(kit)) - asked_before == expected
