@@ -26,8 +26,8 @@ SCALED = "executor"
 PROVIDER_KEYS = ("ANTHROPIC_API_KEY", "GEMINI_API_KEY")
 CALLS_PROVIDERS = frozenset({"executor"})
 """Only these see the providers' keys: every model call of the system is a step of a run."""
-LOCAL_ANSWER_TOKENS = "192"
-"""Of steps that say nothing, where the local model serves: a longer answer takes more of two cores than a step's minute."""
+LOCAL_ANSWERS = {"EVOLINE_EXECUTOR_ANSWER_TOKENS": "192", "EVOLINE_EXECUTOR_ANSWER_SECONDS": "180"}
+"""For steps that say nothing, where the local model serves: it writes a few dozen tokens a second on two cores."""
 PRIVATE_KEY_VARIABLE = "EVOLINE_GUARDRAIL_PRIVATE_KEY_FILE"
 
 
@@ -130,7 +130,7 @@ class LocalStack:
         if service == SCALED:
             environment["EVOLINE_EXECUTOR_WORKSPACE_DIR"] = str(self.home.data / "work")
             if self.options.model_file and not any(name in environment for name in PROVIDER_KEYS):
-                environment.setdefault("EVOLINE_EXECUTOR_ANSWER_TOKENS", LOCAL_ANSWER_TOKENS)
+                environment = LOCAL_ANSWERS | environment
         if service == "guardrail":
             environment[PRIVATE_KEY_VARIABLE] = str(self.home.keys / "guardrail.key")
         if self.model_url:

@@ -17,9 +17,11 @@ from services.executor.adapters.mongo_values import MongoAnswerCache, MongoConve
 from services.executor.adapters.nats import BusAnnouncer, BusProposals, BusQuestions, BusTimers, FleetChildren
 from services.executor.engine import StepServices
 from services.executor.engine.batches import ProviderBatches
-from services.executor.engine.children import ChildRuns, IsHeld, IsOver, RunLocally
+from services.executor.engine.children import ChildRuns, IsHeld, IsOver, Outside, RunLocally
 from services.executor.engine.completions import Completions
 from services.executor.engine.functions import FunctionDesk
+from services.executor.engine.generated import TrialScopes
+from services.executor.engine.run_state import AnswerDefaults
 from services.executor.engine.services import Breakers
 from services.executor.settings import ExecutorSettings
 from services.executor.subscribers import Subscribers
@@ -82,8 +84,7 @@ def _step_services(
         observer=host.metrics.runs,
         workspace_dir=own.workspace_dir,
         replays=_replays(providers),
-        preset=own.preset,
-        answer_tokens=own.answer_tokens,
+        answers=AnswerDefaults(own.preset, own.answer_tokens, own.answer_seconds),
         park_after_seconds=own.park_after_seconds,
         providers=served_by,
     )
@@ -95,8 +96,9 @@ def _replays(providers: ProviderSettings) -> bool:
 
 
 def _child_runs(host: Host, own: ExecutorSettings, runs: MongoRunStore, run_locally: RunLocally) -> ChildRuns:
-    values = LargeValues(ObjectStoreBlobs(host.bus))
-    return ChildRuns(runs, FleetChildren(host.bus), run_locally, values, host.clock, slots=own.concurrency)
+    scopes = TrialScopes(BusQuestions(host.bus), host.clock)
+    outside = Outside(FleetChildren(host.bus), LargeValues(ObjectStoreBlobs(host.bus)), scopes)
+    return ChildRuns(runs, outside, run_locally, host.clock, slots=own.concurrency)
 
 
 def _computations(host: Host, own: ExecutorSettings) -> ProcessComputations:

@@ -32,6 +32,8 @@ class ExecutorSettings(BaseSettings):
     answer_tokens: int | None = Field(default=None, ge=1, le=1_000_000)
     """Most tokens of an answer where neither step nor document says it; None: 512, or the preset's. A small local model that
     writes a few dozen tokens a second needs less, or steps end by their time-out."""
+    answer_seconds: float | None = Field(default=None, gt=0, le=86_400)
+    """How long one answer may take where neither step nor document says it; None: 60."""
     compute_processes: int = Field(default=2, ge=1, le=64)
     """Child processes for functions and data transformations; each is started when it is first needed and holds about 35 MB."""
     compute_wall_seconds: float = Field(default=60.0, gt=0)

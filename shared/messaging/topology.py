@@ -97,6 +97,7 @@ SENDS: dict[str, tuple[str, ...]] = {
     "executor": (
         *_RUNS,
         "cmd.guardrail.propose",
+        "api.guardrail.grant_scope",
         "api.guardrail.get_change",
         "api.guardrail.get_pipeline",
         "api.guardrail.list_pipelines",

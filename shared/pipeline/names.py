@@ -12,11 +12,22 @@ from typing import Any
 from pydantic import BaseModel
 
 from shared.pipeline.step import StepResult
+from shared.pipeline.template_names import NamePath
 
 ENVELOPE_FIELDS = frozenset((*StepResult.model_fields, "result", "results"))
 """Fields of a step that are not read from its value."""
+VALUE_NAMES = frozenset(("value", "result", "results"))
 _ALIASES = {"result": "value", "results": "value"}
 _ENVELOPE_MARKS = frozenset(("value", "status"))
+
+
+def value_field(path: NamePath) -> str:
+    """The field of a step's value that a path reads: `winner` of `steps.x.winner` and of `steps.x.result.winner`; or empty."""
+    if path[0] != "steps" or len(path) < 3:
+        return ""
+    if path[2] in VALUE_NAMES:
+        return path[3] if len(path) > 3 and not path[3].lstrip("-").isdigit() else ""
+    return "" if path[2] in ENVELOPE_FIELDS else path[2]
 
 
 class StepView(Mapping[str, Any]):

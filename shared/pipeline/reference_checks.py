@@ -7,8 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from shared.pipeline.document import Document, Step
-from shared.pipeline.inference import VALUE_NAMES
-from shared.pipeline.names import ENVELOPE_FIELDS
+from shared.pipeline.names import ENVELOPE_FIELDS, VALUE_NAMES
 from shared.pipeline.step import RunInfo
 from shared.pipeline.suggestions import did_you_mean
 from shared.pipeline.template_names import NamePath

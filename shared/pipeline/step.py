@@ -23,6 +23,8 @@ from shared.pipeline.completion import ChatMessage, Completion, CompletionReques
 REPLAYED = "replayed from a cassette: nothing of it was measured now"
 """Warning of every step whose model calls, or some of them, did not reach a model."""
 StepStatus = Literal["ok", "degraded", "skipped", "failed"]
+Want = Literal["pipelines", "pipeline", "choice"]
+"""What a template is to give: a list of pipelines, one in any form, or the name of one of the step's candidates."""
 
 
 class StepResult(BaseModel):
@@ -66,6 +68,8 @@ class RunInfo(BaseModel):
     """Preset of `claude_smart` steps that name none: `development`, `production`, `analysis`, `chat` or `test`."""
     answer_tokens: int | None = None
     """Most tokens of an answer where neither step nor document says it; None: 512, or the preset's."""
+    answer_seconds: float | None = None
+    """How long one answer may take where neither step nor document says it; None: 60."""
 
 
 class ModelRecord(BaseModel):
@@ -255,6 +259,8 @@ class StepType(Protocol):
     requires_schema: ClassVar[bool]
     answers_schema: ClassVar[bool]
     """Its value is the object of the step's `schema`, so a schema may be inferred for it."""
+    answers_many: ClassVar[bool]
+    """Its value is a list or map of envelopes, each with an object of the step's `schema`."""
     value_fields: ClassVar[tuple[str, ...]]
     """Fields that its value always has, where it is a map of the type's own."""
     owns_retry: ClassVar[bool]
@@ -278,6 +284,19 @@ class StepType(Protocol):
 
     def nested(self, options: Any) -> tuple[Any, ...]:
         """References (text) and inline documents (maps) that it runs as nested runs; templates are left out."""
+        ...
+
+    def wants(self, options: Any) -> tuple[tuple[str, Want], ...]:
+        """Templates in the options that are to give pipelines or a choice: models that they read are asked for just that where
+        their steps declare no schema."""
+        ...
+
+    def compares(self, options: Any) -> Any:
+        """The pipelines, or the template that gives them, of a step that measures several; else None."""
+        ...
+
+    def told_candidates(self, options: Any, candidates: Any) -> Any:
+        """The options with the pipelines among which its choice was made, where it takes some and has none."""
         ...
 
     def max_calls(self, options: Any) -> int:

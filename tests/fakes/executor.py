@@ -21,9 +21,10 @@ from services.executor.adapters.mongo_values import MongoAnswerCache, MongoConve
 from services.executor.domain.delivery import CommandDelivery
 from services.executor.engine import StepServices
 from services.executor.engine.batches import ProviderBatches
-from services.executor.engine.children import ChildRuns, IsHeld, IsOver
+from services.executor.engine.children import ChildRuns, IsHeld, IsOver, Outside
 from services.executor.engine.completions import Completions
 from services.executor.engine.functions import FunctionDesk
+from services.executor.engine.generated import TrialScopes
 from services.executor.engine.services import Breakers
 from services.executor.ports import Allowance, Computations
 from services.executor.use_cases import Admission, DocumentLibrary, Executor, PollingCancelWatch, execute_run, run_child
@@ -247,7 +248,7 @@ class ExecutorKit:
             completions=completions,
             batches=ProviderBatches(models, completions, clock),
             functions=FunctionDesk(self.questions, self.computations),
-            children=ChildRuns(self.runs, self.bus, self._run_locally, LargeValues(self.blobs), clock, slots=self.slots),
+            children=self._children(),
             conversations=MongoConversations(self.database, clock),
             proposals=self.proposals,
             model_records=AnalyticsModelRecords(self.questions, clock, {}),
@@ -294,6 +295,10 @@ class ExecutorKit:
 
     def starts(self) -> list[RunStarted]:
         return [fact for fact in self.announcer.of(RunStarted) if isinstance(fact, RunStarted)]
+
+    def _children(self) -> ChildRuns:
+        outside = Outside(self.bus, LargeValues(self.blobs), TrialScopes(self.questions, self.clock))
+        return ChildRuns(self.runs, outside, self._run_locally, self.clock, slots=self.slots)
 
     async def _run_locally(self, command: ExecuteRun, outer_is_over: IsOver, is_held: IsHeld) -> RunFinished:
         return await run_child(command, outer_is_over, is_held, self.executor)

@@ -14,6 +14,7 @@ from shared.events.runs import ExecuteRun
 from shared.events.values import Attestation, GrantedScope
 from shared.pipeline.document import Document
 from shared.pipeline.facts import DocumentFacts
+from shared.pipeline.loading import load_document
 from shared.pipeline.scope import check_scope
 
 
@@ -99,9 +100,22 @@ def inline_documents(value: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def is_written_in(document: Mapping[str, Any], outer: Document) -> bool:
-    """Whether an approved document contains this one literally: then its approval covers it."""
+    """Whether an approved document contains this one: then its approval covers it. Authors may write it in a shorter form than
+    it is run in, so what counts is the revision."""
+    found = list(inline_documents(outer.canonical()["steps"]))
     wanted = canonical_json(document)
-    return any(canonical_json(found) == wanted for found in inline_documents(outer.canonical()["steps"]))
+    if any(canonical_json(each) == wanted for each in found):
+        return True
+    digest = _digest_of(document)
+    return digest is not None and any(_digest_of(each) == digest for each in found)
+
+
+def _digest_of(document: Mapping[str, Any]) -> str | None:
+    """None for what is no pipeline: a loop has a name and steps too."""
+    try:
+        return load_document(document).digest
+    except InvalidInputError:
+        return None
 
 
 def canonical_json(document: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 
 from services.executor.domain.control import next_command
 from services.executor.domain.records import LOCAL_SEQUENCE, RunRecord
+from services.executor.engine.generated import TrialScopes, is_generated
 from services.executor.engine.patience import patiently
 from services.executor.engine.run_state import RunState
 from services.executor.ports import BusChildren, RunStore, Values
@@ -20,6 +21,7 @@ from shared.clock import Clock
 from shared.errors import LimitReachedError
 from shared.events.message import derive_id
 from shared.events.runs import ExecuteRun, RunFinished
+from shared.events.values import GrantedScope
 from shared.pipeline.step import ChildRun, ChildSpec
 
 IsOver = Callable[[], bool]
@@ -37,14 +39,22 @@ class Parent:
     """Whether the step has ended for good, so that its nested runs have too."""
 
 
+@dataclass(frozen=True)
+class Outside:
+    """What nested runs need from outside this executor."""
+
+    bus: BusChildren
+    values: Values
+    scopes: TrialScopes
+
+
 class ChildRuns:
-    def __init__(
-        self, runs: RunStore, bus: BusChildren, run_locally: RunLocally, values: Values, clock: Clock, *, slots: int
-    ) -> None:
+    def __init__(self, runs: RunStore, outside: Outside, run_locally: RunLocally, clock: Clock, *, slots: int) -> None:
         """`slots`: runs that this executor takes at once."""
         self._runs = runs
-        self._values = values
-        self._bus = bus
+        self._values = outside.values
+        self._bus = outside.bus
+        self._scopes = outside.scopes
         self._run_locally = run_locally
         self._clock = clock
         self._waiting_places = slots - 1
@@ -70,7 +80,8 @@ class ChildRuns:
         """`calls`: how many may be in flight in all of them together."""
         state, position = parent.state, parent.position
         bounds = self._bounds(state) | {"concurrency": max(1, calls // width)}
-        commands = {_child_id(state, position, child): await self._command(state, position, child, bounds) for child in children}
+        scope = await self._scopes.for_children(state, position, children)
+        commands = {_child_id(state, position, child): await self._command(parent, child, bounds, scope) for child in children}
         found = await patiently(lambda: self._runs.finished(list(commands)), self._clock)
         ended = await self._told_again(
             parent, [run for run in found if not _ended_before_retry(run, state.record)], commands, width
@@ -90,9 +101,14 @@ class ChildRuns:
             "memory_mb": limits.memory_mb,
         }
 
-    async def _command(self, state: RunState, position: str, child: ChildSpec, bounds: Mapping[str, float]) -> ExecuteRun:
+    async def _command(
+        self, parent: Parent, child: ChildSpec, bounds: Mapping[str, float], granted: GrantedScope | None
+    ) -> ExecuteRun:
         packed = child.model_copy(update={"inputs": await patiently(lambda: self._values.pack(child.inputs), self._clock)})
-        return _command(state, position, packed, bounds)
+        command = _command(parent.state, parent.position, packed, bounds)
+        if granted is None or not is_generated(parent.state, child):
+            return command
+        return command.model_copy(update={"pipeline": None, "scope": granted, "purpose": "trial"})
 
     async def _child_run(self, run_id: str, run: RunFinished | None) -> ChildRun:
         if run is None:

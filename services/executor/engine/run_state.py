@@ -18,6 +18,15 @@ from shared.pipeline.step import RunInfo, StepResult
 from shared.pipeline.walk import inner_steps, walk
 
 
+@dataclass(frozen=True)
+class AnswerDefaults:
+    """For steps that say nothing, in documents that say nothing; None leaves it to the step type."""
+
+    preset: str = "production"
+    tokens: int | None = None
+    seconds: float | None = None
+
+
 @dataclass
 class RunState:
     record: RunRecord
@@ -31,8 +40,7 @@ class RunState:
     """On the monotonic clock."""
     is_held: Callable[[], bool] = lambda: True
     """False once another executor may have the run."""
-    preset: str = "production"
-    answer_tokens: int | None = None
+    answers: AnswerDefaults = AnswerDefaults()
     variables: dict[str, Any] = field(default_factory=dict)
     views: dict[str, Any] = field(default_factory=dict)
     """Top-level steps as templates see them."""
@@ -74,8 +82,9 @@ class RunState:
             seed=command.seed,
             depth=command.depth,
             position=position,
-            preset=self.preset,
-            answer_tokens=self.answer_tokens,
+            preset=self.answers.preset,
+            answer_tokens=self.answers.tokens,
+            answer_seconds=self.answers.seconds,
         )
 
     def names(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from services.executor.engine.batches import ProviderBatches
 from services.executor.engine.children import ChildRuns
 from services.executor.engine.completions import Completions
 from services.executor.engine.functions import FunctionDesk
+from services.executor.engine.run_state import AnswerDefaults
 from services.executor.ports import Conversations, ModelRecords, Proposals, RunObserver
 from shared.clock import Clock
 from shared.pipeline.breaker import CircuitBreaker
@@ -41,10 +42,9 @@ class StepServices:
     breakers: Breakers
     observer: RunObserver
     workspace_dir: Path
+    answers: AnswerDefaults = field(default_factory=AnswerDefaults)
     replays: bool = False
     """Model calls are answered from a cassette."""
-    preset: str = "production"
-    answer_tokens: int | None = None
     park_after_seconds: float = 15.0
     """A wait for another attempt that is longer than this holds no place in the executor."""
     providers: Mapping[str, str] = field(default_factory=dict)

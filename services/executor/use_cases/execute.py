@@ -178,10 +178,7 @@ async def _run(
     time = RunTime(left, limits.seconds, delivery.outer_is_over)
     deadline = at.clock.monotonic() + left
     shared = SharedLimits(at.pools, at.clock, await _pools_of(record, at))
-    services = at.services
-    state = RunState(
-        record, document, inputs, meter, journal, time, shared, deadline, delivery.is_held, services.preset, services.answer_tokens
-    )
+    state = RunState(record, document, inputs, meter, journal, time, shared, deadline, delivery.is_held, at.services.answers)
     outcome = await _outcome(state, at)
     await shared.close()
     if isinstance(outcome, Suspension):

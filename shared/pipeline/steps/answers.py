@@ -40,7 +40,7 @@ def build_request(step: Step, context: StepContext, family: Family, *, is_render
         max_tokens=step.max_tokens or context.run.answer_tokens or DEFAULT_MAX_TOKENS,
         temperature=step.temperature,
         seed=context.run.seed,
-        timeout_seconds=step.timeout_seconds or DEFAULT_TIMEOUT_SECONDS,
+        timeout_seconds=step.timeout_seconds or context.run.answer_seconds or DEFAULT_TIMEOUT_SECONDS,
     )
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from shared.errors import Problem
 from shared.pipeline.document import NoOptions, Step
-from shared.pipeline.step import StepContext, StepResult
+from shared.pipeline.step import StepContext, StepResult, Want
 from shared.pipeline.strict import StrictModel
 
 __all__ = ["BaseStepType", "NoOptions", "Options", "templates_in"]
@@ -30,6 +30,7 @@ class BaseStepType:
     requires_prompt: ClassVar[bool] = False
     requires_schema: ClassVar[bool] = False
     answers_schema: ClassVar[bool] = False
+    answers_many: ClassVar[bool] = False
     value_fields: ClassVar[tuple[str, ...]] = ()
     owns_retry: ClassVar[bool] = False
 
@@ -52,6 +53,18 @@ class BaseStepType:
     @staticmethod
     def nested(options: Any) -> tuple[Any, ...]:
         return ()
+
+    @staticmethod
+    def wants(options: Any) -> tuple[tuple[str, Want], ...]:
+        return ()
+
+    @staticmethod
+    def compares(options: Any) -> Any:
+        return None
+
+    @staticmethod
+    def told_candidates(options: Any, candidates: Any) -> Any:
+        return options
 
     @staticmethod
     def max_calls(options: Any) -> int:

@@ -55,6 +55,7 @@ class ClaudeBatchStep(BaseStepType):
     type_names = ("claude_batch",)
     options = ClaudeBatchOptions
     families = ("claude",)
+    answers_many = True
 
     @staticmethod
     def max_calls(options: Any) -> int:

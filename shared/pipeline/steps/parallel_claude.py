@@ -70,6 +70,7 @@ class ParallelClaudeStep(BaseStepType):
     type_names = ("parallel_claude",)
     options = ParallelClaudeOptions
     families = ("claude",)
+    answers_many = True
 
     @staticmethod
     def max_calls(options: Any) -> int:

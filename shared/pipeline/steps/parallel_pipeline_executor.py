@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, ValidationError
@@ -13,7 +14,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from shared.errors import InvalidInputError, StepLimitError
 from shared.events.values import Case, GraderSpec, Usage
 from shared.pipeline.document import Document, Step
-from shared.pipeline.step import ChildRun, ChildSpec, StepContext, StepResult
+from shared.pipeline.step import ChildRun, ChildSpec, StepContext, StepResult, Want
 from shared.pipeline.steps.answers import Tally
 from shared.pipeline.steps.base import BaseStepType, Options
 from shared.pipeline.steps.candidates import read_pipeline
@@ -61,10 +62,18 @@ class ParallelPipelineExecutorStep(BaseStepType):
         pipelines = options.config.pipelines
         return tuple(pipelines) if isinstance(pipelines, list) else (pipelines,)
 
+    @staticmethod
+    def wants(options: Any) -> tuple[tuple[str, Want], ...]:
+        return ((options.config.pipelines, "pipelines"),) if isinstance(options.config.pipelines, str) else ()
+
+    @staticmethod
+    def compares(options: Any) -> Any:
+        return options.config.pipelines
+
     async def run(self, step: Step, options: ParallelPipelineExecutorOptions, context: StepContext) -> StepResult:
         tally = Tally(context)
         config = options.config
-        entries = [_entry(number, written) for number, written in enumerate(_listed(step, config, context))]
+        entries = _told_apart([_entry(number, written) for number, written in enumerate(_listed(step, config, context))])
         cases = _cases(step, config, context)
         children = {child.key: child for entry in entries for child in entry.children(cases)}
         runs = await context.run_children([*children.values()], config.max_parallel)
@@ -145,6 +154,13 @@ def _entry(number: int, written: Any) -> _Entry:
     except InvalidInputError as error:
         return _Entry(f"pipeline_{number + 1}", None, str(error)[:2000])
     return _Entry(target if isinstance(target, str) else target.name, target)
+
+
+def _told_apart(entries: Sequence[_Entry]) -> list[_Entry]:
+    """Different documents of one name are told by their digests: whoever chooses among them must be able to say which."""
+    digests = {(entry.label, entry.identity) for entry in entries if isinstance(entry.target, Document)}
+    shared = {name for name, count in Counter(name for name, _ in digests).items() if count > 1}
+    return [replace(each, label=f"{each.label}@{each.identity[:12]}") if each.label in shared else each for each in entries]
 
 
 def _cases(step: Step, config: ExecutorConfig, context: StepContext) -> list[Case]:

@@ -7,12 +7,12 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from shared.errors import InvalidInputError
+from shared.errors import InvalidInputError, NotFoundError
 from shared.pipeline.document import Document, Step
-from shared.pipeline.step import StepContext, StepResult
+from shared.pipeline.step import StepContext, StepResult, Want
 from shared.pipeline.steps.answers import Tally
 from shared.pipeline.steps.base import BaseStepType, Options
-from shared.pipeline.steps.candidates import read_pipeline
+from shared.pipeline.steps.candidates import chosen_among, read_pipeline
 from shared.pipeline.template_text import as_text
 
 Strategy = Literal["gradual_rollout", "immediate", "shadow"]
@@ -22,7 +22,8 @@ class DeployerConfig(Options):
     pipeline: str | dict[str, Any]
     """A document, a reference, or a template that gives one of these or a text that holds a document."""
     candidates: str | list[Any] | None = None
-    """Documents among which `pipeline` may name the chosen one, by its name, its digest or its number from 1."""
+    """Documents among which `pipeline` may name the chosen one: by its name, `name@digest`, its digest or its number from 1. None:
+    those that a `parallel_pipeline_executor` compared which the choice came from."""
     deployment_strategy: Strategy = "gradual_rollout"
     """`gradual_rollout`: must beat the stable revision in the sealed gate; `immediate`: replaces it once approved; `shadow`: is
     recorded as an approved revision and serves nobody."""
@@ -59,6 +60,17 @@ class PipelineDeployerStep(BaseStepType):
     def nested(options: Any) -> tuple[Any, ...]:
         return (options.config.pipeline,) if isinstance(options.config.pipeline, Mapping) else ()
 
+    @staticmethod
+    def wants(options: Any) -> tuple[tuple[str, Want], ...]:
+        want: Want = "pipeline" if options.config.candidates is None else "choice"
+        return ((options.config.pipeline, want),) if isinstance(options.config.pipeline, str) else ()
+
+    @staticmethod
+    def told_candidates(options: Any, candidates: Any) -> Any:
+        if options.config.candidates is not None:
+            return options
+        return options.model_copy(update={"config": options.config.model_copy(update={"candidates": candidates})})
+
     async def run(self, step: Step, options: PipelineDeployerOptions, context: StepContext) -> StepResult:
         tally = Tally(context)
         config = options.config
@@ -76,37 +88,48 @@ class PipelineDeployerStep(BaseStepType):
 
 async def _document(config: DeployerConfig, context: StepContext) -> Document:
     named = context.render(config.pipeline) if isinstance(config.pipeline, str) else config.pipeline
-    found = _among(named, config, context) or read_pipeline(named)
+    candidates = _candidates(config, context)
+    found = chosen_among(candidates, named)
+    if found is not None:
+        return found
+    try:
+        return await _read(named, context)
+    except (InvalidInputError, NotFoundError) as error:
+        if not candidates or not isinstance(named, str | int):
+            raise
+        said = f"{str(named)[:120]!r} names none of {_spoken(candidates)}, nor any other pipeline"
+        raise InvalidInputError(f"{said}: {error}") from error
+
+
+async def _read(named: Any, context: StepContext) -> Document:
+    found = read_pipeline(named)
     if isinstance(found, Document):
         return found
     stored = await context.call_function("get_pipeline", {"pipeline": found})
     document = stored.get("document") if isinstance(stored, Mapping) else None
-    if not isinstance(document, Mapping):
-        raise InvalidInputError(f"pipeline `{found}` has no document to propose")
-    checked = read_pipeline(document)
+    checked = read_pipeline(document) if isinstance(document, Mapping) else None
     if not isinstance(checked, Document):
         raise InvalidInputError(f"pipeline `{found}` has no document to propose")
     return checked
 
 
-def _among(named: Any, config: DeployerConfig, context: StepContext) -> Document | None:
-    """The candidate that a text or number names, or None."""
-    candidates = context.render(config.candidates) if isinstance(config.candidates, str) else config.candidates
-    if not isinstance(candidates, list) or not isinstance(named, str | int):
+def _candidates(config: DeployerConfig, context: StepContext) -> list[Document | None]:
+    """In their order; None for what is no document and so cannot be the chosen one."""
+    written = context.render(config.candidates) if isinstance(config.candidates, str) else config.candidates
+    return [_readable(each) for each in written] if isinstance(written, list) else []
+
+
+def _readable(written: Any) -> Document | None:
+    try:
+        document = read_pipeline(written)
+    except InvalidInputError:
         return None
-    wanted = str(named).strip()
-    for number, written in enumerate(candidates, 1):
-        try:
-            document = read_pipeline(written)
-        except InvalidInputError:
-            continue  # a candidate that is no pipeline cannot be the chosen one; naming it fails below
-        if isinstance(document, Document) and (wanted in (document.name, str(number)) or _is_digest(wanted, document)):
-            return document
-    return None
+    return document if isinstance(document, Document) else None
 
 
-def _is_digest(wanted: str, document: Document) -> bool:
-    return len(wanted) >= 8 and document.digest.startswith(wanted)
+def _spoken(candidates: list[Document | None]) -> str:
+    names = [each.name for each in candidates if each is not None]
+    return f"the candidates {', '.join(names)}" if names else f"the candidates (none of {len(candidates)} is a pipeline)"
 
 
 def _change(document: Document, config: DeployerConfig, context: StepContext) -> dict[str, Any]:

@@ -9,7 +9,8 @@ import pytest
 
 from services.executor.domain.delivery import CommandDelivery
 from services.executor.use_cases import cancel_run, execute_run, retry_run
-from shared.errors import ProviderError
+from shared.errors import OutOfScopeError, ProviderError
+from shared.events.changes import GrantScope
 from shared.events.runs import CancelRun, ExecuteRun, RetryRun, RunFinished
 from shared.events.values import Usage
 from tests.eventually import eventually
@@ -195,3 +196,70 @@ async def test_a_retried_parent_goes_on_with_its_failed_nested_run_and_keeps_wha
         ("run-1", 1, "succeeded"),
         (None, 1, "succeeded"),
     ]
+
+
+def comparing(pipelines: str) -> dict[str, Any]:
+    config = {"pipelines": pipelines, "test_data": [{"id": "c1", "input": {"n": 1}}]}
+    return {"name": "comparing", "steps": [{"name": "compare", "type": "parallel_pipeline_executor", "config": config}]}
+
+
+def granting(kit: ExecutorKit, **changes: Any) -> None:
+    kit.questions.answers[GrantScope] = kit.notary.grant(**changes).model_dump(mode="json")
+
+
+async def test_documents_that_a_run_made_itself_run_under_a_scope_that_the_guardrail_grants_for_the_step() -> None:
+    kit = ExecutorKit()
+    granting(kit)
+    await kit.notary.deploy(kit.guardrail, comparing("{{ made }}"))
+    run = await kit.execute(ExecuteRun(run_id="run-1", pipeline="comparing", inputs={"made": [CHILD]}))
+    inner, _ = kit.ends()
+    assert (run.status, run.outputs[0]["errors"], run.purpose) == ("succeeded", 0, "production")
+    assert (inner.status, inner.purpose, inner.scope_id) == ("succeeded", "trial", "scope-1")
+    (asked,) = [query for query in kit.questions.asked if isinstance(query, GrantScope)]
+    assert (asked.purpose, asked.holder, asked.budget.runs, asked.budget.calls) == ("generation", "pipeline:comparing", 1, 100)
+
+
+async def test_without_a_scope_from_the_guardrail_nothing_that_a_run_made_itself_runs() -> None:
+    kit = ExecutorKit()
+    kit.questions.answers[GrantScope] = OutOfScopeError("policy grants no scopes")
+    await kit.notary.deploy(kit.guardrail, comparing("{{ made }}"))
+    run = await kit.execute(ExecuteRun(run_id="run-1", pipeline="comparing", inputs={"made": [CHILD]}))
+    assert (run.status, run.error_code) == ("failed", "out_of_scope")
+    assert [end.run_id for end in kit.ends()] == ["run-1"]
+
+
+async def test_a_document_outside_the_granted_scope_is_refused_and_told_in_the_comparison() -> None:
+    kit = ExecutorKit()
+    granting(kit, step_types=("set_variable",))
+    await kit.notary.deploy(kit.guardrail, comparing("{{ made }}"))
+    run = await kit.execute(ExecuteRun(run_id="run-1", pipeline="comparing", inputs={"made": [CHILD]}))
+    (row,) = run.outputs
+    assert (run.status, row["errors"]) == ("degraded", 1)
+    assert "step type `claude` is outside the scope" in row["error"]
+
+
+async def test_references_and_documents_that_were_approved_ask_for_no_scope() -> None:
+    kit = ExecutorKit()
+    await kit.notary.deploy(kit.guardrail, CHILD)
+    config = {"pipelines": ["child@stable", CHILD], "test_data": [{"id": "c1", "input": {"n": 1}}]}
+    written = {"name": "comparing", "steps": [{"name": "compare", "type": "parallel_pipeline_executor", "config": config}]}
+    await kit.notary.deploy(kit.guardrail, written)
+    run = await kit.execute(ExecuteRun(run_id="run-1", pipeline="comparing"))
+    assert (run.status, [row["errors"] for row in run.outputs]) == ("succeeded", [0, 0])
+    assert kit.questions.asked == []
+
+
+async def test_the_step_of_a_run_that_another_executor_took_over_asks_for_the_same_scope() -> None:
+    kit = ExecutorKit()
+    granting(kit)
+    await kit.notary.deploy(kit.guardrail, comparing("{{ made }}"))
+    command = ExecuteRun(run_id="run-1", pipeline="comparing", inputs={"made": [CHILD]})
+    await kit.execute(command)
+    await kit.database.collection("journal").delete({"run_id": "run-1"})
+    await kit.database.collection("runs").delete({"_id": "run-1"})
+    other = ExecutorKit(
+        database=kit.database, guardrail=kit.guardrail, notary=kit.notary, questions=kit.questions, name="executor-2"
+    )
+    await other.execute(command)
+    first, second = [query for query in kit.questions.asked if isinstance(query, GrantScope)]
+    assert first == second

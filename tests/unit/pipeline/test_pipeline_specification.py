@@ -12,6 +12,7 @@ from shared.pipeline.dataflow import auto_context, dependencies
 from shared.pipeline.document import Document
 from shared.pipeline.facts import document_facts
 from shared.pipeline.loading import dump_yaml, load_document
+from shared.pipeline.wanted_pipelines import CHOICE, DRAFT
 from tests.specification import SPECIFICATION, printed, printed_documents
 
 ROOT = Path(__file__).parents[3]
@@ -84,15 +85,27 @@ def test_names_that_are_used_but_not_declared_become_required_inputs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "step", "field"),
+    ("file", "step", "field", "shape"),
     [
-        ("ab_testing_framework", "performance_comparison", "winner"),
-        ("innovation_engine", "feasibility_analysis", "viable_concepts"),
+        ("ab_testing_framework", "performance_comparison", "winner", CHOICE),
+        ("innovation_engine", "feasibility_analysis", "viable_concepts", {}),
     ],
 )
-def test_a_field_that_another_step_reads_becomes_the_schema_of_a_step_without_one(file: str, step: str, field: str) -> None:
+def test_a_field_that_another_step_reads_becomes_the_schema_of_a_step_without_one(
+    file: str, step: str, field: str, shape: dict[str, Any]
+) -> None:
     schemas = {each.name: each.output_schema for each in printed(file).steps}
-    assert schemas[step] == {"type": "object", "properties": {field: {}}, "required": [field], "additionalProperties": False}
+    assert schemas[step] == {"type": "object", "properties": {field: shape}, "required": [field], "additionalProperties": False}
+
+
+def test_a_step_whose_answers_another_one_runs_as_pipelines_is_asked_for_pipelines() -> None:
+    steps = {each.name: each for each in printed("ab_testing_framework").steps}
+    assert steps["variant_generation"].output_schema == DRAFT
+
+
+def test_whoever_deploys_a_choice_is_told_the_candidates_that_were_compared() -> None:
+    steps = {each.name: each.flat() for each in printed("ab_testing_framework").steps}
+    assert steps["winner_deployment"]["config"]["candidates"] == steps["parallel_execution"]["config"]["pipelines"]
 
 
 def test_a_prompt_that_refers_to_nothing_is_given_the_previous_step() -> None:

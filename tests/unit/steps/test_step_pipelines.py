@@ -8,7 +8,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from shared.errors import InvalidInputError, StepLimitError
+from shared.errors import InvalidInputError, NotFoundError, StepLimitError
 from shared.events.values import Usage
 from shared.pipeline.document import Document, Step
 from shared.pipeline.loading import load_document
@@ -22,6 +22,12 @@ VARIANT = {
     "steps": [{"name": "a", "type": "claude", "prompt": "Label {{ text }}"}],
 }
 OTHER = {**VARIANT, "name": "other"}
+
+
+def unknown(pipeline: str) -> Any:
+    raise NotFoundError(f"no pipeline {pipeline}")
+
+
 CASES = [{"id": "c1", "input": {"text": "a"}, "expected": "A"}, {"id": "c2", "input": {"text": "b"}, "expected": "B"}]
 
 
@@ -241,11 +247,42 @@ def digest_of(document: dict[str, Any]) -> str:
     return loaded.digest
 
 
-@pytest.mark.parametrize("named", ["other", "2", 2, digest_of(OTHER)[:12]])
+@pytest.mark.parametrize("named", ["other", "Other ", "2", 2, digest_of(OTHER)[:12], f"other@{digest_of(OTHER)[:8]}"])
 async def test_the_winner_may_be_named_among_candidates(named: object) -> None:
     context = ScriptedStepContext(names={"winner": named, "made": ["no pipeline", OTHER]})
     await run_step(context, type="pipeline_deployer", config={"pipeline": "{{ winner }}", "candidates": "{{ made }}"})
     assert context.proposals[0][0]["pipeline"] == "other"
+
+
+async def test_a_name_that_several_candidates_have_is_refused_until_the_digest_is_said() -> None:
+    twin = {**OTHER, "description": "The other other."}
+    config = {"pipeline": "{{ winner }}", "candidates": [OTHER, twin]}
+    context = ScriptedStepContext(names={"winner": "other"})
+    with pytest.raises(InvalidInputError, match=f"names 2 of the candidates: say which of other@{digest_of(OTHER)[:12]}"):
+        await run_step(context, type="pipeline_deployer", config=config)
+    context = ScriptedStepContext(names={"winner": f"other@{digest_of(twin)[:12]}"})
+    await run_step(context, type="pipeline_deployer", config=config)
+    assert context.proposals[0][0]["document"]["description"] == "The other other."
+
+
+@pytest.mark.parametrize("named", ["variant_z", "The second one, clearly.", "other@00000000"])
+async def test_a_choice_that_names_no_candidate_says_which_there_are(named: str) -> None:
+    context = ScriptedStepContext(names={"winner": named})
+    context.functions["get_pipeline"] = unknown
+    with pytest.raises(InvalidInputError, match="names none of the candidates other, nor any other pipeline"):
+        config = {"pipeline": "{{ winner }}", "candidates": ["no pipeline", OTHER]}
+        await run_step(context, type="pipeline_deployer", config=config)
+    assert context.proposals == []
+
+
+async def test_different_documents_of_one_name_are_told_by_their_digests() -> None:
+    twin = {**VARIANT, "description": "Another one."}
+    context = ScriptedStepContext()
+    context.child = upper
+    config = {"pipelines": [VARIANT, twin, VARIANT, OTHER], "test_data": CASES}
+    result = await run_step(context, type="parallel_pipeline_executor", config=config)
+    first, second = (f"variant@{digest_of(each)[:12]}" for each in (VARIANT, twin))
+    assert [entry["pipeline"] for entry in result.value] == [first, second, first, "other"]
 
 
 async def test_nothing_is_proposed_where_the_winner_is_no_pipeline() -> None:

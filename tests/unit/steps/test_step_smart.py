@@ -33,6 +33,14 @@ async def test_every_preset_chooses_model_tokens_and_temperature(preset: str, mo
     assert preset in result.selection["reason"]
 
 
+async def test_where_nothing_is_said_the_environment_bounds_answers() -> None:
+    for kind in ("claude_smart", "claude"):
+        context = ScriptedStepContext("x", "x", answer_tokens=99, answer_seconds=7.5)
+        await run_step(context, type=kind, prompt="x")
+        await run_step(context, type=kind, prompt="x", max_tokens=11, timeout_seconds=3)
+        assert [(each.max_tokens, each.timeout_seconds) for each in context.requests] == [(99, 7.5), (11, 3)]
+
+
 async def test_the_environment_gives_the_preset_and_an_unknown_one_is_an_error() -> None:
     context = ScriptedStepContext("x", preset="test")
     assert (await run_step(context, type="claude_smart", prompt="x")).selection["preset"] == "test"
