@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,11 +12,14 @@ from evoline.cli.output import EXIT_NO, AsJson, out, plain, print_json
 from shared.errors import InvalidInputError, Problem
 from shared.pipeline.loading import load_document
 
+STANDARD_INPUT = Path("-")
 SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 
 
 def validate(
-    paths: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Documents, or folders with documents.")],
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Documents, folders with documents, or - for standard input.")
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Check pipeline documents without a stack. Exit code 1 where any has a problem."""
@@ -31,7 +35,7 @@ def validate(
 
 def documents_in(path: Path) -> list[Path]:
     """The file itself, or all documents below a folder. Raises InvalidInputError where there is none."""
-    if not path.is_dir():
+    if path == STANDARD_INPUT or not path.is_dir():
         return [path]
     found = sorted(file for file in path.rglob("*") if file.suffix in SUFFIXES and file.is_file())
     if not found:
@@ -42,7 +46,8 @@ def documents_in(path: Path) -> list[Path]:
 def check_file(path: Path) -> dict[str, Any]:
     """`{file, valid, name, digest, problems}`."""
     try:
-        document = load_document(path.read_text(encoding="utf-8"), file=str(path))
+        text = sys.stdin.buffer.read().decode() if path == STANDARD_INPUT else path.read_text(encoding="utf-8")
+        document = load_document(text, file=str(path))
     except InvalidInputError as error:
         return _invalid(path, error.problems)
     except OSError as error:

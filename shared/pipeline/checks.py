@@ -80,7 +80,8 @@ def _inputs(document: Document) -> Iterator[Fault]:
             try:
                 Draft202012Validator(schema).validate(schema["default"])
             except ValidationError as error:
-                yield Fault("", ("inputs", name, "default"), f"the default does not fit its own schema: {error.message}")
+                reason = f"the default does not fit its own schema: {error.message}"
+                yield Fault("", ("inputs", name, "default"), reason, "change the default or the schema")
 
 
 def _numbered(document: Document) -> dict[int, int]:

@@ -33,7 +33,9 @@ def load_document(source: str | Mapping[str, Any], *, file: str = "") -> Documen
         raise InvalidInputError(read.problems)
     place = Places(read, file)
     if not isinstance(place.root, Mapping):
-        raise InvalidInputError(place.problem((), "a pipeline must be a map with `name` and `steps`"))
+        raise InvalidInputError(
+            place.problem((), "a pipeline must be a map with `name` and `steps`", "write at least `name: ...` and `steps:`")
+        )
     document, problems = _checked(place)
     told = {problem.path for problem in read.problems}
     problems = [*read.problems, *(each for each in problems if each.path not in told and "\0" not in each.path)]

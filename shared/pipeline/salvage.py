@@ -5,10 +5,13 @@ only what the mending cannot have caused is told: an author sees all mistakes in
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 import shared.pipeline.steps as step_types
 from shared.pipeline.checks import Fault, check, fault_place
@@ -20,7 +23,9 @@ MAX_ROUNDS = 8
 _STAND_IN = "stand_in_"
 _OF_ANY_STEP = ("name", "prompt", "system", "when", "after", "context")
 """What is kept of a step whose own options cannot be mended."""
-_MAY_COME_FROM_MENDING = ("step type", "`loop` exists", "no step of this document", "a step of type")
+_MAY_COME_FROM_MENDING = ("`loop` exists", "no step of this document", "a step of type")
+_ABOUT_ONE_STEP = "step type"
+"""Begins what a step type says of a step: doubtful only where that very step was mended."""
 
 
 def remaining_faults(root: Any, error: ValidationError, step_paths: dict[str, list[Path]]) -> list[Fault]:
@@ -35,8 +40,19 @@ def remaining_faults(root: Any, error: ValidationError, step_paths: dict[str, li
         except ValidationError as again:
             error = again
             continue
-        return [fault for fault in check(document) if mended.is_certain(fault)]
+        return [_without_stand_ins(fault) for fault in check(document) if mended.is_certain(fault)]
     return []
+
+
+def _without_stand_ins(fault: Fault) -> Fault:
+    """A suggestion names only what the author wrote."""
+    listed = re.sub(rf"\b{_STAND_IN}\w+(, )?", "", fault.suggestion).replace(", )", ")").removesuffix(", ")
+    return replace(fault, suggestion="" if listed.endswith("known: ") else listed)
+
+
+def _follows_from_members(error: ErrorDetails) -> bool:
+    """A list is too short for pydantic where each of its members is wrong."""
+    return error["type"] == "too_short" and bool(error["input"])
 
 
 class _Mended:
@@ -47,9 +63,12 @@ class _Mended:
 
     def take_out(self, error: ValidationError) -> None:
         # From the back, so that what is taken out of a list moves nothing that is still to be taken out.
-        paths = {self._known(each["loc"]) for each in error.errors(include_url=False)}
+        found = [each for each in error.errors(include_url=False) if not _follows_from_members(each)]
+        paths = {self._known(each["loc"]) for each in found}
+        unnamed = {self._known(each["loc"]) for each in found if each["loc"][-1:] == ("name",) and each["type"] == "missing"}
         for path in sorted(paths, key=lambda each: [str(part) for part in each], reverse=True):
-            self._changed.add(path)
+            only_name = path in unnamed and sum(self._known(each["loc"]) == path for each in found) == 1
+            self._changed.add((*path, "name") if only_name else path)
             self._mend(path)
 
     def is_certain(self, fault: Fault) -> bool:
@@ -58,7 +77,14 @@ class _Mended:
         if any(path[: len(changed)] == changed for changed in self._changed):
             return False
         mended_steps = any(changed and changed[0] == "steps" for changed in self._changed)
+        step = self._enclosing_step(path)
+        if fault.reason.startswith(_ABOUT_ONE_STEP) and step is not None and self._is_doubtful(step):
+            return False
         return not (mended_steps and fault.reason.startswith(_MAY_COME_FROM_MENDING))
+
+    def _is_doubtful(self, step: Path) -> bool:
+        """Whether more than the step's name was mended."""
+        return any(changed[: len(step)] == step and changed != (*step, "name") for changed in self._changed)
 
     def _known(self, location: tuple[str | int, ...]) -> Path:
         """Path of an error in the mended document."""

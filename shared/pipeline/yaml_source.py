@@ -148,7 +148,7 @@ class _Builder:
             self.report(f"alias `*{name}` contains itself", self._path(), line, "write the value out")
             raise _Stop
         if name not in self._anchors:
-            self.report(f"unknown alias `*{name}`", self._path(), line)
+            self.report(f"unknown alias `*{name}`", self._path(), line, f"mark what it repeats with `&{name}` before it")
             raise _Stop
         value, weight = self._anchors[name]
         self._count_values(weight, line)

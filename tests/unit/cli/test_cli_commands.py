@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from shared.llm.cassette import TapeWriter
 from shared.llm.cassette.tape import CompleteLine, Outcome
 from shared.pipeline.completion import ChatMessage, CompletionRequest
 from tests.fakes.language_model import completion_of
+from tests.specification import printed_documents
 
 GOOD = "name: hello\ninputs: {text: string}\nsteps:\n  - {name: say, type: set_variable, variable: said, value: '{{ text }}'}\n"
 BAD = "name: Hello\nsteps:\n  - {name: say, type: claude_smrt, prompt: '{{ steps.later.result }}'}\n"
@@ -92,6 +94,29 @@ def test_every_problem_of_every_file_is_told_with_its_place(tmp_path: Path, caps
     assert len(files["bad.yaml"]["problems"]) >= 2
     assert any(problem["line"] == 3 and "claude_smart" in problem["suggestion"] for problem in files["bad.yaml"]["problems"])
     assert "cannot be read" in files["none.yaml"]["problems"][0]["reason"]
+
+
+@pytest.mark.parametrize(("text", "code"), [(GOOD, 0), (BAD, 1)], ids=["good", "bad"])
+def test_standard_input_is_checked_like_a_file(
+    text: str, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    assert run(["validate", "-", "--json"]) == code
+    (found,) = document(capsys)["files"]
+    assert (found["file"], found["valid"], bool(found["problems"])) == ("-", code == 0, code == 1)
+
+
+def test_the_printed_documents_are_valid_and_one_line_broken_says_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for stem, text in printed_documents().items():
+        (tmp_path / f"{stem}.yaml").write_text(text)
+    files = [str(path) for path in sorted(tmp_path.glob("*.yaml"))]
+    assert run(["validate", *files]) == 0
+    assert capsys.readouterr().out.count("@") == 9
+    broken = tmp_path / "meta_learner.yaml"
+    broken.write_text(broken.read_text().replace("type: claude_smart", "type: claude_smrt"))
+    assert run(["validate", *files]) == 1
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("✗")]
+    assert told == [f"✗ {broken}:5 steps[0].type: unknown step type `claude_smrt` (did you mean `claude_smart`?)"]
 
 
 def test_a_folder_without_documents_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -49,6 +49,8 @@ def test_all_problems_of_shape_are_reported_at_once_with_line_path_and_suggestio
         "limits.secnds": 3,
         "limits.calls": 3,
         "steps[0].type": 6,
+        "steps[1].name": 8,
+        "steps[1].prompt": 12,
         "steps[1].max_tokens": 13,
     }
     assert all(problem.file == "p.yaml" for problem in found.values())

@@ -209,3 +209,100 @@ def test_a_nested_document_is_judged_at_its_own_lines() -> None:
             - {name: x, type: cluade, prompt: x}
     """
     assert told(text) == [(8, "steps[0].pipeline.steps[0].type")]
+
+
+MANY_MISTAKES = """
+name: Ten Mistakes
+domian: support
+inputs:
+  ticket: strin
+  count: {type: integer, default: many}
+limits: {seconds: -1, token: 5}
+execution: paralel
+steps:
+  - name: classify
+    type: cluade
+    prompt: "Which team? {{ tiket }}"
+  - name: classify
+    type: claude
+    promt: x
+    max_tokens: "lots"
+  - name: extract
+    type: claude_extract
+    prompt: "{{ steps.later.result }} {{ ticket | uper }}"
+  - name: later
+    type: claude
+    prompt: |
+      First line
+      {{ steps.clasify.text }}
+      {% if ticket %}unclosed
+  - name: tools
+    type: gemini_instructor
+    prompt: Use it
+    functions: [agregate_metrics]
+    when: "{{ ticket"
+  - name: loop
+    type: for_loop
+    items: "{{ rows }}"
+    max_iterations: 0
+    steps:
+      - {name: inner, type: function, function: vote, arguments: {answer: 1}}
+      - {type: claude, prompt: "{{ loop.itm }}"}
+  - name: nest
+    type: pipeline
+    pipeline: {name: child, steps: [{name: a, type: claude, prompt: "{{ steps.b.text }}"}]}
+  - just text
+outputs: {a: "{{ steps.nothing.value }}", b: "{{ }}"}
+extra: 1
+"""
+
+
+def test_one_document_with_mistakes_of_every_kind_is_told_all_of_them_at_once_and_nothing_else() -> None:
+    assert told(MANY_MISTAKES) == [
+        (1, "name"),
+        (2, "domian"),
+        (4, "inputs.ticket"),
+        (5, "inputs.count.default"),
+        (6, "limits.seconds"),
+        (6, "limits.token"),
+        (7, "execution"),
+        (10, "steps[0].type"),
+        (11, "steps[0].prompt"),
+        (12, "steps[1].name"),
+        (14, "steps[1].promt"),
+        (15, "steps[1].max_tokens"),
+        (16, "steps[2].schema"),
+        (18, "steps[2].prompt"),
+        (18, "steps[2].prompt"),
+        (23, "steps[3].prompt"),
+        (24, "steps[3].prompt"),
+        (28, "steps[4].functions"),
+        (29, "steps[4].when"),
+        (33, "steps[5].max_iterations"),
+        (35, "steps[5].steps[0].arguments"),
+        (35, "steps[5].steps[0].arguments.answer"),
+        (36, "steps[5].steps[1].name"),
+        (36, "steps[5].steps[1].prompt"),
+        (39, "steps[6].pipeline.steps[0].prompt"),
+        (40, "steps[7]"),
+        (41, "outputs.a"),
+        (41, "outputs.b"),
+        (42, "extra"),
+    ]
+
+
+def test_what_stood_in_for_broken_parts_is_never_named() -> None:
+    problems = problems_of(MANY_MISTAKES)
+    assert not any("stand_in" in str(problem) for problem in problems)
+    assert next(each for each in problems if each.path == "outputs.a").suggestion == (
+        "known: classify, extract, inner, later, loop, nest, tools"
+    )
+
+
+def test_a_step_without_a_name_is_checked_like_any_other() -> None:
+    text = "name: p\nsteps:\n  - {type: claude_extract, prompt: '{{ steps.b.text }}'}\n"
+    assert [problem.reason for problem in problems_of(text)] == [
+        "`name` is missing",
+        "step type `claude_extract` needs a schema",
+        "unknown step `b`",
+    ]
