@@ -7,6 +7,7 @@ white space is generated. All properties are written, in the schema's order: a s
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,8 @@ from evoline.model_server.chat import ChatRequest, ToolDefinition, invalid
 COMPACT = {"x-guidance": {"whitespace_flexible": False, "item_separator": ",", "key_separator": ":"}}
 HEADER = "%llguidance {}\n"
 MOST_CHOICES = 64
+MOST_UNIQUE = 6
+"""Different choices of a list that are told as its 2^6 lists."""
 NOT_SPLIT = ("$ref", "$dynamicRef", "allOf", "anyOf", "oneOf", "not", "if", "patternProperties", "additionalItems", "propertyNames")
 
 
@@ -49,6 +52,7 @@ def of_schema(schema: dict[str, Any]) -> Constraint:
         jsonschema.Draft202012Validator.check_schema(schema)
     except jsonschema.SchemaError as error:
         raise invalid(f"not a JSON Schema: {error.message}") from error
+    schema = _without_repeats(schema)
     whole = _choices(schema)
     if whole:
         return _of_choices("", "", whole)
@@ -63,6 +67,21 @@ def of_schema(schema: dict[str, Any]) -> Constraint:
     mark = _common_mark(first_choices)
     rest = [choice[len(mark) :] for choice in first_choices]
     return Constraint(opening + mark, _grammar(rest, first, others))
+
+
+def _without_repeats(value: Any) -> Any:
+    """Lists of different choices as all such lists in the order of the choices: no grammar holds a model to `uniqueItems`."""
+    if isinstance(value, list):
+        return [_without_repeats(member) for member in value]
+    if not isinstance(value, dict):
+        return value
+    items = value.get("items")
+    choices = _choices(items) if value.get("uniqueItems") is True and isinstance(items, dict) else []
+    least, most = value.get("minItems", 0), min(value.get("maxItems", len(choices)), len(choices))
+    if not 0 < len(choices) <= MOST_UNIQUE or least > most:
+        return {key: _without_repeats(member) for key, member in value.items()}
+    chosen = itertools.chain.from_iterable(itertools.combinations(choices, size) for size in range(least, most + 1))
+    return {"enum": [[json.loads(each) for each in one] for one in chosen]}
 
 
 def _opening(properties: dict[str, dict[str, Any]]) -> tuple[str, tuple[str, dict[str, Any]], dict[str, dict[str, Any]]]:

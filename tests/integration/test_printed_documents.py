@@ -22,8 +22,7 @@ from services.guardrail.app import create_app as create_guardrail
 from services.guardrail.settings import GuardrailSettings
 from services.learner.app import create_app as create_learner
 from shared.attestation import create_key_pair
-from shared.errors import NotFoundError
-from shared.events.changes import GetChange, ProposeChange
+from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, ProposeChange
 from shared.events.generation import GeneratePipeline
 from shared.events.improvement import GetReport
 from shared.events.runs import GetRun, RunFinished
@@ -95,21 +94,14 @@ async def approved(author: Client, reviewer: Client, document: Document, *, depl
     change = new_id("change")
     fields = {"kind": "revision", "pipeline": document.name, "domain": document.domain, "author": author.author, "deploy": deploy}
     proposal = ProposeChange.model_validate({"change_id": change, "document": document.canonical(), **fields})
-    await author.bus.publish(proposal, cause=change)
-
-    async def status(*wanted: str) -> dict[str, Any] | None:
-        try:
-            record = await author.ask(GetChange(change_id=change))
-        except NotFoundError:
-            return None
-        assert record["status"] in wanted and (record["applied"] or record["status"] == "queued"), record
-        return record
-
-    record = await eventually(lambda: status("queued", "approved"), 30)
-    if record["status"] == "queued":
-        await reviewer.review(change, "approve", comment=f"{document.name} as the specification prints it.")
-        record = await eventually(lambda: status("approved"), 30)
-    return str(record["digest"])
+    # The verdict counts once it is told: it is in the audit log then, which a review looks into.
+    async with author.bus.follow(ChangeQueued, ChangeApproved, ChangeVetoed) as facts:
+        await author.bus.publish(proposal, cause=change)
+        verdict = await anext(fact async for fact, _ in facts if getattr(fact, "change_id", "") == change)
+    if isinstance(verdict, ChangeQueued):
+        verdict = await reviewer.review(change, "approve", comment=f"{document.name} as the specification prints it.")
+    assert isinstance(verdict, ChangeApproved), verdict
+    return verdict.digest
 
 
 async def seeded(author: Client, reviewer: Client) -> None:

@@ -69,6 +69,21 @@ def test_a_schema_whose_parts_do_not_stand_alone_is_left_whole(schema: dict[str,
     assert json.loads(constraint.grammar.partition("%json")[2])["x-guidance"]["whitespace_flexible"] is False
 
 
+def test_a_list_of_different_choices_is_the_choice_of_one_such_list() -> None:
+    kinds = {"type": "array", "items": {"enum": ["a", "b", "c"]}, "minItems": 1, "uniqueItems": True}
+    constraint = of_schema(closed({"kinds": kinds}))
+    lists = ['["a"]', '["b"]', '["c"]', '["a","b"]', '["a","c"]', '["b","c"]', '["a","b","c"]']
+    assert [constraint.prefix + choice for choice in constraint.choices] == [f'{{"kinds":{each}}}' for each in lists]
+
+
+def test_lists_that_may_repeat_or_have_many_choices_stay_as_they_are() -> None:
+    repeating = {"type": "array", "items": {"enum": ["a", "b"]}}
+    many = {"type": "array", "items": {"enum": [*"abcdefgh"]}, "uniqueItems": True}
+    for schema in (repeating, many):
+        assert "uniqueItems" in of_schema(schema).grammar or schema is repeating
+        assert of_schema(schema).choices == ()
+
+
 def test_what_is_no_schema_is_refused_with_the_reason() -> None:
     with pytest.raises(RequestRefusedError, match="not a JSON Schema"):
         of_schema({"type": "foo"})
