@@ -203,7 +203,7 @@ class Allowance:
 
 class Computations(Protocol):
     async def compute(self, name: str, arguments: Mapping[str, Any], allowance: Allowance) -> Any:
-        """A pure function of the catalogue, apart from everything else. Arguments are checked there.
+        """A pure function of the catalogue or the work of a `data_transform`, apart from all else. Arguments are checked there.
 
         Raises what the function raises, `LimitReachedError` (`cpu_seconds`, `memory_mb`, `answer_bytes`, ...), and a permanent
         error where it went down otherwise."""

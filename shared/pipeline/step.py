@@ -221,6 +221,10 @@ class StepContext(Protocol):
         """One entry of the function catalogue, with validated arguments."""
         ...
 
+    async def compute(self, name: str, arguments: Mapping[str, Any]) -> Any:
+        """A step's own computation (`data_transform`), apart from this process, under the run's `cpu_seconds` and `memory_mb`."""
+        ...
+
     def function_spec(self, name: str) -> ToolSpec: ...
 
     async def run_children(self, children: Sequence[ChildSpec], max_parallel: int) -> Sequence[ChildRun]:

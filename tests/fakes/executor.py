@@ -36,7 +36,7 @@ from shared.events.runs import ExecuteRun, RunFinished, RunStarted
 from shared.events.values import Attestation, Budget, GrantedScope, TrialScope
 from shared.large_values import Blobs, LargeValues
 from shared.pipeline.completion import Family, LanguageModel
-from shared.pipeline.functions import call_pure, function_catalogue
+from shared.pipeline.functions import compute, function_catalogue
 from shared.pipeline.loading import load_document
 from shared.pipeline.steps import step_type, type_names
 from shared.storage import Database
@@ -135,7 +135,7 @@ class InProcessComputations:
 
     async def compute(self, name: str, arguments: Mapping[str, Any], allowance: Allowance) -> Any:
         self.allowances.append(allowance)
-        return call_pure(name, arguments)
+        return compute(name, arguments)
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,7 @@ from shared.pipeline.batches import Answered
 from shared.pipeline.breaker import CircuitBreaker
 from shared.pipeline.completion import Completion, CompletionRequest, ToolCall, ToolSpec
 from shared.pipeline.document import Step
-from shared.pipeline.functions import call_pure, function_catalogue
+from shared.pipeline.functions import call_pure, compute, function_catalogue
 from shared.pipeline.names import step_view
 from shared.pipeline.step import ChildRun, ChildSpec, MeasuredModels, ModelRecord, RunInfo, RunLeft, Session, StepResult
 from shared.pipeline.steps import step_type
@@ -156,6 +157,10 @@ class ScriptedStepContext:
     async def call_function(self, name: str, arguments: Mapping[str, Any]) -> Any:
         self.function_calls.append((name, dict(arguments)))
         return self.functions[name](**arguments) if name in self.functions else call_pure(name, arguments)
+
+    async def compute(self, name: str, arguments: Mapping[str, Any]) -> Any:
+        """Through JSON, as to a process of its own and back."""
+        return json.loads(json.dumps(compute(name, json.loads(json.dumps(arguments, allow_nan=False))), allow_nan=False))
 
     def function_spec(self, name: str) -> ToolSpec:
         if name not in function_catalogue():

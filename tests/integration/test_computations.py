@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from services.executor.adapters.computing.frames import MEBIBYTE, ComputationError
-from services.executor.adapters.computing.processes import Bounds, ProcessComputations
+from services.executor.adapters.computing.processes import COMPUTE, Bounds, ProcessComputations
 from services.executor.ports import Allowance
 from services.executor.use_cases import cancel_run
 from shared.errors import EvolineError, InvalidInputError, LimitReachedError, NotFoundError, StepLimitError
@@ -278,3 +278,42 @@ async def test_cancelling_a_run_ends_its_computation_at_once(hostile: ProcessCom
     await cancel_run(CancelRun(run_id="run-1"), new_id(), kit.executor)
     assert (await running).status == "cancelled"
     await eventually(lambda: not exists(pid), timeout_seconds=1)
+
+
+BOMBS = {
+    "a list that doubles": "|".join(["[@,@][]"] * 40),
+    "a text that triples": "|".join(["join('',[@,@,@])"] * 40),
+    "a value that is small in memory and endless as JSON": "|".join(["[@,@]"] * 40),
+}
+
+
+@pytest.mark.parametrize("query", BOMBS)
+async def test_an_expression_that_grows_without_bound_ends_its_run_and_nothing_else(query: str) -> None:
+    expression = BOMBS[query]
+    data = "a" if "join" in expression else ["a"]
+    step = {"name": "bomb", "type": "data_transform", "input": data, "query": expression, "on_error": "continue"}
+    async with opened(COMPUTE) as computations:
+        kit = ExecutorKit(computations=computations)
+        run = await kit.trial({"name": "p", "steps": [step], "limits": {"cpu_seconds": 0.7, "memory_mb": 32}})
+        assert run.status == "failed"
+        assert run.error_code in ("limit_reached:cpu_seconds", "limit_reached:memory_mb")  # whichever it meets first
+        fine = await kit.trial({"name": "p", "steps": [{**step, "query": "@"}]}, run_id="next")
+        assert (fine.status, fine.outputs) == ("succeeded", data)
+
+
+async def test_a_transform_refuses_in_its_child_what_it_refuses_here() -> None:
+    async with opened(COMPUTE) as computations:
+
+        async def transformed(data: Any, query: str, *operations: Any) -> Any:
+            return await computations.compute(
+                "data_transform", {"data": data, "query": query, "operations": operations}, Allowance()
+            )
+
+        assert await transformed([{"a": 1}, {"a": 2}], "[?a > `1`]") == [{"a": 2}]
+        with pytest.raises(InvalidInputError, match="needs a list, not dict"):
+            await transformed({}, "@", {"op": "limit", "count": 1})
+        with pytest.raises(StepLimitError, match="join makes more than"):
+            join = {"op": "join", "on": "@.k", "with": [{"k": 1}] * 1100, "how": "inner"}
+            await transformed([{"k": 1}] * 1100, "@", join)
+        with pytest.raises(EvolineError, match="not JSON compliant"):
+            await transformed("nan", "to_number(@)")

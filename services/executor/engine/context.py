@@ -161,8 +161,15 @@ class RunContext:
         return completion
 
     async def call_function(self, name: str, arguments: Mapping[str, Any]) -> Any:
+        return await self._services.functions.call(name, arguments, self._allowance)
+
+    async def compute(self, name: str, arguments: Mapping[str, Any]) -> Any:
+        return await self._services.functions.compute(name, arguments, self._allowance)
+
+    @property
+    def _allowance(self) -> Allowance:
         limits = self._state.meter.limits
-        return await self._services.functions.call(name, arguments, Allowance(limits.cpu_seconds, limits.memory_mb))
+        return Allowance(limits.cpu_seconds, limits.memory_mb)
 
     def function_spec(self, name: str) -> ToolSpec:
         return self._services.functions.spec(name)

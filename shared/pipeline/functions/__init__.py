@@ -14,9 +14,10 @@ from shared.pipeline.functions.nearest import NEAREST_EXAMPLES
 from shared.pipeline.functions.regex import REGEX_EXTRACT
 from shared.pipeline.functions.spec import FunctionSpec, validate_arguments
 from shared.pipeline.functions.stores import STORE_BACKED
+from shared.pipeline.functions.transform import transform
 from shared.pipeline.functions.vote import VOTE
 
-__all__ = ["FunctionSpec", "call_pure", "function_catalogue", "validate_arguments"]
+__all__ = ["FunctionSpec", "call_pure", "compute", "function_catalogue", "validate_arguments"]
 
 _PURE = (NEAREST_EXAMPLES, REGEX_EXTRACT, PARSE_JSON, VOTE, ARITHMETIC, LOOKUP_TABLE)
 
@@ -36,3 +37,8 @@ def call_pure(name: str, arguments: Mapping[str, Any]) -> Any:
     if spec.pure is None:
         raise InvalidInputError(f"function `{name}` is answered from the stores, which are not at hand here")
     return spec.pure(**arguments)
+
+
+def compute(name: str, arguments: Mapping[str, Any]) -> Any:
+    """What a process for computations runs: a pure function of the catalogue, or the work of a `data_transform` step."""
+    return transform(**arguments) if name == "data_transform" else call_pure(name, arguments)

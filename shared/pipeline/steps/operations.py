@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from shared.pipeline.functions.rows import compiled
 from shared.pipeline.steps.base import Options
-from shared.pipeline.steps.rows import compiled
 
 
 def _checked(expression: str) -> str:
@@ -77,10 +77,6 @@ class Join(Options):
         if (self.on is None) != all(sides) or (self.on is not None and any(sides)):
             raise ValueError("give either `on`, or both `left_on` and `right_on`")
         return self
-
-    @property
-    def keys(self) -> tuple[str, str]:
-        return (self.on, self.on) if self.on is not None else (str(self.left_on), str(self.right_on))
 
 
 class Measure(Options):

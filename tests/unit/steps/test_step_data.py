@@ -125,7 +125,7 @@ JSON = st.recursive(
 
 @given(values=st.lists(JSON, max_size=8), seed=st.integers(0, 99))
 def test_any_json_values_have_one_order(values: list[Any], seed: int) -> None:
-    from shared.pipeline.steps.rows import order_key, sort
+    from shared.pipeline.functions.rows import order_key, sort
 
     rows = [{"v": value} for value in values]
     shuffled = rows[:]
@@ -149,6 +149,40 @@ async def test_data_of_the_wrong_shape_is_refused() -> None:
         await transform({"join": {"with": [1], "on": "@"}}, rows=[1])
     with pytest.raises(InvalidInputError, match="abs"):
         await transform({"map": "abs(name)"})
+
+
+@pytest.mark.parametrize("expression", ["(" * 3990, "[" * 1900 + "@" + "]" * 1900, "!" * 3000 + "a", "`" + "[" * 3900 + "`"])
+def test_expressions_nested_without_bound_are_refused_before_the_run(expression: str) -> None:
+    with pytest.raises(ValidationError, match="nested too deeply"):
+        Step.model_validate({"name": "s", "type": "data_transform", "input": [1], "query": expression})
+
+
+@pytest.mark.parametrize(
+    ("rows", "expression"),
+    [
+        ([{"a": 1}, {"a": "x"}], "max_by(@, &a)"),
+        ("s", "@ > `1`"),
+        ([1], "[::0]"),
+        ([10**400, 1.5], "sum(@)"),
+        ([1, "a"], "sort(@)"),
+        ({"a": 1}, "unknown(@)"),
+        ([1], "@" + "|@" * 1990),
+    ],
+)
+async def test_rows_that_do_not_fit_an_expression_are_an_error_of_the_data(rows: Any, expression: str) -> None:
+    with pytest.raises(InvalidInputError):
+        await transform({"query": expression}, rows=rows)
+
+
+@pytest.mark.parametrize("function", ["sum", "mean", "median"])
+@pytest.mark.parametrize("values", [[10**400, 1.5], [1e308, 1e308]])
+async def test_numbers_beyond_what_can_be_added_are_an_error_never_infinite(function: str, values: list[float]) -> None:
+    with pytest.raises(InvalidInputError, match="too large"):
+        await transform({"aggregate": {"measures": {"x": {"function": function, "of": "@"}}}}, rows=values)
+
+
+async def test_one_and_one_point_zero_are_the_same_inside_a_row_too() -> None:
+    assert await transform({"unique": "@"}, rows=[{"v": [1]}, {"v": [1.0]}, {"v": [True]}]) == [{"v": [1]}, {"v": [True]}]
 
 
 async def test_a_join_that_explodes_is_stopped() -> None:

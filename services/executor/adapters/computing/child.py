@@ -51,7 +51,7 @@ def main(entry: str) -> None:
 def _answer(compute: Compute, requests: BinaryIO, length: int, answer_bytes: int, memory_bytes: int) -> bytes:
     try:
         name, arguments = json.loads(requests.read(length))
-        body = json.dumps({"value": compute(name, arguments)}).encode()
+        body = json.dumps({"value": compute(name, arguments)}, allow_nan=False).encode()
         if len(body) <= answer_bytes:
             return body
         error: BaseException = LimitReachedError(

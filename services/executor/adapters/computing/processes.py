@@ -14,14 +14,14 @@ from services.executor.adapters.computing.process import Child, ChildDiedError, 
 from services.executor.ports import Allowance
 from shared.errors import InvalidInputError, LimitReachedError
 
-COMPUTE = "shared.pipeline.functions:call_pure"
+COMPUTE = "shared.pipeline.functions:compute"
 
 
 @dataclass(frozen=True)
 class Bounds:
     processes: int = 2
     request_bytes: int = 64 * MEBIBYTE
-    answer_bytes: int = 16 * MEBIBYTE
+    answer_bytes: int = 64 * MEBIBYTE
     wall_seconds: float = 60.0
     """Of one computation, from when a child has it."""
 

@@ -30,17 +30,22 @@ def compiled(expression: str) -> ParsedResult:
         return jmespath.compile(expression)
     except JMESPathError as error:
         raise ValueError(f"not JMESPath: {expression!r}: {str(error).splitlines()[0]}") from error
+    except RecursionError as error:
+        raise ValueError(f"not JMESPath: {expression[:80]!r}: nested too deeply") from error
 
 
 def reader(expression: str) -> Reader:
-    """Reads a value out of a row. Raises `InvalidInputError` where a function of the expression does not fit the row."""
+    """Reads a value out of a row. Raises `InvalidInputError` where a part of the expression does not fit the row."""
     parsed = compiled(expression)
 
     def read(row: Any) -> Any:
         try:
             return parsed.search(row)
-        except JMESPathError as error:
-            raise InvalidInputError(f"`{expression}`: {str(error).splitlines()[0]}") from error
+        except (JMESPathError, TypeError, ValueError, ArithmeticError) as error:
+            # JMESPath lets errors of Python through where it compares or adds what does not go together.
+            raise InvalidInputError(f"`{expression[:200]}`: {str(error).splitlines()[0]}") from error
+        except RecursionError as error:
+            raise InvalidInputError(f"`{expression[:80]}`: the data or the expression is nested too deeply") from error
 
     return read
 
@@ -69,9 +74,16 @@ def order_key(value: Any) -> tuple[int, Any]:
 
 def identity(value: Any) -> str:
     """Equal for equal JSON values: 1 and 1.0 are one number, true is not 1."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return json.dumps(_whole(value), sort_keys=True, ensure_ascii=False)
+
+
+def _whole(value: Any) -> Any:
+    """The value with whole numbers written as such, at every depth."""
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else value
+    if isinstance(value, dict):
+        return {key: _whole(member) for key, member in value.items()}
+    return [_whole(member) for member in value] if isinstance(value, list) else value
 
 
 def sort(rows: Rows, by: Sequence[str], *, descending: bool) -> Rows:
@@ -124,9 +136,15 @@ def aggregate(rows: Rows, function: str, of: str | None) -> Any:
     if function in _OF_ANYTHING:
         return _OF_ANYTHING[function](values)
     numbers = [_number(value, function) for value in values]
-    if function == "sum":
-        return _sum(numbers)
-    return _OF_NUMBERS[function](numbers) if numbers else None
+    if not numbers:
+        return 0 if function == "sum" else None
+    try:
+        result = _OF_NUMBERS[function](numbers)
+        if math.isfinite(result):
+            return result
+    except OverflowError:
+        pass
+    raise InvalidInputError(f"{function}: the numbers are too large")
 
 
 def _sum(numbers: list[Any]) -> Any:
@@ -154,6 +172,7 @@ _OF_ANYTHING: Mapping[str, Callable[[Rows], Any]] = {
     "distinct": _distinct,
 }
 _OF_NUMBERS: Mapping[str, Callable[[list[Any]], Any]] = {
+    "sum": _sum,
     "mean": lambda numbers: math.fsum(numbers) / len(numbers),
     "min": min,
     "max": max,
