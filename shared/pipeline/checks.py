@@ -9,15 +9,13 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError
-
 from shared.errors import InvalidInputError
 from shared.pipeline.dataflow import dependencies, find_cycle
 from shared.pipeline.document import RESERVED_NAMES, Document, Step
 from shared.pipeline.functions import function_catalogue
 from shared.pipeline.inference import all_names
 from shared.pipeline.reference_checks import Visible, reference_fault
+from shared.pipeline.schema_validation import violations
 from shared.pipeline.suggestions import did_you_mean
 from shared.pipeline.template_names import condition_facts, template_facts, template_strings
 from shared.pipeline.walk import (
@@ -77,9 +75,7 @@ def _inputs(document: Document) -> Iterator[Fault]:
             reason = f"`{name}` cannot name an input"
             yield Fault("", ("inputs", name), reason, f"use letters, digits and _; not {', '.join(sorted(RESERVED_NAMES))}")
         if "default" in schema:
-            try:
-                Draft202012Validator(schema).validate(schema["default"])
-            except ValidationError as error:
+            for error in violations(schema["default"], schema)[:1]:
                 reason = f"the default does not fit its own schema: {error.message}"
                 yield Fault("", ("inputs", name, "default"), reason, "change the default or the schema")
 

@@ -10,13 +10,14 @@ full JSON Schema       accepted wherever the shorthand is
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
+from shared.pipeline.schema_validation import pattern_problem
 from shared.pipeline.suggestions import did_you_mean
 
 TYPE_NAMES = ("string", "number", "integer", "boolean", "array", "object", "any")
@@ -121,7 +122,18 @@ def looks_like_json_schema(value: Mapping[str, Any]) -> bool:
 def _schema_faults(schema: str) -> tuple[Fault, ...]:
     """Where and why a text is no JSON Schema. Remembered: a search loads the same few schemas in hundreds of documents."""
     errors = sorted(_META.iter_errors(json.loads(schema)), key=lambda error: [str(part) for part in error.absolute_path])
-    return tuple(_meta_fault(error) for error in errors[:20])
+    return (*(_meta_fault(error) for error in errors[:20]), *_pattern_faults(json.loads(schema), ()))
+
+
+def _pattern_faults(schema: Any, at: Location) -> Iterator[Fault]:
+    """Patterns are matched in linear time, so they may not look around or refer back."""
+    if isinstance(schema, Mapping):
+        several = schema.get("patternProperties")
+        for pattern in [schema.get("pattern"), *(several if isinstance(several, Mapping) else ())]:
+            if isinstance(pattern, str) and (problem := pattern_problem(pattern)):
+                yield (*at, "pattern"), f"the pattern {pattern[:80]!r} cannot be used: {problem}", "write it in RE2 syntax"
+    for key, member in schema.items() if isinstance(schema, Mapping) else enumerate(schema) if isinstance(schema, list) else ():
+        yield from _pattern_faults(member, (*at, key))
 
 
 def _meta_fault(error: ValidationError) -> Fault:
@@ -202,9 +214,10 @@ def _enumeration(values: list[Any]) -> dict[str, Any]:
 
 def _refuse_remote_references(schema: Any, at: Location) -> None:
     if isinstance(schema, Mapping):
-        reference = schema.get("$ref")
-        if isinstance(reference, str) and not reference.startswith("#"):
-            raise _wrong((*at, "$ref"), "a schema may only refer to itself", "write the referenced schema out")
+        for word in ("$ref", "$dynamicRef"):
+            reference = schema.get(word)
+            if isinstance(reference, str) and not reference.startswith("#"):
+                raise _wrong((*at, word), "a schema may only refer to itself", "write the referenced schema out")
         for key, field in schema.items():
             _refuse_remote_references(field, (*at, key))
     elif isinstance(schema, list):

@@ -6,10 +6,9 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-from jsonschema import Draft202012Validator
-
 from shared.errors import InvalidInputError, Problem
 from shared.pipeline.document import Document
+from shared.pipeline.schema_validation import violations
 
 MAX_REASON = 300
 
@@ -26,7 +25,7 @@ def checked_inputs(document: Document, inputs: Mapping[str, Any]) -> dict[str, A
         if name not in given:
             problems.append(Problem(path=f"inputs.{name}", reason="is missing", suggestion=f"give `{name}`"))
             continue
-        for error in Draft202012Validator(schema).iter_errors(given[name]):
+        for error in violations(given[name], schema):
             place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path)
             problems.append(Problem(path=f"inputs.{name}{place}", reason=error.message[:MAX_REASON]))
     if problems:

@@ -12,6 +12,7 @@ from jsonschema.exceptions import SchemaError
 
 from shared.errors import InvalidInputError
 from shared.pipeline.functions.spec import FunctionSpec, parameters
+from shared.pipeline.schema_validation import violations
 
 MAX_CHARACTERS = 2_000_000
 _FENCED = re.compile(r"```(?:json)?[ \t]*\n(.*?)\n?```", re.DOTALL)
@@ -79,7 +80,7 @@ def _check(value: Any, schema: dict[str, Any]) -> None:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
         raise InvalidInputError(f"parse_json: not a JSON Schema: {error.message}") from error
-    errors = sorted(Draft202012Validator(schema).iter_errors(value), key=lambda error: error.json_path)
+    errors = violations(value, schema)
     if errors:
         reasons = "; ".join(f"{error.json_path}: {error.message[:200]}" for error in errors[:8])
         raise InvalidInputError(f"parse_json: the value does not fit the schema: {reasons}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
@@ -13,6 +12,7 @@ from jmespath.exceptions import JMESPathError
 from jmespath.parser import ParsedResult
 
 from shared.errors import InvalidInputError, StepLimitError
+from shared.pipeline.plain_values import identity
 
 MAX_ROWS = 1_000_000
 """Of any list that an operation makes; a join can multiply."""
@@ -70,20 +70,6 @@ def order_key(value: Any) -> tuple[int, Any]:
     if isinstance(value, int | float):
         return (2, value)
     return (3, value) if isinstance(value, str) else (4, identity(value))
-
-
-def identity(value: Any) -> str:
-    """Equal for equal JSON values: 1 and 1.0 are one number, true is not 1."""
-    return json.dumps(_whole(value), sort_keys=True, ensure_ascii=False)
-
-
-def _whole(value: Any) -> Any:
-    """The value with whole numbers written as such, at every depth."""
-    if isinstance(value, float):
-        return int(value) if value.is_integer() else value
-    if isinstance(value, dict):
-        return {key: _whole(member) for key, member in value.items()}
-    return [_whole(member) for member in value] if isinstance(value, list) else value
 
 
 def sort(rows: Rows, by: Sequence[str], *, descending: bool) -> Rows:

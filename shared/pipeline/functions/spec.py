@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from jsonschema import Draft202012Validator
-
 from shared.errors import InvalidInputError, Problem
+from shared.pipeline.schema_validation import violations
 
 CostClass = Literal["free", "light", "heavy"]
 """`free`: microseconds in the process; `light`: one query or some milliseconds of computing; `heavy`: seconds."""
@@ -28,7 +27,7 @@ class FunctionSpec:
 
 def validate_arguments(spec: FunctionSpec, arguments: Mapping[str, Any]) -> None:
     """Raises `InvalidInputError` with every argument that does not fit."""
-    errors = sorted(Draft202012Validator(dict(spec.parameters)).iter_errors(dict(arguments)), key=lambda error: error.json_path)
+    errors = violations(dict(arguments), spec.parameters)
     if errors:
         raise InvalidInputError(
             [Problem(path=f"{spec.name}{error.json_path[1:]}", reason=error.message[:300]) for error in errors[:20]]

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from jsonschema import Draft202012Validator
-
 from shared.errors import InvalidInputError, ProviderError, ProviderRefusedError
 from shared.events.values import Usage
 from shared.pipeline.completion import ChatMessage, Completion, CompletionRequest, Family
 from shared.pipeline.document import Step
 from shared.pipeline.functions.json_text import read_json
+from shared.pipeline.schema_validation import violations
 from shared.pipeline.step import StepContext, StepResult, StepStatus
 from shared.pipeline.template_text import DATA_RULE, as_text
 
@@ -80,8 +79,7 @@ def read_answer(completion: Completion, schema: dict[str, Any] | None, *, cache_
 
 def schema_problems(value: Any, schema: dict[str, Any], limit: int = 8) -> list[str]:
     """What does not fit, as `$.field: reason`; at most `limit` of them."""
-    errors = sorted(Draft202012Validator(schema).iter_errors(value), key=lambda error: error.json_path)
-    return [f"{error.json_path}: {error.message[:200]}" for error in errors[:limit]]
+    return [f"{error.json_path}: {error.message[:200]}" for error in violations(value, schema)[:limit]]
 
 
 def _parsed(completion: Completion) -> tuple[Any, tuple[str, ...]]:
