@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from itertools import islice
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -18,6 +19,8 @@ MAX_CHARACTERS = 2_000_000
 _FENCED = re.compile(r"```(?:json)?[ \t]*\n(.*?)\n?```", re.DOTALL)
 _OPENING = re.compile(r"[\[{]")
 _MAX_STARTS = 200
+_MAX_READ = 2 * MAX_CHARACTERS
+"""Characters that are read again and again from one opening bracket after the other."""
 
 
 def read_json(text: str) -> tuple[Any, tuple[str, ...]]:
@@ -39,11 +42,16 @@ def read_json(text: str) -> tuple[Any, tuple[str, ...]]:
 
 def _first_value(text: str, whole: ValueError) -> Any:
     decoder = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
-    for opening in list(_OPENING.finditer(text))[:_MAX_STARTS]:
+    read = 0
+    for opening in islice(_OPENING.finditer(text), _MAX_STARTS):
         try:
             return decoder.raw_decode(text, opening.start())[0]
+        except json.JSONDecodeError as error:
+            read += error.pos - opening.start()
         except (ValueError, RecursionError):
             continue
+        if read > _MAX_READ:
+            break
     raise whole
 
 

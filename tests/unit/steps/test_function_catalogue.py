@@ -170,6 +170,13 @@ def test_parse_json_refuses_what_is_no_json(text: str) -> None:
     assert "parse_json" in refused("parse_json", text=text)
 
 
+@pytest.mark.parametrize("text", ["x" + "[" * 200 + "1," * 990_000, "```json\n" * 200_000, "{" * 1_900_000, "``` " * 450_000])
+def test_parse_json_does_not_read_a_long_text_from_every_bracket_on(text: str) -> None:
+    began = time.process_time()
+    assert "parse_json" in refused("parse_json", text=text)
+    assert time.process_time() - began < 5
+
+
 def test_parse_json_checks_a_schema() -> None:
     schema = {"type": "object", "required": ["a"]}
     assert call_pure("parse_json", {"text": '{"a": 1}', "schema": schema}) == {"a": 1}
