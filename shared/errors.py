@@ -6,6 +6,7 @@
     │   ├── NotFoundError
     │   ├── NotAttestedError      a run that nobody approved
     │   ├── OutOfScopeError       a trial outside what its scope allows
+    │   ├── PipelineCycleError    a nested run of what an outer run executes already
     │   ├── LimitReachedError     time, steps, calls, tokens, cost, depth or quota used up
     │   ├── StepLimitError        a bound of one step: rounds, rows, bytes; the step fails, the run may go on
     │   ├── ProviderRefusedError  a model provider says no: bad request, credentials, blocked content
@@ -80,6 +81,10 @@ class NotAttestedError(PermanentError):
 
 class OutOfScopeError(PermanentError):
     code = "out_of_scope"
+
+
+class PipelineCycleError(PermanentError):
+    code = "pipeline_cycle"
 
 
 class LimitReachedError(PermanentError):

@@ -227,6 +227,11 @@ class Document(_Frozen):
         text = json.dumps(self.canonical(), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
+    @property
+    def body_digest(self) -> str:
+        """Of everything but name and description: the same for a renamed copy, another for another pipeline of the same name."""
+        return self.model_copy(update={"name": "", "description": ""}).digest
+
     def effective(self, step: Step) -> Step:
         """The step with the document's defaults filled in where it says nothing itself."""
         missing = {

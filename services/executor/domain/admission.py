@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from shared.attestation import Verifier, verify_scope
-from shared.errors import InvalidInputError, LimitReachedError, NotAttestedError, OutOfScopeError
+from shared.errors import InvalidInputError, LimitReachedError, NotAttestedError, OutOfScopeError, PipelineCycleError
 from shared.events.runs import ExecuteRun
 from shared.events.values import Attestation, GrantedScope
 from shared.pipeline.document import Document
@@ -85,6 +85,12 @@ def check_start(command: ExecuteRun, now: datetime) -> None:
         raise InvalidInputError("deadline_at has no time zone")
     if deadline <= now:
         raise LimitReachedError("deadline", f"the run had to start by {command.deadline_at}")
+
+
+def check_no_cycle(command: ExecuteRun, document: Document) -> None:
+    """Raises where an outer run executes the same, under whatever name. Names say nothing: two pipelines may share one."""
+    if command.ancestors and document.body_digest in command.ancestors:
+        raise PipelineCycleError(f"pipeline {document.name} would run inside itself, {len(command.ancestors)} levels deep")
 
 
 def inline_documents(value: Any) -> Iterator[Mapping[str, Any]]:

@@ -229,6 +229,7 @@ def _command(state: RunState, position: str, child: ChildSpec, bounds: Mapping[s
         tenant=parent.tenant,
         parent_run_id=state.record.run_id,
         depth=parent.depth + 1,
+        ancestors=(*parent.ancestors, state.body_digest),
         group_id=parent.group_id,
         case_id=parent.case_id,
         seed=parent.seed,

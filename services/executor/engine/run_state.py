@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from services.executor.domain.meter import RunMeter
@@ -52,6 +53,10 @@ class RunState:
 
     def __post_init__(self) -> None:
         self.call_slots = asyncio.Semaphore(self.meter.limits.concurrency)
+
+    @cached_property
+    def body_digest(self) -> str:
+        return self.document.body_digest
 
     def check_held(self) -> None:
         """Raises `RunFencedError` where this executor was silent for so long that another one may have the run."""

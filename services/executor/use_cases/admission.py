@@ -12,6 +12,7 @@ from services.executor.domain.admission import (
     LoadedDocument,
     canonical_json,
     check_granted,
+    check_no_cycle,
     check_revision,
     check_start,
     is_written_in,
@@ -65,6 +66,7 @@ class Admission:
         """What to run. A trial's run is counted in its scope. Raises a `PermanentError` that says why the run is refused."""
         check_start(command, self._clock.now())
         admitted = await self._approved(command)
+        check_no_cycle(command, admitted.loaded.document)
         if command.scope is not None:
             check_granted(self._verifier(), command.scope, command, admitted.loaded.facts, self._clock.now())
             await self._ledger.reserve(command.scope.scope.scope_id, command.scope.scope.budget, ONE_RUN)

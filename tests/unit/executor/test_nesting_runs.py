@@ -93,6 +93,47 @@ async def test_depth_is_bounded_through_all_levels() -> None:
     assert "depth" in run.error_code
 
 
+SETTER = {"name": "v", "type": "set_variable", "variable": "x", "value": 1}
+
+
+async def test_two_different_pipelines_of_one_name_are_no_cycle() -> None:
+    inner = {"name": "parent", "steps": [SETTER]}
+    run = await ExecutorKit().trial(parent(inner, inputs={}))
+    assert (run.status, run.outputs) == ("succeeded", 1)
+
+
+async def test_a_renamed_copy_of_an_ancestor_is_a_cycle_and_is_never_run() -> None:
+    kit = ExecutorKit()
+    nest = {"name": "nest", "type": "pipeline", "pipeline": "other@stable"}
+    await kit.notary.deploy(kit.guardrail, {"name": "one", "steps": [SETTER, nest]})
+    await kit.notary.deploy(kit.guardrail, {"name": "other", "description": "Another text.", "steps": [SETTER, nest]})
+    run = await kit.execute(ExecuteRun(run_id="run-1", pipeline="one"))
+    assert (run.status, run.error_code) == ("failed", "pipeline_cycle")
+    assert [each.status for each in kit.ends()] == ["refused", "failed"]
+
+
+async def test_a_cycle_over_several_pipelines_is_found_where_it_closes() -> None:
+    kit = ExecutorKit()
+    names = ("a", "b", "c")
+    for name, then in zip(names, ("b", "c", "a"), strict=True):
+        nest = {"name": f"nest_{name}", "type": "pipeline", "pipeline": f"{then}@stable"}
+        await kit.notary.deploy(kit.guardrail, {"name": name, "steps": [nest]})
+    run = await kit.execute(ExecuteRun(run_id="run-1", pipeline="a"))
+    assert (run.status, run.error_code) == ("failed", "pipeline_cycle")
+    assert "3 levels deep" in run.error
+    assert [(each.pipeline, each.status) for each in kit.ends()] == [
+        ("a", "refused"),
+        ("c", "failed"),
+        ("b", "failed"),
+        ("a", "failed"),
+    ]
+
+
+async def test_the_same_pipeline_twice_beside_each_other_is_no_cycle() -> None:
+    steps = [{**parent({"name": "child", "steps": [SETTER]}, inputs={})["steps"][0], "name": name} for name in ("one", "two")]
+    assert (await ExecutorKit().trial({"name": "parent", "steps": steps})).status == "succeeded"
+
+
 async def test_a_nested_runs_calls_count_against_the_parent_and_what_is_left_bounds_it() -> None:
     model = ScriptedModel()
     ask = {"name": "ask", "type": "claude", "prompt": "First?", "context": "none"}
