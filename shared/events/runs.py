@@ -57,7 +57,7 @@ class ExecuteRun(Command):
     parent_run_id: Identifier | None = None
     depth: int = Field(default=0, ge=0, le=10)
     ancestors: tuple[str, ...] = Field(default=(), max_length=10)
-    """What the runs above this one execute, as digests that do not depend on names; set by the parent. None of them may run again."""
+    """What the runs above this one execute, as digests without names; set by the parent. None of them may run again."""
     group_id: Identifier | None = None
     """What the run belongs to: a request, an evolution, a gate."""
     case_id: Identifier | None = None
