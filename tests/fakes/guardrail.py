@@ -78,6 +78,8 @@ class ScriptedFleet:
         self._clock = clock
         self.answer: Answerer = lambda document, inputs: {"answer": ""}
         self.commands: list[ExecuteRun] = []
+        self.is_degraded: Callable[[dict[str, Any]], bool] = lambda document: False
+        """Whether a document's answers are not those of the model that it asks."""
         self.lost: set[str] = set()
         """Case ids whose runs never end."""
         self._ended: dict[str, RunFinished] = {}
@@ -116,7 +118,8 @@ class ScriptedFleet:
             verify_scope(self._verifier, command.scope.scope, command.scope.attestation, now=self._clock.now())
             if check_scope(document_facts(document), command.scope.scope):
                 return finished.model_copy(update={"status": "refused", "error_code": "out_of_scope"})
-            return finished.model_copy(update={"outputs": self.answer(command.document, command.inputs)})
+            status = "degraded" if self.is_degraded(command.document) else "succeeded"
+            return finished.model_copy(update={"status": status, "outputs": self.answer(command.document, command.inputs)})
         except (EvolineError, ZeroDivisionError) as error:
             return finished.model_copy(update={"status": "failed", "error": str(error)})
 

@@ -139,6 +139,15 @@ async def test_a_candidate_shown_worse_is_rejected_for_good() -> None:
     assert "vetoed in change p1" in vetoed(await at.propose(pipeline(NEW), "c9"))
 
 
+async def test_degraded_answers_are_never_successes_at_the_gate_however_right_they_are() -> None:
+    at = await promotable({"Say": 0.6, "Name": 1.0})
+    at.fleet.is_degraded = lambda document: "Name" in document["steps"][0]["prompt"]
+    gate, _ = await promoted(at)
+    assert isinstance(gate, GateFinished) and gate.verdict == "rejected"
+    deployment = await at.at.deployments.get("triage")
+    assert deployment is not None and deployment.generation == 1
+
+
 async def test_looks_at_the_sealed_cases_run_out() -> None:
     at = await promotable({"Say": 0.8, "Name": 0.85})
     alphas = []
