@@ -10,63 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.pipeline.loading import dump_yaml, load_document
-
-TEXT = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=40)
-"""Any text but template marks, which would be syntax."""
-SAFE = TEXT.filter(lambda text: "{{" not in text and "{%" not in text and "{#" not in text)
-PROMPT = st.one_of(
-    SAFE.map(lambda text: text + " x"), st.just("Use {{ ticket }} and\n  {{ n | default(3) }}\n"), st.just("a: b\n# c\n- d ")
-)
-SCALAR = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | SAFE
-VALUE = st.recursive(SCALAR, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(SAFE, inner, max_size=3), max_leaves=8)
-TRICKY = st.sampled_from(
-    ["on", "yes", "null", "~", "1e3", "0o17", "0x1F", "1_0", "12:30", "2026-11-22", "<<", "=", "-", "!x", "&a", "*a", ".5", ""]
-)
+from shared.pipeline.steps import type_names
+from tests.fakes.generated_documents import KINDS, documents
 
 
-def optional(**keys: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
-    return st.fixed_dictionaries({}, optional=keys)
-
-
-RETRY = optional(max_attempts=st.integers(1, 9), max_seconds=st.floats(1, 60), on=st.just(["timeout", "overload"]))
-COMMON = optional(
-    when=st.sampled_from(["n == 3", "{{ ticket }}", "true"]),
-    timeout_seconds=st.floats(0.5, 100) | st.integers(1, 100),
-    retry=RETRY,
-    on_error=st.sampled_from(["fail", "continue", {"fallback": {"type": "gemini", "prompt": "other"}}]),
-    schema=st.sampled_from([["a", "b"], {"label": "string", "n": {"x": "integer"}}, [{"a": "any"}], {"type": "array"}, "string"]),
-    cache=st.booleans(),
-    context=st.sampled_from(["auto", "none"]),
-    model=SAFE,
-    temperature=st.floats(0, 2),
-    max_tokens=st.integers(1, 5000),
-    system=SAFE,
-)
-
-
-@st.composite
-def documents(draw: st.DrawFn) -> dict[str, Any]:
-    steps = []
-    for index in range(draw(st.integers(1, 4))):
-        kind = draw(st.sampled_from(["claude", "gemini", "claude_extract", "claude_smart"]))
-        step = {"name": f"s{index}", "type": kind, "prompt": draw(PROMPT), **draw(COMMON)}
-        if kind == "claude_extract":
-            step.setdefault("schema", {"label": "string"})
-        if isinstance(step.get("on_error"), dict):
-            step["on_error"] = {"fallback": {**step["on_error"]["fallback"], "name": f"f{index}"}}
-        if index and draw(st.booleans()):
-            step["after"] = [f"s{index - 1}"]
-        steps.append(step)
-    extra = optional(
-        description=SAFE,
-        domain=st.sampled_from(["support", "general"]),
-        inputs=st.just({"ticket": "string", "n": {"type": "integer", "default": 3}}),
-        execution=st.sampled_from(["sequential", "dataflow"]),
-        limits=optional(seconds=st.floats(1, 900), calls=st.integers(1, 50)),
-        defaults=optional(max_tokens=st.integers(1, 900), retry=RETRY),
-        outputs=st.dictionaries(SAFE | TRICKY, VALUE | TRICKY | st.just("{{ steps.s0.text }}"), max_size=3),
-    )
-    return {"name": "p", "steps": steps, **draw(extra)}
+def test_documents_of_all_step_types_are_generated() -> None:
+    assert set(KINDS) == set(type_names())
 
 
 @settings(max_examples=150, deadline=None)
@@ -91,7 +40,9 @@ def test_key_order_and_comments_do_not_change_a_digest(source: dict[str, Any], s
 @settings(max_examples=60, deadline=None)
 @given(documents())
 def test_a_changed_prompt_changes_the_digest(source: dict[str, Any]) -> None:
-    changed = {**source, "steps": [{**source["steps"][0], "prompt": source["steps"][0]["prompt"] + "!"}, *source["steps"][1:]]}
+    added = {"name": "added", "type": "claude", "prompt": "x"}
+    source = {**source, "steps": [*source["steps"], added]}
+    changed = {**source, "steps": [*source["steps"][:-1], {**added, "prompt": "x!"}]}
     assert load_document(changed).digest != load_document(source).digest
 
 
