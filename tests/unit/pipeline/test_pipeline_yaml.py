@@ -47,7 +47,17 @@ def bomb(levels: int, width: int) -> str:
         ("[" * 5000, "nested deeper", 1),
         ("- " * 5000, "nested deeper", 1),
         ("a:\n" + "".join("  " * n + "k:\n" for n in range(1, 300)), "nested deeper", 49),
+        ("[" * 10_000, "nested deeper", 1),
+        ("{a: " * 10_000, "nested deeper", 1),
+        ("a: !!python/object/apply:os.system [x]\n", "is not allowed", 1),
+        ("a: !!binary aGk=\n", "is not allowed", 1),
+        ("a: &c [1]\nb: &c [*c]\n", "contains itself", 2),
+        ("a: &x {b: &y [*x, *y]}\n", "contains itself", 1),
+        ("? [a, b]\n: c\n", "a key must be text", 1),
+        ("%YAML 9.9\n---\na: 1\n", "incompatible", 1),
+        ("a: 'x\x01'\n", "not allow", 1),
         ("x" * (MAX_CHARACTERS + 1), "characters, at most", 0),
+        ("a: " + "x" * 50_000_000, "characters, at most", 0),
     ],
 )
 def test_bad_text_is_a_problem_with_its_line(text: str, reason: str, line: int) -> None:
