@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import uuid
 from collections.abc import Mapping
+from typing import get_args
 
 from services.executor.adapters.computing.processes import Bounds, ProcessComputations
 from services.executor.adapters.guardrail_store import KeyFile, MongoRevisions
+from services.executor.adapters.limits_file import read_limits
 from services.executor.adapters.metrics import MeteredModel
 from services.executor.adapters.model_records import AnalyticsModelRecords
 from services.executor.adapters.mongo_pools import MongoPools
@@ -21,6 +24,8 @@ from services.executor.engine.children import ChildRuns, IsHeld, IsOver, Outside
 from services.executor.engine.completions import Completions
 from services.executor.engine.functions import FunctionDesk
 from services.executor.engine.generated import TrialScopes
+from services.executor.engine.permits import Permits
+from services.executor.engine.permits.lane import LaneParts
 from services.executor.engine.run_state import AnswerDefaults
 from services.executor.engine.services import Breakers
 from services.executor.settings import ExecutorSettings
@@ -28,9 +33,10 @@ from services.executor.subscribers import Subscribers
 from services.executor.use_cases import Admission, DocumentLibrary, Executor, PollingCancelWatch, run_child
 from shared.events.runs import ExecuteRun, RunFinished
 from shared.large_values import LargeValues
-from shared.llm import ModelOnDemand, build_models, providers_of
+from shared.llm import ModelOnDemand, build_models, providers_of, sent_to
 from shared.llm.cassette import chosen_cassette
 from shared.messaging.blobs import ObjectStoreBlobs
+from shared.messaging.states import BucketStates
 from shared.pipeline.completion import Family, LanguageModel
 from shared.pipeline.steps import step_type
 from shared.service import VERSION, Application, Host, keep_loaded_objects
@@ -51,7 +57,8 @@ def create_app(
         async def run_locally(command: ExecuteRun, outer_is_over: IsOver, is_held: IsHeld) -> RunFinished:
             return await run_child(command, outer_is_over, is_held, executor)
 
-        services = _step_services(host, own_settings, models, runs, run_locally)
+        permits = await _permits(host, own_settings, ProviderSettings())
+        services = _step_services(host, own_settings, models, permits, runs, run_locally)
         executor = _executor(host, own_settings, runs, services)
         subscribers = Subscribers(executor, own_settings.concurrency, own_settings.ack_wait_seconds)
         subscribers.register(host.consumer)
@@ -60,7 +67,7 @@ def create_app(
 
 
 def _step_services(
-    host: Host, own: ExecutorSettings, models: Models | None, runs: MongoRunStore, run_locally: RunLocally
+    host: Host, own: ExecutorSettings, models: Models | None, permits: Permits, runs: MongoRunStore, run_locally: RunLocally
 ) -> StepServices:
     providers = ProviderSettings()
     if models is None:
@@ -69,7 +76,7 @@ def _step_services(
     served_by = providers_of(providers)
     metered = {family: MeteredModel(family, model, host.metrics.providers, host.clock) for family, model in models.items()}
     answers, ledger = MongoAnswerCache(host.database, host.clock), MongoScopeLedger(host.database)
-    completions = Completions(metered, answers, ledger, host.clock, concurrency=providers.provider_concurrency)
+    completions = Completions(metered, answers, ledger, host.clock, permits)
     return StepServices(
         clock=host.clock,
         step_type=step_type,
@@ -93,6 +100,26 @@ def _step_services(
 def _replays(providers: ProviderSettings) -> bool:
     choice = chosen_cassette(providers.cassette)
     return choice is not None and choice.mode == "replay"
+
+
+async def _permits(host: Host, own: ExecutorSettings, providers: ProviderSettings) -> Permits:
+    """Raises `ConfigurationError` where the limits or the bucket in which executors share them cannot be read."""
+    states = BucketStates(host.bus)
+    await states.open()
+    parts = LaneParts(states, host.clock, host.metrics.providers, f"{_name(own)}-{uuid.uuid4().hex[:8]}")
+    permits = Permits(
+        read_limits(own.limits_file),
+        lambda request: sent_to(providers, request),
+        get_args(Family),
+        parts,
+        concurrency=providers.provider_concurrency,
+    )
+    host.on_stop(permits.close)
+    return permits
+
+
+def _name(own: ExecutorSettings) -> str:
+    return own.id or f"{socket.gethostname()}-{os.getpid()}"
 
 
 def _child_runs(host: Host, own: ExecutorSettings, runs: MongoRunStore, run_locally: RunLocally) -> ChildRuns:
@@ -127,7 +154,7 @@ def _executor(host: Host, own: ExecutorSettings, runs: MongoRunStore, services: 
     stops = MongoStops(host.database, host.clock)
     blobs = ObjectStoreBlobs(host.bus)
     return Executor(
-        executor_id=own.id or f"{socket.gethostname()}-{os.getpid()}",
+        executor_id=_name(own),
         runs=runs,
         journal=MongoJournal(host.database, host.clock, blobs),
         admission=Admission(keys.verifier, revisions, ledger, DocumentLibrary(), host.clock),

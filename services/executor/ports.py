@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -226,6 +226,31 @@ class Proposals(Protocol):
     async def propose(self, change: ProposeChange, wait_seconds: float) -> dict[str, Any]:
         """Sends the proposal and waits for the guardrail's verdict: `{change_id, decision, rollout_id}`, perhaps `reasons`."""
         ...
+
+
+class SharedStates(Protocol):
+    """Small documents that all executors change. Every method raises `UnavailableError` where the store does not answer."""
+
+    async def read(self, key: str) -> tuple[bytes, int]:
+        """Body and revision; revision 0 and no body where there is none."""
+        ...
+
+    async def write(self, key: str, body: bytes, revision: int) -> int | None:
+        """The new revision; None where the document is not the one of `revision` any more. One that was not answered may have been
+        written all the same."""
+        ...
+
+    def on_change(self, key: str, call: Callable[[bytes], None]) -> None:
+        """`call` is told what somebody writes, or tried to: a hint, which may get lost."""
+        ...
+
+
+class PermitObserver(Protocol):
+    """Metrics of waiting for a provider."""
+
+    def waited(self, provider: str, model: str, seconds: float) -> None: ...
+    def not_permitted(self, provider: str, model: str, reason: str) -> None: ...
+    def paused(self, provider: str, model: str, seconds: float) -> None: ...
 
 
 class RunObserver(Protocol):

@@ -38,5 +38,7 @@ class ExecutorSettings(BaseSettings):
     """Child processes for functions and data transformations; each is started when it is first needed and holds about 35 MB."""
     compute_wall_seconds: float = Field(default=60.0, gt=0)
     """The longest that one computation may take, whatever its CPU seconds."""
+    limits_file: Path | None = None
+    """JSON file with what the providers allow all executors together (docs/models.md); none: no limits of the fleet."""
     workspace_dir: Path = Path(tempfile.gettempdir()) / "evoline-workspaces"
     """Folder for the runs' own files; removed when a run ends."""

@@ -9,8 +9,8 @@ from pydantic import SecretStr
 from shared.llm.cassette import RecordingModel, ReplayingModel, TapeWriter, chosen_cassette, read_tape
 from shared.llm.endpoint import LOCAL_MODEL, Endpoint
 from shared.llm.on_demand import Build, ModelOnDemand
-from shared.llm.prices import PriceTable
-from shared.pipeline.completion import Family, LanguageModel
+from shared.llm.prices import LOCAL_PROVIDER, PriceTable
+from shared.pipeline.completion import CompletionRequest, Family, LanguageModel
 from shared.settings import ProviderSettings
 
 
@@ -53,6 +53,13 @@ def providers_of(settings: ProviderSettings) -> Mapping[str, str]:
         "claude": "local" if claude_endpoint(settings).is_local else "anthropic",
         "gemini": "local" if gemini_endpoint(settings).is_local else "google",
     }
+
+
+def sent_to(settings: ProviderSettings, request: CompletionRequest) -> tuple[str, str]:
+    """Provider and model that a request goes to; the answer says who served it."""
+    endpoint = claude_endpoint(settings) if request.family == "claude" else gemini_endpoint(settings)
+    provider = "anthropic" if request.family == "claude" else "google"
+    return LOCAL_PROVIDER if endpoint.is_local else provider, endpoint.model_for(request.model)
 
 
 def claude_endpoint(settings: ProviderSettings) -> Endpoint:

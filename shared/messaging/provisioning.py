@@ -1,4 +1,4 @@
-"""Creates or updates every stream and durable consumer of the topology; running it again changes nothing."""
+"""Creates or updates every stream, bucket and durable consumer of the topology; running it again changes nothing."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from nats.js import JetStreamContext, api
 
 from shared.errors import ConfigurationError
 from shared.messaging.connection import PUBLISH_SECONDS, close_client, open_client
+from shared.messaging.states import BUCKET, bucket_config
 from shared.messaging.topology import DUPLICATE_WINDOW, STREAMS, Durable, Stream, durables
 from shared.settings import SharedSettings
 
@@ -44,6 +45,7 @@ async def _apply(client: Client, replicas: int) -> Provisioned:
     wanted = durables()
     for stream in STREAMS:
         await _apply_stream(jetstream, stream, replicas)
+    await _apply_bucket(jetstream, replicas)
     for durable in wanted:
         await _apply_durable(jetstream, durable)
     return Provisioned(
@@ -97,6 +99,20 @@ async def _apply_stream(jetstream: JetStreamContext, stream: Stream, replicas: i
         raise ConfigurationError(
             f"stream {stream.name} cannot be set up: {error}; the server needs JetStream with file storage and room on its disk"
         ) from error
+
+
+async def _apply_bucket(jetstream: JetStreamContext, replicas: int) -> None:
+    """Its stream is known once it was made; what an operator changed of it stays, but for the copies."""
+    try:
+        try:
+            await jetstream.create_key_value(bucket_config(replicas))
+        except nats.js.errors.BadRequestError as error:
+            if error.err_code != STREAM_NAME_IN_USE:
+                raise
+            present = (await jetstream.stream_info(f"KV_{BUCKET}")).config
+            await jetstream.update_stream(present.evolve(num_replicas=replicas))
+    except (nats.js.errors.Error, nats.errors.Error, TimeoutError) as error:
+        raise ConfigurationError(f"bucket {BUCKET} cannot be set up: {error}") from error
 
 
 async def _apply_durable(jetstream: JetStreamContext, durable: Durable) -> None:

@@ -94,6 +94,28 @@ PROVIDER_COST = Metric(
     "evoline_provider_cost_usd_total", "counter", "US dollars", "Cost by the price table.", ("provider", "model")
 )
 
+PROVIDER_WAIT_SECONDS = Metric(
+    "evoline_provider_wait_seconds",
+    "histogram",
+    "seconds",
+    "Asked for a call to permitted: slots, limits, pauses, turns of other tenants. Model is the limit's; * for all.",
+    ("provider", "model"),
+    (*FAST, 30.0, 60.0),
+)
+PROVIDER_NOT_PERMITTED = Metric(
+    "evoline_provider_not_permitted_total",
+    "counter",
+    "calls",
+    "Calls that were given up before they were made; reason is late, paused or unavailable.",
+    ("provider", "model", "reason"),
+)
+PROVIDER_PAUSES = Metric(
+    "evoline_provider_pauses_total", "counter", "pauses", "Answers that asked for a pause (Retry-After).", ("provider", "model")
+)
+PROVIDER_PAUSED_SECONDS = Metric(
+    "evoline_provider_paused_seconds", "gauge", "seconds", "The pause that was last asked for.", ("provider", "model")
+)
+
 CHANGES = Metric("evoline_changes_total", "counter", "changes", "Judged changes.", ("kind", "verdict"))
 CHANGE_SECONDS = Metric("evoline_change_decision_seconds", "histogram", "seconds", "Proposal to verdict or queue.", ("kind",))
 REVIEWS_WAITING = Metric("evoline_reviews_waiting", "gauge", "changes", "Changes that wait for people.")
@@ -195,10 +217,24 @@ class ProviderMetrics:
         self._seconds = PROVIDER_SECONDS.histogram(registry)
         self._tokens = PROVIDER_TOKENS.counter(registry)
         self._cost = PROVIDER_COST.counter(registry)
+        self._waits = PROVIDER_WAIT_SECONDS.histogram(registry)
+        self._not_permitted = PROVIDER_NOT_PERMITTED.counter(registry)
+        self._pauses = PROVIDER_PAUSES.counter(registry)
+        self._paused_seconds = PROVIDER_PAUSED_SECONDS.gauge(registry)
 
     def called(self, provider: str, model: str, outcome: str, seconds: float) -> None:
         self._calls.labels(provider, model, outcome).inc()
         self._seconds.labels(provider, model).observe(seconds)
+
+    def waited(self, provider: str, model: str, seconds: float) -> None:
+        self._waits.labels(provider, model).observe(seconds)
+
+    def not_permitted(self, provider: str, model: str, reason: str) -> None:
+        self._not_permitted.labels(provider, model, reason).inc()
+
+    def paused(self, provider: str, model: str, seconds: float) -> None:
+        self._pauses.labels(provider, model).inc()
+        self._paused_seconds.labels(provider, model).set(seconds)
 
     def used(self, provider: str, model: str, tokens: Tokens, cost_usd: float) -> None:
         for direction in ("input", "cached_input", "output"):

@@ -19,6 +19,7 @@ from services.executor.adapters.mongo_pools import MongoPools
 from services.executor.adapters.mongo_runs import MongoJournal, MongoRunStore
 from services.executor.adapters.mongo_values import MongoAnswerCache, MongoConversations, MongoScopeLedger, MongoStops
 from services.executor.domain.delivery import CommandDelivery
+from services.executor.domain.limits.listed import LimitList
 from services.executor.engine import StepServices
 from services.executor.engine.batches import ProviderBatches
 from services.executor.engine.children import ChildRuns, IsHeld, IsOver, Outside
@@ -42,6 +43,7 @@ from shared.pipeline.steps import step_type, type_names
 from shared.storage import Database
 from tests.fakes.blobs import InMemoryBlobs
 from tests.fakes.language_model import ScriptedModel
+from tests.fakes.states import InMemoryStates, permits_of
 from tests.fakes.storage import InMemoryDatabase
 
 Facts = list[tuple[str, Fact]]
@@ -233,15 +235,18 @@ class ExecutorKit:
     park_after_seconds: float = 15.0
     sequence: int = 0
     clock: Clock = field(default_factory=SystemClock)
+    limits: LimitList = field(default_factory=LimitList)
+    states: InMemoryStates = field(default_factory=InMemoryStates)
 
     def __post_init__(self) -> None:
         clock = self.clock
+        self.permits = permits_of(self.states, clock, self.limits, self.name)
         self.runs = MongoRunStore(self.database)
         self.journal = MongoJournal(self.database, clock, self.blobs)
         self.stops = MongoStops(self.database, clock)
         ledger = MongoScopeLedger(self.database)
         models: dict[Family, LanguageModel] = {"claude": self.model, "gemini": self.model}
-        completions = Completions(models, MongoAnswerCache(self.database, clock), ledger, clock, concurrency=4)
+        completions = Completions(models, MongoAnswerCache(self.database, clock), ledger, clock, self.permits)
         services = StepServices(
             clock=clock,
             step_type=step_type,

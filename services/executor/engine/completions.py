@@ -1,8 +1,7 @@
-"""Model calls of runs: limits, budget of the trial scope, slots per provider, deadline, kept answers."""
+"""Model calls of runs: limits, budget of the trial scope, permits of the provider, deadline, kept answers."""
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import structlog
 from services.executor.domain.meter import estimated_input_tokens
 from services.executor.domain.spending import Spending, unused
 from services.executor.engine.patience import patiently
+from services.executor.engine.permits import Permit, Permits, Wanted
 from services.executor.engine.run_state import RunState
 from services.executor.ports import AnswerCache, ScopeLedger
 from shared.clock import Clock
@@ -27,6 +27,10 @@ from shared.events.values import Budget, Usage
 from shared.pipeline.completion import Completion, CompletionRequest, Family, LanguageModel
 
 Charge = Callable[[Usage], None]
+WAITING_SHARE = 0.9
+"""Of a call's time, at most so much is spent on waiting for the provider's limits: what begins later would hardly be answered."""
+REFUSING_KINDS = frozenset(("rate_limit", "overload"))
+"""The provider did no work: 429, 503, 529."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,31 @@ def answer_key(tenant: str, request: CompletionRequest) -> str:
     return hashlib.sha256(f"{tenant}\x00{canonical}".encode()).hexdigest()
 
 
+class PermittedModel:
+    """One call under its permit: what it used and what the provider asked for is told to whoever gives permits."""
+
+    def __init__(self, model: LanguageModel, permit: Permit) -> None:
+        self._model = model
+        self._permit = permit
+
+    async def complete(self, request: CompletionRequest) -> Completion:
+        """A call that ends in any way but an answer or a refusal may have used all that was taken for it."""
+        self._permit.begin()
+        try:
+            completion = await self._model.complete(request)
+        except ProviderRefusedError:
+            self._permit.used(0)
+            raise
+        except ProviderError as error:
+            if error.kind in REFUSING_KINDS:
+                self._permit.used(0)
+                if error.retry_after_seconds:
+                    self._permit.pause(error.retry_after_seconds)
+            raise
+        self._permit.used(completion.usage.input_tokens + completion.usage.output_tokens)
+        return completion
+
+
 class Completions:
     def __init__(
         self,
@@ -55,15 +84,13 @@ class Completions:
         answers: AnswerCache,
         ledger: ScopeLedger,
         clock: Clock,
-        *,
-        concurrency: int,
+        permits: Permits,
     ) -> None:
-        """`concurrency`: calls in flight to one provider from this executor."""
         self._models = models
         self._answers = answers
         self._ledger = ledger
         self._clock = clock
-        self._slots = {family: asyncio.Semaphore(concurrency) for family in models}
+        self._permits = permits
 
     async def cached(self, state: RunState, request: CompletionRequest) -> Completion | None:
         return await patiently(lambda: self._answers.get(answer_key(state.record.command.tenant, request)), self._clock)
@@ -71,16 +98,17 @@ class Completions:
     async def complete(self, state: RunState, request: CompletionRequest, charge: Charge, *, keep: bool) -> Completion:
         """One attempt. `charge` is told what it used, also when it fails; `keep` stores a complete answer for later runs.
 
-        Raises `LimitReachedError`, `OutOfScopeError`, `ProviderError`, `ProviderRefusedError`."""
+        Raises `LimitReachedError`, `OutOfScopeError`, `ProviderError` (`NoPermitError` where the provider's limits left no room in
+        time), `ProviderRefusedError`."""
         model = self.model(state, request.family)
-        async with state.call_slots, self._slots[request.family]:
+        async with state.call_slots, self._permits.permit(self._wanted(state, request)) as permit:
             bounded = self._in_time(state, state.meter.start_call(request))
-            completion = await self._called(state, model, bounded, charge)
+            completion = await self._called(state, PermittedModel(model, permit), bounded, charge)
         if keep and completion.stop == "end":
             await patiently(lambda: self._answers.put(answer_key(state.record.command.tenant, request), completion), self._clock)
         return completion
 
-    async def _called(self, state: RunState, model: LanguageModel, bounded: CompletionRequest, charge: Charge) -> Completion:
+    async def _called(self, state: RunState, model: PermittedModel, bounded: CompletionRequest, charge: Charge) -> Completion:
         try:
             reserved = await self.reserve(state, Budget(calls=1, tokens=estimated_input_tokens(bounded) + bounded.max_tokens))
             state.check_held()
@@ -139,6 +167,10 @@ class Completions:
         if family not in self._models:
             raise ConfigurationError(f"no model serves the family `{family}` here")
         return self._models[family]
+
+    def _wanted(self, state: RunState, request: CompletionRequest) -> Wanted:
+        seconds = WAITING_SHARE * min(request.timeout_seconds, state.deadline - self._clock.monotonic())
+        return Wanted(request, state.record.command.tenant, seconds, lambda: estimated_input_tokens(request) + request.max_tokens)
 
     def _in_time(self, state: RunState, request: CompletionRequest) -> CompletionRequest:
         left = state.deadline - self._clock.monotonic()
