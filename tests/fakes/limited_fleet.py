@@ -54,9 +54,9 @@ class LimitedFleet:
         self.random = random.Random(self.seed)
         self.states = InMemoryStates(self.round_trip_seconds)
         limits = LimitList(limits=(self.limit,))
+        names = [f"executor-{number}" for number in range(self.executors)]
         self.permits: list[Permits] = [
-            permits_of(self.states, self.clock, limits, f"executor-{n}", concurrency=self.concurrency)
-            for n in range(self.executors)
+            permits_of(self.states, self.clock, limits, name, concurrency=self.concurrency) for name in names
         ]
 
     async def run(self, loads: Sequence[Load], seconds: float) -> None:

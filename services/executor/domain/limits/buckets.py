@@ -10,7 +10,7 @@ from dataclasses import dataclass
 MINUTE = 60.0
 CREDIT_SECONDS = 0.6
 """What the bucket holds at most: as much of a stall is caught up with. One call's worth where that is more."""
-KEPT_SHARE = 2 / 3
+KEPT_SHARE = 0.85
 """Of the bucket, kept for tenants that had no more than their share."""
 
 
@@ -30,18 +30,16 @@ class Bucket:
     def cost(self, units: int) -> float:
         return units * self.seconds_each
 
-    def due_at(self, empty_at: float, units: int, now: float, burden: float) -> float:
+    def due_at(self, empty_at: float, units: int, burden: float) -> float:
         """When `units` may be taken. A `burden` of 1 leaves the kept share in the bucket, 0 may empty it; a call of more than the
         bucket holds needs it full, and what it takes beyond has to be waited for by those after it."""
         cost = self.cost(units)
-        return self._from(empty_at, now) + min(cost, self.most) + self.kept(cost) * burden
+        return empty_at + min(cost, self.most) + self.kept(cost) * burden
 
     def kept(self, cost: float) -> float:
         """Nothing where the bucket holds few calls: it could not be full and have room for a little delay."""
         return max(0.0, self.most - 2 * cost) * KEPT_SHARE
 
     def taken(self, empty_at: float, units: int, now: float) -> float:
-        return self._from(empty_at, now) + self.cost(units)
-
-    def _from(self, empty_at: float, now: float) -> float:
-        return max(empty_at, now - self.most)
+        """When it is empty after that."""
+        return max(empty_at, now - self.most) + self.cost(units)

@@ -6,6 +6,9 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from typing import Generic, Protocol, TypeVar
 
+MOST_TENANTS = 1000
+"""Whose last turn is remembered."""
+
 
 class Waiting(Protocol):
     @property
@@ -55,7 +58,7 @@ class FairQueue(Generic[C]):
             self._turns[call.tenant] = self._turn
         if not line:
             del self._lines[call.tenant]
-        if not self._lines:
+        if len(self._turns) > MOST_TENANTS:
             self._turns.clear()
         return True
 

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 HELD_SECONDS = 6.0
 """How long calls in flight of a silent executor count."""
 MOST_TENANTS = 200
+REMEMBERED_SECONDS = 60.0
+"""Who was served longer ago than another is still told apart for so long."""
 
 
 class Holding(BaseModel):
@@ -37,15 +39,19 @@ class SharedLimit(BaseModel):
     """When a call in flight last ended."""
     served_until: Mapping[str, float] = Field(default_factory=dict)
     """By tenant: the moment at which its fair share covers what it took."""
+    waiting_until: Mapping[str, float] = Field(default_factory=dict)
+    """Tenants that wait in some executor, and how long that is to be believed."""
     holdings: Mapping[str, Holding] = Field(default_factory=dict)
     """By executor."""
 
     def at(self, now: float) -> SharedLimit:
         """Without what is over."""
-        latest = sorted(((until, tenant) for tenant, until in self.served_until.items() if until > now), reverse=True)
+        recent = now - REMEMBERED_SECONDS
+        latest = sorted(((until, tenant) for tenant, until in self.served_until.items() if until > recent), reverse=True)
         return self.model_copy(
             update={
                 "served_until": {tenant: until for until, tenant in latest[:MOST_TENANTS]},
+                "waiting_until": {tenant: until for tenant, until in self.waiting_until.items() if until > now},
                 "holdings": {name: held for name, held in self.holdings.items() if held.until > now},
             }
         )

@@ -13,9 +13,15 @@ from services.executor.domain.limits.listed import ProviderLimit
 from services.executor.domain.limits.shared import HELD_SECONDS, Holding, SharedLimit
 
 HEAD_START_SECONDS = 0.02
-"""How long a tenant that had more than its share leaves what has just become free to others, in other executors too."""
+"""How long what has just become free is left to those who wait and had less, in other executors too."""
+FAIR_CALLS = 2
+"""So many calls ahead of its fair share is chance; twice as many is a flood."""
+MOST_CALLS = 6
+"""How far ahead a tenant counts at most: for what nobody else wanted it is not made to wait long later."""
 LINGER_SECONDS = 1.0
 """How long a tenant counts as one of those who share, after its last call."""
+BELIEVED_SECONDS = 3.0
+"""How long others believe that a tenant waits here."""
 KEPT_PLACES = 0.05
 """Share of the calls in flight that only tenants with less than their share may use."""
 
@@ -37,6 +43,8 @@ class Taken(Generic[C]):
     calls: list[C]
     again_at: float
     """When looking again may help; infinite where only a change by somebody can."""
+    has_news: bool
+    """Others should know who has to wait here."""
 
 
 @dataclass
@@ -55,6 +63,7 @@ class Taking:
         self.requests_empty_at, self.tokens_empty_at = shared.requests_empty_at, shared.tokens_empty_at
         self.freed_at = shared.freed_at
         self.served = dict(shared.served_until)
+        self.elsewhere = dict(shared.waiting_until)
         self.flying = shared.in_flight()
         self.mine = Counter(shared.holdings[self.me].calls if self.me in shared.holdings else {})
 
@@ -70,17 +79,19 @@ class Taking:
         self.mine = Counter(in_flight)
 
     def load(self, tenant: str) -> tuple[float, ...]:
-        """Whose turn is first: who is least ahead of its share, then who has the fewest calls in flight."""
-        return (self.ahead_seconds(tenant), self.flying[tenant])
+        """Whose turn is first: whose share covered least lately; where no rate is limited, who has the fewest calls in flight."""
+        served = self.served.get(tenant, 0.0)
+        return (self.flying[tenant], served) if self.requests is None and self.tokens is None else (served, self.flying[tenant])
 
     def due_at(self, call: Waiting) -> float:
-        burden = self._burden(call)
+        yields = self._yields(call.tenant)
+        burden = 1.0 if yields else self._burden(call)
         due = [self._place_free_at(call.tenant)]
         if self.requests is not None:
-            due.append(self.requests.due_at(self.requests_empty_at, 1, self.now, burden))
+            due.append(self.requests.due_at(self.requests_empty_at, 1, burden))
         if self.tokens is not None:
-            due.append(self.tokens.due_at(self.tokens_empty_at, call.tokens, self.now, burden))
-        return max(due) + HEAD_START_SECONDS * burden
+            due.append(self.tokens.due_at(self.tokens_empty_at, call.tokens, burden))
+        return max(due) + (HEAD_START_SECONDS if yields else 0.0)
 
     def take(self, call: Waiting) -> None:
         if self.requests is not None:
@@ -88,6 +99,7 @@ class Taking:
         if self.tokens is not None:
             self.tokens_empty_at = self.tokens.taken(self.tokens_empty_at, call.tokens, self.now)
         self._serve(call)
+        self.elsewhere.pop(call.tenant, None)
         self.flying[call.tenant] += 1
         self.mine[call.tenant] += 1
 
@@ -102,8 +114,15 @@ class Taking:
             tokens_empty_at=self.tokens_empty_at,
             freed_at=self.freed_at,
             served_until=self.served,
+            waiting_until=self.elsewhere,
             holdings=holdings,
         )
+
+    def announce(self, tenants: Iterable[str]) -> bool:
+        """Tells the other executors who waits here; whether there is a need to."""
+        unknown = [tenant for tenant in tenants if self.elsewhere.get(tenant, 0.0) < self.now + BELIEVED_SECONDS / 2]
+        self.elsewhere.update(dict.fromkeys(unknown, self.now + BELIEVED_SECONDS))
+        return bool(unknown)
 
     def ahead_seconds(self, tenant: str) -> float:
         """How far a tenant is ahead of its fair share; nothing where no rate is limited."""
@@ -117,18 +136,26 @@ class Taking:
 
     def _sharing(self, tenant: str) -> int:
         """How many tenants the limit is shared by at present."""
-        return len({tenant, *self.waiting, *self.served, *(name for name, count in self.flying.items() if count)})
+        recent = (name for name, until in self.served.items() if until > self.now)
+        flying = (name for name, count in self.flying.items() if count)
+        return len({tenant, *self.waiting, *self.elsewhere, *recent, *flying})
 
-    def _most_ahead(self, call: Waiting) -> float:
-        """A tenant that used what nobody else wanted is not made to wait for all of it later."""
-        return max(LINGER_SECONDS, 4 * self._cost(call) * self._sharing(call.tenant))
+    def _share_of_call(self, call: Waiting) -> float:
+        """How long a tenant's fair share takes to cover this call."""
+        return self._cost(call) * self._sharing(call.tenant)
+
+    def _yields(self, tenant: str) -> bool:
+        """Somebody waits, here or elsewhere, who had less."""
+        mine = self.load(tenant)
+        return any(self.load(other) < mine for other in {*self.waiting, *self.elsewhere})
 
     def _burden(self, call: Waiting) -> float:
-        """0 for a tenant within its fair share, up to 1 for one that is far ahead of it."""
+        """0 for a tenant within its fair share, up to 1 for one far ahead of it: what is kept for others is not for that one."""
         places = self.limit.concurrency
         if places is not None and (self.flying[call.tenant] + 1) * self._sharing(call.tenant) > places:
             return 1.0
-        return min(1.0, self.ahead_seconds(call.tenant) / self._most_ahead(call))
+        ahead = self.ahead_seconds(call.tenant)
+        return min(1.0, max(0.0, ahead / self._share_of_call(call) / FAIR_CALLS - 1)) if ahead else 0.0
 
     def _place_free_at(self, tenant: str) -> float:
         """Since when another call may be in flight; infinite where none may."""
@@ -140,11 +167,11 @@ class Taking:
         return self.freed_at if self.flying.total() < places - kept else math.inf
 
     def _serve(self, call: Waiting) -> None:
-        begun = max(self.now, self.served.get(call.tenant, 0.0))
-        served = begun + self._cost(call) * self._sharing(call.tenant)
+        share = self._share_of_call(call)
+        served = min(max(self.now, self.served.get(call.tenant, 0.0)) + share, self.now + MOST_CALLS * share)
         if self.requests is None and self.tokens is None:
             served = self.now + LINGER_SECONDS
-        self.served[call.tenant] = min(served, self.now + self._most_ahead(call))
+        self.served[call.tenant] = served
 
 
 def take_turns(taking: Taking, queue: FairQueue[C], room: int) -> Taken[C]:
@@ -161,4 +188,5 @@ def take_turns(taking: Taking, queue: FairQueue[C], room: int) -> Taken[C]:
         passed[call.tenant] += 1
     left = queue.heads(taking.load, passed)
     again_at = min((taking.due_at(head) for head in left), default=math.inf)
-    return Taken(taking.outcome(), calls, again_at)
+    has_news = taking.announce(head.tenant for head in left)
+    return Taken(taking.outcome(), calls, again_at, has_news)

@@ -23,8 +23,8 @@ from shared.errors import UnavailableError
 SETTLE_SECONDS = 0.05
 """How long what was not used may wait for company on its way back."""
 BATCH_SHARES = (0.05, 0.3)
-"""Calls that wait longer anyway are let go in batches of so many seconds, as shares of the limit's slack: least, and most where many
-executors write."""
+"""Calls that wait longer anyway are let go in batches of so many seconds, as shares of the limit's slack: least,
+and most where many executors write."""
 CONFLICT_SECONDS = 0.004
 
 
@@ -66,14 +66,14 @@ class FleetLimit:
         self._give_back(returned)
 
     async def take(self, queue: FairQueue[Call], slots: Slots, *, may_go: bool = True) -> tuple[list[Call], float]:
-        """Calls that may be made now, each with a slot, still in the queue; and when to ask again. Where nobody `may_go`, the others
-        are told what there is to tell. Raises `UnavailableError`: nothing was granted then, though it may count as taken."""
+        """Calls that may be made now, each with a slot, still in the queue; and when to ask again. Where nobody `may_go`, the
+        others are told what there is to tell. Raises `UnavailableError`: nothing was granted then, though it may count as taken."""
         while True:
             room = slots.free if may_go else 0
             known, revision = self._known or await self._read()
             taken = self._decide(known, queue, room)
             again_at = taken.again_at if room else math.inf
-            if not taken.calls and self._now() < self._tell_at():
+            if not (taken.calls or taken.has_news) and self._now() < self._tell_at():
                 return [], min(again_at, self._tell_at())
             slots.claim(len(taken.calls))
             if await self._written(taken, revision, slots):
