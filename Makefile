@@ -11,7 +11,7 @@ BENCH_ARGS ?=
 BENCH_VENV ?= .venv-bench
 export VENV
 
-.PHONY: help install install-runtime demo test check unit contract integration e2e model up down bench bench-executor lock clean
+.PHONY: help install install-runtime demo test check unit contract integration e2e model up down bench bench-executor bench-limits lock clean
 
 help:  ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -55,13 +55,16 @@ up: install-runtime  ## start the local stack in the background
 down: install-runtime  ## stop it; the data stay
 	@$(BIN)/evoline down
 
-bench: install model bench-executor  ## measure latency, throughput, memory; writes bench/results
+bench: install model bench-executor bench-limits  ## measure latency, throughput, memory; writes bench/results
 	@$(BIN)/python -m bench.main_job.requests
 	@$(BIN)/python -m bench.evolution.aa_honesty
 
 bench-executor: install  ## the executor beside DBOS, LangGraph and Temporal, 15 minutes; BENCH_ARGS=--quick to try
 	@VENV=$(BENCH_VENV) sh requirements/install.sh bench || echo "bench-executor: going on without the peers" >&2
 	@$(BIN)/python -m bench.executor --peers-env $(BENCH_VENV) $(BENCH_ARGS)
+
+bench-limits: install  ## limits of providers that executors share: overshoot, utilisation, waits beside a flood
+	@$(BIN)/python -m bench.limits
 
 LOCK = UV_NO_CONFIG=1 $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 lock: install  ## regenerate the lock files from pyproject.toml

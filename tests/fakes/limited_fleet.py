@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 
 from services.executor.domain.limits.listed import LimitList, ProviderLimit
@@ -23,6 +22,7 @@ class CallMade:
     tenant: str
     begun_at: float
     tokens: int
+    waited: float
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,6 @@ class LimitedFleet:
     concurrency: int = 1000
     seed: int = 7
     made: list[CallMade] = field(default_factory=list)
-    waits: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     in_flight: int = 0
     most_in_flight: int = 0
     busy_seconds: float = 0.0
@@ -80,8 +79,7 @@ class LimitedFleet:
         async with permits.permit(Wanted(REQUEST, load.tenant, 1e6, lambda: load.reserved_tokens)) as permit:
             permit.begin()
             begun_at = self.clock.monotonic()
-            self.waits[load.tenant].append(begun_at - asked_at)
-            self.made.append(CallMade(load.tenant, begun_at, load.used_tokens))
+            self.made.append(CallMade(load.tenant, begun_at, load.used_tokens, begun_at - asked_at))
             self.in_flight += 1
             self.most_in_flight = max(self.most_in_flight, self.in_flight)
             try:
@@ -91,8 +89,9 @@ class LimitedFleet:
                 self.in_flight -= 1
                 self.busy_seconds += self.clock.monotonic() - begun_at
 
-    def p95(self, tenants: Iterable[str]) -> float:
-        waits = sorted(wait for tenant in tenants for wait in self.waits[tenant])
+    def p95(self, tenants: Container[str], since: float = 0.0) -> float:
+        """Wait of those tenants' calls that began since then."""
+        waits = sorted(call.waited for call in self.made if call.tenant in tenants and call.begun_at >= since)
         return waits[int(0.95 * len(waits))]
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 MINUTE = 60.0
 CREDIT_SECONDS = 0.6
 """What the bucket holds at most: as much of a stall is caught up with. One call's worth where that is more."""
-KEPT_SHARE = 0.85
+KEPT_SHARE = 0.75
 """Of the bucket, kept for tenants that had no more than their share."""
 
 

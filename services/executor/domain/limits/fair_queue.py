@@ -37,8 +37,9 @@ class FairQueue(Generic[C]):
         return (call for line in self._lines.values() for call in line)
 
     @property
-    def tenants(self) -> frozenset[str]:
-        return frozenset(self._lines)
+    def waiting(self) -> dict[str, int]:
+        """How many calls of each tenant."""
+        return {tenant: len(line) for tenant, line in self._lines.items()}
 
     def add(self, call: C) -> bool:
         """Whether it is the first of its tenant."""

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from services.executor.domain.limits.buckets import Bucket
 from shared.errors import ConfigurationError
 
-SHORT_CALL_SECONDS = 0.05
+SHORT_CALL_SECONDS = 0.02
 """A place for a call in flight that is free for a small part of this is as good as used."""
 
 

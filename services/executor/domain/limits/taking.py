@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic
 
 from services.executor.domain.limits.fair_queue import C, FairQueue, Waiting
@@ -15,7 +15,7 @@ from services.executor.domain.limits.shared import HELD_SECONDS, Holding, Shared
 HEAD_START_SECONDS = 0.02
 """How long what has just become free is left to those who wait and had less, in other executors too."""
 FAIR_CALLS = 2
-"""So many calls ahead of its fair share is chance; twice as many is a flood."""
+"""So many calls ahead of its fair share, or waiting, are chance; twice as many are a flood."""
 MOST_CALLS = 6
 """How far ahead a tenant counts at most: for what nobody else wanted it is not made to wait long later."""
 LINGER_SECONDS = 1.0
@@ -49,13 +49,13 @@ class Taken(Generic[C]):
 
 @dataclass
 class Taking:
-    """One look at the document, at one moment, by one executor. `waiting`: tenants that wait here."""
+    """One look at the document, at one moment, by one executor. `waiting`: how many calls of each tenant wait here."""
 
     limit: ProviderLimit
     me: str
     now: float
     shared: SharedLimit
-    waiting: Iterable[str] = ()
+    waiting: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         shared = self.shared = self.shared.at(self.now)
@@ -150,12 +150,14 @@ class Taking:
         return any(self.load(other) < mine for other in {*self.waiting, *self.elsewhere})
 
     def _burden(self, call: Waiting) -> float:
-        """0 for a tenant within its fair share, up to 1 for one far ahead of it: what is kept for others is not for that one."""
+        """0 for a tenant within its fair share, up to 1 for one far ahead of it, or with many calls that wait: from that one
+        something is kept for others."""
         places = self.limit.concurrency
         if places is not None and (self.flying[call.tenant] + 1) * self._sharing(call.tenant) > places:
             return 1.0
         ahead = self.ahead_seconds(call.tenant)
-        return min(1.0, max(0.0, ahead / self._share_of_call(call) / FAIR_CALLS - 1)) if ahead else 0.0
+        calls = max(ahead / self._share_of_call(call) if ahead else 0.0, self.waiting.get(call.tenant, 0))
+        return min(1.0, max(0.0, calls / FAIR_CALLS - 1))
 
     def _place_free_at(self, tenant: str) -> float:
         """Since when another call may be in flight; infinite where none may."""

@@ -22,10 +22,10 @@ from shared.errors import UnavailableError
 
 SETTLE_SECONDS = 0.05
 """How long what was not used may wait for company on its way back."""
-BATCH_SHARES = (0.05, 0.3)
+BATCH_SHARES = (0.1, 0.2)
 """Calls that wait longer anyway are let go in batches of so many seconds, as shares of the limit's slack: least,
 and most where many executors write."""
-CONFLICT_SECONDS = 0.004
+CONFLICT_SECONDS = 0.001
 
 
 class FleetLimit:
@@ -81,7 +81,7 @@ class FleetLimit:
             await self._clock.sleep(self._random.uniform(0, CONFLICT_SECONDS))
 
     def _decide(self, known: SharedLimit, queue: FairQueue[Call], room: int) -> Taken[Call]:
-        taking = Taking(self._limit, self._me, self._now(), known, queue.tenants)
+        taking = Taking(self._limit, self._me, self._now(), known, queue.waiting)
         taking.report(self._in_flight, self._returned)
         return take_turns(taking, queue, room)
 

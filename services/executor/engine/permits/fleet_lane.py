@@ -15,7 +15,7 @@ from services.executor.engine.permits.permit import Call, NoPermitError, Reason
 from services.executor.engine.permits.slots import Slots
 from shared.errors import UnavailableError
 
-BREATH_SECONDS = 0.005
+BREATH_SECONDS = 0.002
 """Between two looks at the shared document."""
 UNAVAILABLE_SECONDS = 0.2
 LOOK_SECONDS = 1.0
