@@ -118,7 +118,7 @@ async def test_other_stores_are_asked_with_the_given_bounds() -> None:
     assert await functions.call("mine_patterns", {"domain": "support"}, Allowance()) == {"patterns": [1]}
     assert await functions.call("recent_runs", {"status": "failed", "limit": 5}, Allowance()) == {"runs": []}
     assert await functions.call("get_pipeline", {"pipeline": "p@stable"}, Allowance()) == {"name": "p"}
-    assert questions.asked[1] == ListRuns(status="failed", limit=5)
+    assert questions.asked[1] == ListRuns(status="failed", imported=False, limit=5)
 
 
 def runs(pipeline: str, newer: list[str], older: list[str], seconds: tuple[float, float] = (1.0, 1.0)) -> list[dict[str, Any]]:
