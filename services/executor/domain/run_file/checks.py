@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import get_args
 
 from services.executor.domain.records import JournalEntry, RunRecord
@@ -12,6 +13,9 @@ from shared.events.runs import RunStatus
 
 ENDED = get_args(RunStatus)
 MAX_PATH = 1000
+MAX_COUNT = 1_000_000_000
+COUNTERS = {"epoch": 1, "command_attempt": 0, "generation": 0, "retries": 0}
+"""With their least values."""
 SAME = ("run_id", "pipeline", "digest", "domain", "status", "retries")
 """Fields of the run that its end repeats."""
 
@@ -24,19 +28,36 @@ def _of_run(run: RunRecord) -> Iterator[Problem]:
     if run.status not in ENDED or run.finished is None:
         yield Problem(path="run.status", reason=f"it is {run.status}", suggestion="export the run again once it has ended")
         return
+    yield from _of_order(run)
+    for name in SAME:
+        if getattr(run.finished, name) != getattr(run, name):
+            yield Problem(path=f"run.finished.{name}", reason=f"is not {getattr(run, name)!r} as in the run")
+    if run.started_at.tzinfo is None:
+        yield Problem(path="run.started_at", reason="has no time zone")
+    if not _is_moment(run.finished.finished_at):
+        yield Problem(path="run.finished.finished_at", reason="is no RFC 3339 time")
+    for name, least in COUNTERS.items():
+        if not least <= getattr(run, name) <= MAX_COUNT:
+            yield Problem(path=f"run.{name}", reason=f"is not from {least} to {MAX_COUNT:,}")
+
+
+def _of_order(run: RunRecord) -> Iterator[Problem]:
     if run.command.run_id != run.run_id:
         yield Problem(path="run.command.run_id", reason=f"is not {run.run_id}")
     if run.command.scope is not None:
         yield Problem(path="run.command.scope", reason="a scope does not travel")
     if run.command.continuation is not None:
         yield Problem(path="run.command.continuation", reason="a run that ended is not being continued")
-    for name in SAME:
-        if getattr(run.finished, name) != getattr(run, name):
-            yield Problem(path=f"run.finished.{name}", reason=f"is not {getattr(run, name)!r} as in the run")
-    if run.started_at.tzinfo is None:
-        yield Problem(path="run.started_at", reason="has no time zone")
-    if run.epoch < 1 or run.generation < 0 or run.retries < 0:
-        yield Problem(path="run.epoch", reason="the run's counters are below their least values")
+    if run.digest and run.command.pipeline is None and run.command.document is None:
+        yield Problem(path="run.command", reason="names neither a pipeline nor a document")
+
+
+def _is_moment(text: str) -> bool:
+    """Empty where none was told."""
+    try:
+        return not text or datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False
 
 
 def _of_evidence(file: RunFile) -> Iterator[Problem]:

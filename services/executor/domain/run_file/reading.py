@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any, NoReturn
 
@@ -51,7 +52,7 @@ def _check_structure(body: bytes) -> None:
 
 def _parsed(body: bytes) -> Any:
     try:
-        return json.loads(body.decode(), object_pairs_hook=_object, parse_constant=_refuse_constant)
+        return json.loads(body.decode(), object_pairs_hook=_object, parse_constant=_refuse_constant, parse_float=_finite)
     except UnicodeDecodeError as error:
         raise InvalidInputError(f"the file is not UTF-8 text: byte {error.start}") from error
     except json.JSONDecodeError as error:
@@ -71,6 +72,12 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise InvalidInputError(f"{name} is no JSON value")
+
+
+def _finite(text: str) -> float:
+    if math.isinf(number := float(text)):
+        raise InvalidInputError(f"{text[:50]} is too large a number")
+    return number
 
 
 def _check_version(value: dict[str, Any]) -> None:
