@@ -41,6 +41,7 @@ async def test_every_disagreement_in_a_file_is_told_with_its_place() -> None:
         (("extra",), 1, "extra: Extra inputs are not permitted"),
         (("run", "run_id"), "../x", "run.finished.run_id"),
         (("run", "digest"), "0" * 64, "run.finished.digest: is not '0000"),
+        (("run", "digest"), "stable", "run.digest: is no SHA-256"),
         (("run", "status"), "failed", "run.finished.status: is not 'failed'"),
         (("run", "status"), "great", "run.status: Input should be"),
         (("run", "command", "inputs"), [1], "run.command.inputs: Input should be a valid dictionary"),

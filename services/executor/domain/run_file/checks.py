@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import get_args
@@ -12,6 +13,8 @@ from shared.errors import Problem
 from shared.events.runs import RunStatus
 
 ENDED = get_args(RunStatus)
+_DIGEST = re.compile("([0-9a-f]{64})?")
+"""None where nothing was found to run."""
 MAX_PATH = 1000
 MAX_COUNT = 1_000_000_000
 COUNTERS = {"epoch": 1, "command_attempt": 0, "generation": 0, "retries": 0}
@@ -32,6 +35,8 @@ def _of_run(run: RunRecord) -> Iterator[Problem]:
     for name in SAME:
         if getattr(run.finished, name) != getattr(run, name):
             yield Problem(path=f"run.finished.{name}", reason=f"is not {getattr(run, name)!r} as in the run")
+    if not _DIGEST.fullmatch(run.digest):
+        yield Problem(path="run.digest", reason="is no SHA-256 in hex digits")
     if run.started_at.tzinfo is None:
         yield Problem(path="run.started_at", reason="has no time zone")
     if not _is_moment(run.finished.finished_at):
