@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic_core import PydanticSerializationError
 
 from services.executor.domain.records import JournalEntry, RunRecord
-from shared.errors import EvolineError, LimitReachedError
+from shared.errors import EvolineError, InvalidInputError, LimitReachedError
 from shared.events.runs import RunFinished, RunStatus, StepFact
 from shared.events.values import Usage
 from shared.pipeline.step import REPLAYED
@@ -100,7 +101,11 @@ def run_finished(ending: Ending) -> RunFinished:
     """The fact that ends a run. Of more steps than a message carries the first ones are told; outputs that none carries make the
     run a failure."""
     finished = _run_finished(ending, ending.outcome)
-    if _size(finished) <= MAX_RUN_FINISHED_BYTES:
+    try:
+        size = _size(finished)
+    except PydanticSerializationError as error:
+        return run_finished(replace(ending, outcome=failed(InvalidInputError(f"the outputs cannot be written as JSON: {error}"))))
+    if size <= MAX_RUN_FINISHED_BYTES:
         return finished
     bare = finished.model_copy(update={"steps": ()})
     size = _size(bare)

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from services.executor import ports
+from shared.large_values import Blobs
 from shared.messaging import handling
 from shared.pipeline.batches import MessageBatches
 from shared.storage import Collection
 from tests.fakes.cluster import Cluster, Process
 from tests.fakes.crash_play import play
 from tests.fakes.crash_scenarios import SCENARIOS
-from tests.fakes.durable_boundaries import WatchedCollection
+from tests.fakes.durable_boundaries import WatchedBlobs, WatchedCollection
 
 READS = {
     "RunStore": {"get", "finished", "nested_in", "latest"},
@@ -98,6 +99,12 @@ async def test_every_acknowledgement_is_a_boundary_of_some_scenario() -> None:
     said = {each.attr for each in functions if isinstance(each.value, ast.Name) and each.value.id == "message"}
     passed = [name for scenario in SCENARIOS for name in (await play(scenario)).first.boundaries.passed]
     assert said == {name.removeprefix("message.") for name in passed if name.startswith("message.")}
+
+
+def test_every_write_of_a_blob_is_watched() -> None:
+    methods = {name for name, member in vars(Blobs).items() if inspect.iscoroutinefunction(member)}
+    watched = {name for name in methods if "boundaries.cross" in inspect.getsource(getattr(WatchedBlobs, name))}
+    assert watched == methods - {"load"}
 
 
 def test_every_write_of_a_collection_is_watched() -> None:

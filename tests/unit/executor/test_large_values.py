@@ -146,6 +146,16 @@ async def test_a_run_whose_kept_values_are_gone_ends_with_a_typed_error_and_what
     assert len(model.requests) == 1
 
 
+async def test_outputs_that_are_nested_too_deep_to_be_told_fail_the_run() -> None:
+    """They would be stored nowhere, and the run would be tried again for ever."""
+    blobs = InMemoryBlobs()
+    deep = (await blobs.store(b"[" * 300 + b"]" * 300)).written()
+    document = {"name": "deep", "inputs": {"text": "any"}, "steps": DOCUMENT["steps"][1:], "outputs": {"back": "{{ text }}"}}
+    end = await kit_with(blobs).trial(document, inputs={"text": deep})
+    assert (end.status, end.error_code) == ("failed", "invalid_input")
+    assert [step.status for step in end.steps] == ["ok"]
+
+
 async def test_a_fork_edits_one_of_many_inputs_that_are_one_reference() -> None:
     blobs = InMemoryBlobs()
     kit = kit_with(blobs)
