@@ -229,3 +229,14 @@ def test_a_local_model_is_left_out_only_where_both_families_are_served_otherwise
     environment: dict[str, str], expected: bool
 ) -> None:
     assert answers_for_itself(environment) is expected
+
+
+@pytest.mark.parametrize(
+    ("given", "tokens"),
+    [({}, "192"), ({"EVOLINE_EXECUTOR_ANSWER_TOKENS": "64"}, "64"), ({"ANTHROPIC_API_KEY": "k"}, None)],
+    ids=["local", "own", "provider"],
+)
+def test_answers_are_bounded_where_the_local_model_serves(tmp_path: Path, given: dict[str, str], tokens: str | None) -> None:
+    options = StackOptions(pipelines_dir=tmp_path, model_file=tmp_path / "model.gguf")
+    stack = LocalStack(Home(tmp_path), options, chooser(set()), {"PATH": "/bin", **given})
+    assert stack.service_environment("executor", 1).get("EVOLINE_EXECUTOR_ANSWER_TOKENS") == tokens
