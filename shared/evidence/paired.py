@@ -11,13 +11,12 @@ from typing import Literal
 import numpy as np
 
 from shared.errors import InvalidInputError
+from shared.evidence.flips import TIE, all_flips, sampled_flips
 from shared.evidence.scores import bootstrap_interval, counted, wilson_interval
 
 EXACT_FLIPS_UP_TO = 12
 """Discordant pairs up to which all sign patterns are counted (4,096)."""
 _RANDOM_FLIPS = 20_000
-_CHUNK = 2_000
-_TIE = 1e-12
 
 
 @dataclass(frozen=True)
@@ -122,9 +121,9 @@ def _joined(a: float, b: float, correlation: float) -> float:
 
 def _graded(ours: Sequence[float], theirs: Sequence[float], alpha: float) -> PairedTest:
     differences = [a - b for a, b in zip(ours, theirs, strict=True)]
-    moved = np.asarray([value for value in differences if abs(value) > _TIE], dtype=np.float64)
+    moved = np.asarray([value for value in differences if abs(value) > TIE], dtype=np.float64)
     exact = len(moved) <= EXACT_FLIPS_UP_TO
-    better, worse = _all_flips(moved) if exact else _sampled_flips(moved)
+    better, worse = all_flips(moved) if exact else sampled_flips(moved, _RANDOM_FLIPS, seed=len(moved))
     low, high = _gain_interval(differences, len(moved), alpha)
     return PairedTest(
         p_value_better=better,
@@ -136,24 +135,6 @@ def _graded(ours: Sequence[float], theirs: Sequence[float], alpha: float) -> Pai
         cases=len(differences),
         method="sign_flip_exact" if exact else "sign_flip_sampled",
     )
-
-
-def _all_flips(moved: np.ndarray) -> tuple[float, float]:
-    patterns = np.arange(1 << len(moved))[:, None] >> np.arange(len(moved)) & 1
-    sums = (1 - 2 * patterns) @ np.abs(moved)
-    seen = float(moved.sum())
-    return float(np.mean(sums >= seen - _TIE)), float(np.mean(sums <= seen + _TIE))
-
-
-def _sampled_flips(moved: np.ndarray) -> tuple[float, float]:
-    generator = np.random.default_rng(len(moved))
-    sizes, seen = np.abs(moved), float(moved.sum())
-    above = below = 0
-    for _ in range(_RANDOM_FLIPS // _CHUNK):
-        sums = (1 - 2 * generator.integers(0, 2, size=(_CHUNK, len(moved)))) @ sizes
-        above += int(np.sum(sums >= seen - _TIE))
-        below += int(np.sum(sums <= seen + _TIE))
-    return (1 + above) / (1 + _RANDOM_FLIPS), (1 + below) / (1 + _RANDOM_FLIPS)
 
 
 def _gain_interval(differences: Sequence[float], moved: int, alpha: float) -> tuple[float, float]:

@@ -1,0 +1,124 @@
+"""Testing by betting: wealth made by betting against a mean is evidence against it, whenever one looks.
+
+Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting", JRSS B 2024, 86:1. If values in [0, 1] have
+the conditional mean m, a capital that starts at 1 and multiplies by 1 + bet * (value - m) is a nonnegative martingale for every
+bet made before the value is seen; it reaches 1/alpha with probability at most alpha, ever (Ville 1939). No independence, no fixed
+number of observations and no distribution is assumed: only the bounds, and that the mean stays."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.errors import InvalidInputError
+from shared.evidence.outcomes import Outcome, require_level, require_range
+
+TRUNCATION = 0.5
+"""Share of the capital that one bet may lose at most (the paper's c)."""
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Past:
+    """Regularised mean and variance of the values so far as in the plug-in bets: all that a bet may depend on."""
+
+    count: int = 0
+    total: float = 0.0
+    spread: float = 0.0
+
+    @property
+    def variance(self) -> float:
+        return (0.25 + self.spread) / (self.count + 1)
+
+    def then(self, value: float) -> Past:
+        total = self.total + value
+        mean = (0.5 + total) / (self.count + 2)
+        return Past(self.count + 1, total, self.spread + (value - mean) ** 2)
+
+
+@dataclass(frozen=True)
+class EProcess:
+    """Evidence against "the mean is `mean`", for above and for below. Immutable plain numbers: store it, load it, go on."""
+
+    mean: float
+    alpha: float
+    past: Past = field(default_factory=Past)
+    log_above: float = 0.0
+    log_below: float = 0.0
+    best_above: float = 0.0
+    best_below: float = 0.0
+    not_finite: int = 0
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """p-values hold at every look (1 / largest wealth so far); they are 1 unless the outcome is `ok`."""
+
+    outcome: Outcome
+    p_above: float
+    """Small: the mean is above."""
+    p_below: float
+    observations: int
+
+    @property
+    def p_two_sided(self) -> float:
+        return min(1.0, 2 * min(self.p_above, self.p_below))
+
+
+def start_test(mean: float, alpha: float) -> EProcess:
+    """A test of a mean in (0, 1). `alpha` only sizes the bets, for the quickest one-sided decision at that level. Raises
+    `InvalidInputError`."""
+    require_level(alpha)
+    if not 0.0 < mean < 1.0:
+        raise InvalidInputError(f"the mean to test is in (0, 1), not {mean}")
+    return EProcess(mean, alpha)
+
+
+def observe(state: EProcess, value: float) -> EProcess:
+    """The state after one more value in [0, 1]. A value that is not finite is counted, and then nothing is `ok` any more."""
+    if not math.isfinite(value):
+        return replace(state, not_finite=state.not_finite + 1)
+    require_range(value, 0.0, 1.0, "a value")
+    pull = value - state.mean
+    bet = plug_in_bet(state.past, state.alpha)
+    above = state.log_above + math.log1p(min(bet, TRUNCATION / state.mean) * pull)
+    below = state.log_below + math.log1p(-min(bet, TRUNCATION / (1 - state.mean)) * pull)
+    return replace(
+        state,
+        past=state.past.then(value),
+        log_above=above,
+        log_below=below,
+        best_above=max(state.best_above, above),
+        best_below=max(state.best_below, below),
+    )
+
+
+def evidence(state: EProcess) -> Evidence:
+    if state.not_finite or not state.past.count:
+        return Evidence("not_finite" if state.not_finite else "no_data", 1.0, 1.0, state.past.count)
+    return Evidence("ok", math.exp(-state.best_above), math.exp(-state.best_below), state.past.count)
+
+
+def plug_in_bet(past: Past, alpha: float) -> float:
+    """Before truncation: what would be best for the variance so far, shrinking like 1/sqrt(t log t)."""
+    number = past.count + 1
+    return math.sqrt(2 * math.log(1 / alpha) / (past.variance * number * math.log1p(number)))
+
+
+def log_capitals(values: Array, mean: float, alpha: float) -> tuple[Array, Array]:
+    """Log wealth for above and below after each value, for whole sequences at once (time is the last axis).
+
+    The same numbers as `observe` one by one; values are in [0, 1]."""
+    number = np.arange(1, values.shape[-1] + 1)
+    totals = np.cumsum(values, axis=-1)
+    means = (0.5 + totals) / (number + 1)
+    variances = (0.25 + np.cumsum((values - means) ** 2, axis=-1)) / (number + 1)
+    known = np.concatenate([np.full_like(variances[..., :1], 0.25), variances[..., :-1]], axis=-1)
+    bet = np.sqrt(2 * math.log(1 / alpha) / (known * number * np.log1p(number)))
+    pull = values - mean
+    above = np.log1p(np.minimum(bet, TRUNCATION / mean) * pull)
+    below = np.log1p(-np.minimum(bet, TRUNCATION / (1 - mean)) * pull)
+    return np.cumsum(above, axis=-1), np.cumsum(below, axis=-1)
