@@ -14,6 +14,7 @@ from shared.events.values import Case, GraderSpec, Score
 from shared.evidence.graders import grade, grader_hash
 from shared.evidence.paired import PairedTest, paired_test, required_cases
 from shared.evidence.scores import score
+from shared.evidence.wealth import SpendingRule, alpha_of_next_look
 
 HARM_ALPHA = 0.05
 """One-sided level at which a candidate counts as shown worse, and as better than a shortcut."""
@@ -70,8 +71,8 @@ def judge(candidate: Arm, incumbent: Arm, cases: Sequence[Case], grader: GraderS
 
 def alpha_of_look(rule: GateRule, looks_before: int, spent: float) -> float:
     """What the next look may spend: halving from `alpha_first`, within what is left of `alpha_total`; 0 where too little."""
-    alpha = min(rule.alpha_first / 2**looks_before, rule.alpha_total - spent)
-    return alpha if alpha >= rule.alpha_least else 0.0
+    spending = SpendingRule(total=rule.alpha_total, first=rule.alpha_first, least=rule.alpha_least)
+    return alpha_of_next_look(spending, looks_before, spent)
 
 
 def more_cases(test: PairedTest, alpha: float) -> int:
