@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from shared.events.runs import RunFinished
 from shared.events.transfer import RunImported
+from shared.events.values import Usage
 from tests.fakes.cluster import Cluster, Process
 from tests.fakes.crash_scenarios import Scenario
 from tests.fakes.durable_boundaries import Boundaries, Fault, Place
@@ -189,6 +190,9 @@ async def ledger_problems(played: Played, reference: Played) -> list[str]:
     found = []
     if exact and used.get("calls", 0) < calls:
         found.append(f"the scope counts {used.get('calls')} calls, {calls} were made")
+    told = played.end.usage if played.end else Usage()
+    if exact and used.get("tokens", 0) < told.input_tokens + told.output_tokens:
+        found.append(f"the scope counts {used.get('tokens')} tokens, {told.input_tokens + told.output_tokens} were used")
     if exact and not exact["runs"] <= used["runs"] <= 2 * exact["runs"] + 1:
         found.append(f"the scope counts {used['runs']} runs instead of {exact['runs']}")
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shared.events.values import Usage
+from shared.events.values import Budget, Usage
 
 
 @dataclass(frozen=True)
@@ -22,3 +22,13 @@ def unused(taken: Spending, used: Usage) -> Spending:
     return Spending(
         calls=taken.calls - used.calls, tokens=taken.tokens - used.input_tokens - used.output_tokens, cost_usd=-used.cost_usd
     )
+
+
+@dataclass(frozen=True)
+class Reserved:
+    """Of calls, before they are made."""
+
+    pools: tuple[str, ...]
+    share: Spending
+    budget: Budget | None = None
+    """Of the trial's scope."""

@@ -12,8 +12,8 @@ import structlog
 from services.executor.domain.control import SuspendRun, Suspension
 from services.executor.domain.meter import estimated_input_tokens
 from services.executor.domain.records import JournalEntry, RunFencedError, SubmittedBatch
-from services.executor.domain.spending import Spending
-from services.executor.engine.completions import Charge, Completions, Reserved
+from services.executor.domain.spending import Reserved, Spending
+from services.executor.engine.completions import Charge, Completions
 from services.executor.engine.run_state import RunState
 from shared.clock import Clock
 from shared.errors import ConfigurationError, EvolineError, InvalidInputError, Problem, ProviderError, ProviderRefusedError
@@ -103,7 +103,7 @@ class ProviderBatches:
             for request in bounded:
                 step.state.meter.drop_call(request)
             raise
-        return await self._charged(step, line, bounded, ended)
+        return self._charged(step, line, bounded, ended)
 
     async def end_open(self, lines: Iterable[JournalEntry]) -> None:
         """Cancels at the provider what steps of a run that has ended still wait for. What fails here costs money, but no truth."""
@@ -148,9 +148,9 @@ class ProviderBatches:
         try:
             return await asyncio.shield(submission)
         except asyncio.CancelledError:
-            _, late = await asyncio.wait([submission], timeout=SUBMISSION_SECONDS)
-            for each in late:
-                each.cancel()
+            await asyncio.wait([submission], timeout=SUBMISSION_SECONDS)
+            submission.cancel()
+            await asyncio.gather(submission, return_exceptions=True)
             raise
 
     async def _submitted(self, step: BatchStep, bounded: Sequence[CompletionRequest], batches: MessageBatches) -> JournalEntry:
@@ -220,7 +220,7 @@ class ProviderBatches:
     def _age(self, line: JournalEntry) -> float:
         return max(0.0, (self._clock.now() - line.at).total_seconds()) if line.at else 0.0
 
-    async def _charged(
+    def _charged(
         self, step: BatchStep, line: JournalEntry, bounded: Sequence[CompletionRequest], ended: EndedBatch
     ) -> list[Answered]:
         answers = [self._answer(step, line, ended, name) for name in step.names()]
@@ -232,7 +232,7 @@ class ProviderBatches:
             total += charged
         # What a batch used that did not end is not known: its reservation stays.
         if ended.results is not None and line.batch is not None:
-            await self._completions.settle(step.state, _reserved_by(line.batch, step.state), total)
+            step.state.to_settle[step.path] = (_reserved_by(line.batch, step.state), total)
         return answers
 
     def _answer(self, step: BatchStep, line: JournalEntry, ended: EndedBatch, name: str) -> Answered:

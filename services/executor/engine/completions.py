@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import structlog
 
 from services.executor.domain.meter import estimated_input_tokens
-from services.executor.domain.spending import Spending, unused
+from services.executor.domain.spending import Reserved, Spending, unused
 from services.executor.engine.patience import patiently
 from services.executor.engine.permits import Permit, Permits, Wanted
 from services.executor.engine.run_state import RunState
@@ -31,16 +30,6 @@ WAITING_SHARE = 0.9
 """Of a call's time, at most so much is spent on waiting for the provider's limits: what begins later would hardly be answered."""
 REFUSING_KINDS = frozenset(("rate_limit", "overload"))
 """The provider did no work: 429, 503, 529."""
-
-
-@dataclass(frozen=True)
-class Reserved:
-    """Of calls, before they are made."""
-
-    pools: tuple[str, ...]
-    share: Spending
-    budget: Budget | None = None
-    """Of the trial's scope."""
 
 
 _NOTHING = Reserved((), Spending())
@@ -104,7 +93,7 @@ class Completions:
         async with state.call_slots, self._permits.permit(self._wanted(state, request)) as permit:
             bounded = self._in_time(state, state.meter.start_call(request))
             completion = await self._called(state, PermittedModel(model, permit), bounded, charge)
-        if keep and completion.stop == "end":
+        if keep and completion.stop == "end" and not completion.replayed:
             await patiently(lambda: self._answers.put(answer_key(state.record.command.tenant, request), completion), self._clock)
         return completion
 

@@ -10,9 +10,11 @@ from typing import Any
 
 from services.executor.domain.meter import RunMeter
 from services.executor.domain.records import RunFencedError, RunRecord
+from services.executor.domain.spending import Reserved
 from services.executor.engine.run_journal import RunJournal
 from services.executor.engine.run_time import RunTime
 from services.executor.engine.sharing import SharedLimits
+from shared.events.values import Usage
 from shared.pipeline.document import Document
 from shared.pipeline.names import step_view
 from shared.pipeline.step import RunInfo, StepResult
@@ -47,6 +49,9 @@ class RunState:
     """Top-level steps as templates see them."""
     results: dict[str, StepResult] = field(default_factory=dict)
     has_workspace: bool = False
+    to_settle: dict[str, tuple[Reserved, Usage]] = field(default_factory=dict)
+    """By step: what was reserved in pools and the trial scope, and what was used of it; settled once the step is in the journal.
+    Settled before, it would be settled again by the next owner."""
     doubtful_batches: set[str] = field(default_factory=set)
     """Steps whose batch may have been submitted without this executor hearing of it."""
     call_slots: asyncio.Semaphore = field(init=False)

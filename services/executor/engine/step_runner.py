@@ -67,6 +67,8 @@ class StepRunner:
                     ends_run=execution.limit is not None,
                 )
             )
+            if (due := self.state.to_settle.pop(path, None)) is not None:
+                await self.services.completions.settle(self.state, *due)
             self.services.observer.step(step.type, execution.result.status, execution.result.latency_seconds)
         assert entry.result is not None
         self.state.variables.update(entry.variables)

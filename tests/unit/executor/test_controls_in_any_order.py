@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from shared.events import Command
 from shared.events.runs import CancelRun, ExecuteRun, ForkRun, PauseRun, ResumeRun, RetryRun, RunFinished
 from tests.fakes.broker import Stored
-from tests.fakes.cluster import Cluster, World
+from tests.fakes.cluster import Cluster
 from tests.fakes.crash_play import broken_rules, until
 from tests.fakes.crash_scenarios import ALWAYS, FORKED, Scenario, asking, failing_first
 from tests.fakes.durable_boundaries import Boundaries
+from tests.fakes.world import World
 
 DOCUMENTS: list[dict[str, Any]] = [
     {"name": "held", "steps": [asking("s0"), asking("s1"), asking("s2")]},

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from services.executor.domain.records import JournalEntry
 from services.executor.use_cases import cancel_run, pause_run, resume_run, retry_run
-from shared.errors import ProviderError, ProviderRefusedError
+from shared.errors import ProviderError, ProviderRefusedError, UnavailableError
 from shared.events.runs import CancelRun, ExecuteRun, PauseRun, ResumeRun, RetryRun
 from tests.eventually import eventually
 from tests.fakes.batches import BatchingModel, InMemoryBatches
@@ -125,6 +126,25 @@ async def test_a_trial_scope_counts_what_was_used() -> None:
     used = await kit.database.collection("scope_usage").get("scope-1")
     assert used is not None
     assert (used["calls"], used["tokens"]) == (3, 6)
+
+
+async def test_a_step_that_is_lost_after_its_batch_was_read_is_settled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    kit, model = kit_of()
+    order = command(kit, document=handing())
+    append = kit.journal.append
+
+    async def append_no_steps(entry: JournalEntry) -> None:
+        if entry.kind == "step":
+            raise UnavailableError("gone")
+        await append(entry)
+
+    with monkeypatch.context() as patch, pytest.raises(UnavailableError):
+        patch.setattr(kit.journal, "append", append_no_steps)
+        await kit.deliver(order, sequence=7)
+    run = await second(kit).execute(order, sequence=7, attempt=2)
+    used = await kit.database.collection("scope_usage").get("scope-1")
+    assert used is not None
+    assert (run.status, len(model.offered.made), used["calls"], used["tokens"]) == ("succeeded", 1, 3, 6)
 
 
 async def test_a_submission_that_was_refused_leaves_the_scope_as_it_was() -> None:
