@@ -61,6 +61,12 @@ async def test_a_redelivered_run_is_counted_once() -> None:
     assert (await rows(at))[0]["runs"] == 1
 
 
+async def test_a_replayed_run_measures_nothing() -> None:
+    at = analytics()
+    assert not await count_run(run("a", replayed=True), at)
+    assert await rows(at) == []
+
+
 async def test_a_degraded_run_is_not_a_success() -> None:
     at = analytics()
     await count_run(run("a", "degraded"), at)

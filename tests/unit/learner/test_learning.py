@@ -5,10 +5,11 @@ from typing import Any
 from services.learner.adapters.mongo import MongoKnowledgeStore
 from services.learner.domain.mining import ScoredRevision, mine
 from services.learner.domain.synthesis import generalise, signature
-from services.learner.use_cases import Learner, adopt_template, forget, learn_from_runs, remember_score
+from services.learner.use_cases import Learner, adopt_template, forget, learn_from_runs, remember_run, remember_score
 from shared.clock import SystemClock
 from shared.events.changes import ChangeApproved, ProposeChange
 from shared.events.improvement import LearnFromRuns, PatternsMined, PipelineScored, TemplateLearned
+from shared.events.runs import RunFinished
 from shared.events.values import Attestation, Score
 from shared.pipeline.loading import load_document
 from tests.fakes.storage import InMemoryDatabase
@@ -88,6 +89,14 @@ async def learner_with(*revisions: ScoredRevision, seeds: Seeds | None = None) -
         )
         await remember_score(fact, at)
     return at
+
+
+async def test_a_replayed_run_is_not_counted() -> None:
+    at = await learner_with()
+    for run_id, replayed in (("a", False), ("b", True)):
+        told = {"run_id": run_id, "pipeline": "p", "digest": "d", "domain": "reviews", "purpose": "production"}
+        await remember_run(RunFinished.model_validate({**told, "status": "succeeded", "replayed": replayed}), at)
+    assert await at.store.runs() == 1
 
 
 async def learned(at: Learner, learning_id: str = "l1") -> tuple[PatternsMined, ProposeChange | None]:
