@@ -15,7 +15,7 @@ RESULT = Path("bench/results/limits.md")
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--seconds", type=float, default=75.0, help="of each measured load")
+    parser.add_argument("--seconds", type=float, default=65.0, help="of each measured load")
     seconds = parser.parse_args().seconds
     measured = [asyncio.run(measure(flooded=flooded, seconds=seconds)) for flooded in (False, True)]
     simulated = [simulate(a_minute, share) for a_minute in (60, 600, 3000) for share in (0.3, 0.6)]

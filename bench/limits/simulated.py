@@ -9,7 +9,7 @@ from tests.fakes.limited_fleet import LimitedFleet, Load, most_in_any
 from tests.fakes.virtual_time import run_in_virtual_time
 
 TENANTS = [f"tenant-{number}" for number in range(8)]
-CALLS = 900
+CALLS = 600
 
 
 @dataclass(frozen=True)

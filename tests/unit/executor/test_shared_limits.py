@@ -44,14 +44,15 @@ def test_calls_in_flight_keep_to_their_limit_and_use_it() -> None:
     assert fleet.busy_seconds >= 0.95 * 20 * 11.5
 
 
-@pytest.mark.parametrize(("a_minute", "seconds"), [(60, 400), (600, 60), (3000, 15)])
+@pytest.mark.parametrize(("a_minute", "seconds"), [(60, 300), (600, 60), (3000, 12)])
 def test_a_tenant_that_asks_a_hundred_times_as_much_does_not_double_the_others_waits(a_minute: int, seconds: int) -> None:
     limit = ProviderLimit(provider="local", requests_a_minute=a_minute)
+    spacing = 60 / a_minute
     each = 0.3 * a_minute / 60 / len(OTHERS)
     others = [Load(tenant, each) for tenant in OTHERS]
     alone = simulated(limit, others, seconds)
     flooded = simulated(limit, [*others, Load("flood", 100 * each)], seconds)
-    assert flooded.p95(OTHERS) <= 2 * alone.p95(OTHERS)
+    assert flooded.p95(OTHERS) <= 2 * alone.p95(OTHERS) + spacing  # of the call that went just before
     assert len(flooded.made) >= 0.95 * a_minute * seconds / 60
 
 

@@ -1,16 +1,18 @@
 """A token bucket as one number, so that executors can change it by compare-and-set: the moment at which it was empty.
 
-What is in it is the time since then, in seconds of the allowed rate. A minute's allowance plus what the bucket holds bounds what
-goes in any minute: 0.6 s are 1%."""
+What is in it is the time since then, in seconds of the allowed rate. A minute's allowance, 99% of the limit,
+plus what the bucket holds, 1%, bounds what goes in any minute."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 MINUTE = 60.0
+AIM = 0.99
+"""Of the limit: calls arrive a little earlier or later than they were let go, and clocks differ."""
 CREDIT_SECONDS = 0.6
 """What the bucket holds at most: as much of a stall is caught up with. One call's worth where that is more."""
-KEPT_SHARE = 0.75
+KEPT_SHARE = 0.85
 """Of the bucket, kept for tenants that had no more than their share."""
 
 
@@ -21,7 +23,7 @@ class Bucket:
 
     @classmethod
     def of(cls, units_a_minute: int) -> Bucket:
-        return cls(MINUTE / units_a_minute)
+        return cls(MINUTE / (AIM * units_a_minute))
 
     @property
     def most(self) -> float:
@@ -41,5 +43,6 @@ class Bucket:
         return max(0.0, self.most - 2 * cost) * KEPT_SHARE
 
     def taken(self, empty_at: float, units: int, now: float) -> float:
-        """When it is empty after that."""
-        return max(empty_at, now - self.most) + self.cost(units)
+        """When it is empty after that. It held one call of this size at most, or what large calls give back would run over."""
+        cost = self.cost(units)
+        return max(empty_at, now - max(self.most, cost)) + cost

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 
 import structlog
 
@@ -17,6 +18,9 @@ from shared.errors import UnavailableError
 
 BREATH_SECONDS = 0.002
 """Between two looks at the shared document."""
+LEARNING_RATE = 0.1
+EXPECTED_MORE = 1.05
+"""So much more than the average is taken beforehand: better too much, which comes back."""
 UNAVAILABLE_SECONDS = 0.2
 LOOK_SECONDS = 1.0
 """How often calls that wait look again, should a hint have been lost."""
@@ -28,6 +32,7 @@ class FleetLane(Lane):
     def __init__(self, limit: ProviderLimit, slots: Slots, parts: LaneParts) -> None:
         self._fleet = FleetLimit(parts.states, parts.clock, limit, parts.executor, self._on_hint)
         self._is_away = False
+        self._used_share = 1.0
         self._changed = asyncio.Event()
         self._urgent = asyncio.Event()
         super().__init__(limit, slots, parts)
@@ -37,6 +42,14 @@ class FleetLane(Lane):
         self._slots.give_back(1)
         if self._fleet.has_news:
             self._serve()
+
+    def learn(self, asked: int, used: int) -> None:
+        self._used_share += LEARNING_RATE * (min(1.0, used / max(1, asked)) - self._used_share)
+
+    def _expected(self, most_tokens: int) -> int:
+        """By what calls used of late. Taking the most that each may use would leave much of a limit unused while calls are under
+        way; what was taken too little is taken when the call ends."""
+        return math.ceil(most_tokens * min(1.0, EXPECTED_MORE * self._used_share))
 
     async def _granted(self, call: Call, seconds: float) -> None:
         try:

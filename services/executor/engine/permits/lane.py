@@ -48,9 +48,10 @@ class Lane:
 
     @contextlib.asynccontextmanager
     async def permit(self, tenant: str, tokens: int, seconds: float) -> AsyncIterator[Permit]:
-        """Waits for this call's turn; for a limit or a pause at most `seconds`, then raises `NoPermitError`."""
-        call = Call(tenant, tokens, self._now() + seconds)
-        permit = Permit(self, call)
+        """Waits for this call's turn; for a limit or a pause at most `seconds`, then raises `NoPermitError`. `tokens`: the most
+        that it uses."""
+        call = Call(tenant, self._expected(tokens), self._now() + seconds)
+        permit = Permit(self, call, tokens)
         await self._turn(call, permit, seconds)
         try:
             yield permit
@@ -59,6 +60,12 @@ class Lane:
 
     def end(self, call: Call, returned: Returned) -> None:
         raise NotImplementedError
+
+    def learn(self, asked: int, used: int) -> None:
+        """What came of a call that might have used `asked` tokens."""
+
+    def _expected(self, most_tokens: int) -> int:
+        return most_tokens
 
     def pause(self, seconds: float) -> None:
         self._pauses.begin(seconds)

@@ -40,14 +40,17 @@ class Call:
 class Issuer(Protocol):
     def end(self, call: Call, returned: Returned) -> None: ...
 
+    def learn(self, asked: int, used: int) -> None: ...
+
     def pause(self, seconds: float) -> None: ...
 
 
 class Permit:
     """Until `begin` the call was not made, and everything is given back; after it tokens are, as far as `used` says so."""
 
-    def __init__(self, issuer: Issuer, call: Call) -> None:
+    def __init__(self, issuer: Issuer, call: Call, most_tokens: int) -> None:
         self._issuer = issuer
+        self._most_tokens = most_tokens
         self._call = call
         self._returned = Returned(requests=1, tokens=call.tokens)
 
@@ -56,6 +59,8 @@ class Permit:
 
     def used(self, tokens: int) -> None:
         self._returned = Returned(tokens=self._call.tokens - tokens)
+        if tokens:
+            self._issuer.learn(self._most_tokens, tokens)
 
     def pause(self, seconds: float) -> None:
         """The provider wants no call for so long: from nobody."""
