@@ -112,9 +112,6 @@ PROVIDER_NOT_PERMITTED = Metric(
 PROVIDER_PAUSES = Metric(
     "evoline_provider_pauses_total", "counter", "pauses", "Answers that asked for a pause (Retry-After).", ("provider", "model")
 )
-PROVIDER_PAUSED_SECONDS = Metric(
-    "evoline_provider_paused_seconds", "gauge", "seconds", "The pause that was last asked for.", ("provider", "model")
-)
 
 CHANGES = Metric("evoline_changes_total", "counter", "changes", "Judged changes.", ("kind", "verdict"))
 CHANGE_SECONDS = Metric("evoline_change_decision_seconds", "histogram", "seconds", "Proposal to verdict or queue.", ("kind",))
@@ -220,7 +217,6 @@ class ProviderMetrics:
         self._waits = PROVIDER_WAIT_SECONDS.histogram(registry)
         self._not_permitted = PROVIDER_NOT_PERMITTED.counter(registry)
         self._pauses = PROVIDER_PAUSES.counter(registry)
-        self._paused_seconds = PROVIDER_PAUSED_SECONDS.gauge(registry)
 
     def called(self, provider: str, model: str, outcome: str, seconds: float) -> None:
         self._calls.labels(provider, model, outcome).inc()
@@ -232,9 +228,8 @@ class ProviderMetrics:
     def not_permitted(self, provider: str, model: str, reason: str) -> None:
         self._not_permitted.labels(provider, model, reason).inc()
 
-    def paused(self, provider: str, model: str, seconds: float) -> None:
+    def paused(self, provider: str, model: str) -> None:
         self._pauses.labels(provider, model).inc()
-        self._paused_seconds.labels(provider, model).set(seconds)
 
     def used(self, provider: str, model: str, tokens: Tokens, cost_usd: float) -> None:
         for direction in ("input", "cached_input", "output"):

@@ -61,7 +61,7 @@ class InMemoryStates:
 class RecordingPermitObserver:
     waits: list[float] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
-    pauses: list[float] = field(default_factory=list)
+    pauses: int = 0
 
     def waited(self, provider: str, model: str, seconds: float) -> None:
         self.waits.append(seconds)
@@ -69,8 +69,8 @@ class RecordingPermitObserver:
     def not_permitted(self, provider: str, model: str, reason: str) -> None:
         self.refusals.append(reason)
 
-    def paused(self, provider: str, model: str, seconds: float) -> None:
-        self.pauses.append(seconds)
+    def paused(self, provider: str, model: str) -> None:
+        self.pauses += 1
 
 
 def local(request: CompletionRequest) -> tuple[str, str]:

@@ -69,7 +69,7 @@ class Lane:
 
     def pause(self, seconds: float) -> None:
         self._pauses.begin(seconds)
-        self._observer.paused(self.limit.provider, self.limit.model or ANY_MODEL, seconds)
+        self._observer.paused(self.limit.provider, self.limit.model or ANY_MODEL)
 
     async def close(self) -> None:
         self._pauses.close()
