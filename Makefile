@@ -58,6 +58,7 @@ down: install-runtime  ## stop it; the data stay
 bench: install model bench-executor bench-limits  ## measure latency, throughput, memory; writes bench/results
 	@$(BIN)/python -m bench.main_job.requests
 	@$(BIN)/python -m bench.evolution.aa_honesty
+	@$(BIN)/python -m bench.evolution.false_alarms
 
 bench-executor: install  ## the executor beside DBOS, LangGraph and Temporal, 15 minutes; BENCH_ARGS=--quick to try
 	@VENV=$(BENCH_VENV) sh requirements/install.sh bench || echo "bench-executor: going on without the peers" >&2
