@@ -26,7 +26,7 @@ SCALED = "executor"
 PROVIDER_KEYS = ("ANTHROPIC_API_KEY", "GEMINI_API_KEY")
 CALLS_PROVIDERS = frozenset({"executor"})
 """Only these see the providers' keys: every model call of the system is a step of a run."""
-LOCAL_ANSWERS = {"EVOLINE_EXECUTOR_ANSWER_TOKENS": "192", "EVOLINE_EXECUTOR_ANSWER_SECONDS": "180"}
+LOCAL_ANSWERS = {"EVOLINE_EXECUTOR_ANSWER_TOKENS": "128", "EVOLINE_EXECUTOR_ANSWER_SECONDS": "180"}
 """For steps that say nothing, where the local model serves: it writes a few dozen tokens a second on two cores."""
 PRIVATE_KEY_VARIABLE = "EVOLINE_GUARDRAIL_PRIVATE_KEY_FILE"
 

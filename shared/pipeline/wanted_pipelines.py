@@ -30,7 +30,7 @@ DRAFT: Mapping[str, Any] = {
     "description": "A pipeline: steps in order, each a prompt to a model that sees what the step before it answered.",
     "properties": {
         "name": {"type": "string", "pattern": "^[a-z][a-z0-9_]{0,30}$"},
-        "steps": {"type": "array", "items": _DRAFTED_STEP, "minItems": 1, "maxItems": 3},
+        "steps": {"type": "array", "items": _DRAFTED_STEP, "minItems": 1, "maxItems": 2},
     },
     "required": ["name", "steps"],
     "additionalProperties": False,

@@ -233,7 +233,7 @@ def test_a_local_model_is_left_out_only_where_both_families_are_served_otherwise
 
 @pytest.mark.parametrize(
     ("given", "tokens"),
-    [({}, "192"), ({"EVOLINE_EXECUTOR_ANSWER_TOKENS": "64"}, "64"), ({"ANTHROPIC_API_KEY": "k"}, None)],
+    [({}, "128"), ({"EVOLINE_EXECUTOR_ANSWER_TOKENS": "64"}, "64"), ({"ANTHROPIC_API_KEY": "k"}, None)],
     ids=["local", "own", "provider"],
 )
 def test_answers_are_bounded_where_the_local_model_serves(tmp_path: Path, given: dict[str, str], tokens: str | None) -> None:
