@@ -26,7 +26,7 @@ from shared.messaging.topology import durables
 from shared.pipeline.batches import Answered
 from shared.pipeline.completion import Completion
 from tests.fakes.broker import DeliveredMessage, InMemoryBus, Stored
-from tests.fakes.durable_boundaries import Boundaries, WatchedBlobs, WatchedDatabase
+from tests.fakes.durable_boundaries import Boundaries, WatchedBlobs, WatchedDatabase, WatchedStates
 from tests.fakes.executor import ExecutorKit, RecordingAnnouncer, RecordingTimers, ScriptedBusChildren, ScriptedProposals
 from tests.fakes.world import PLACE, WatchedModel, World
 
@@ -174,6 +174,8 @@ class Process:
             pause_grace_seconds=0.01,
             park_after_seconds=0.02,
             blobs=WatchedBlobs(world.blobs, boundaries),
+            limits=world.limits,
+            states=WatchedStates(world.states, boundaries),
             name=name,
             slots=slots,
             clock=self.clock,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from services.executor.domain.limits.listed import LimitList, ProviderLimit
 from shared.errors import ProviderError
 from shared.events import Command
 from shared.events.runs import CancelRun, ExecuteRun, ForkRun, PauseRun, ResumeRun, RetryRun, RunFinished, RunSuspended
@@ -47,6 +48,7 @@ INNER: Document = {
 }
 INNER_LARGE: Document = {**INNER, "inputs": {"n": "string"}, "steps": [asking("second")]}
 NEST: Document = {"name": "nest", "type": "pipeline", "pipeline": INNER, "inputs": {"n": 1}}
+LIMITS = LimitList(limits=(ProviderLimit(provider="local", requests_a_minute=60_000),))
 RETRY = {"max_attempts": 3, "initial_seconds": 0.01, "max_seconds": 0.01}
 
 
@@ -96,6 +98,8 @@ class Scenario:
     """The run whose end is the scenario's."""
     batch_polls: int = 0
     """How often a provider's batch is said to be in progress."""
+    limits: LimitList = field(default_factory=LimitList)
+    """What the provider allows."""
     copies: int = 1
     """How often the command is sent."""
     body: bytes = b""
@@ -104,6 +108,7 @@ class Scenario:
     async def order(self, world: World) -> Command:
         world.script = self.script
         world.batches.polls = self.batch_polls
+        world.limits = self.limits
         if self.fails_until_told:
             world.script = lambda request, _: failing_first(request, world.told)
         world.hangs = lambda request, asked: request.messages[-1].text == "hang?" and asked < self.hangs
@@ -238,6 +243,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         fails_until_told=True,
         then=((ended, RETRY_RUN),),
     ),
+    Scenario("limited", {"name": "flat", "steps": [asking("s0"), asking("s1")]}, "succeeded", limits=LIMITS),
     Scenario("batch", HANDING, "succeeded", trial=True, batch_polls=1),
     Scenario("cancelled amid a batch", POLLED, "cancelled", batch_polls=ALWAYS, then=((submitted, CANCEL),)),
     Scenario("cancelled while it waits for a batch", WAITING, "cancelled", batch_polls=ALWAYS, then=((suspended, CANCEL),)),

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
+from services.executor.ports import SharedStates
 from shared.errors import UnavailableError
 from shared.events.message import Fact
 from shared.large_values import Blobs, ValueReference
@@ -158,6 +159,22 @@ class WatchedBlobs:
     async def load(self, reference: ValueReference) -> bytes:
         await self._boundaries.alive()
         return await self._inner.load(reference)
+
+
+class WatchedStates:
+    def __init__(self, inner: SharedStates, boundaries: Boundaries) -> None:
+        self._inner = inner
+        self._boundaries = boundaries
+
+    async def read(self, key: str) -> tuple[bytes, int]:
+        await self._boundaries.alive()
+        return await self._inner.read(key)
+
+    async def write(self, key: str, body: bytes, revision: int) -> int | None:
+        return await self._boundaries.cross("states.write", lambda: self._inner.write(key, body, revision))
+
+    def on_change(self, key: str, call: Callable[[bytes], None]) -> None:
+        self._inner.on_change(key, call)
 
 
 @dataclass

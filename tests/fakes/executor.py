@@ -27,7 +27,7 @@ from services.executor.engine.completions import Completions
 from services.executor.engine.functions import FunctionDesk
 from services.executor.engine.generated import TrialScopes
 from services.executor.engine.services import Breakers
-from services.executor.ports import Allowance, Computations
+from services.executor.ports import Allowance, Computations, SharedStates
 from services.executor.use_cases import Admission, DocumentLibrary, Executor, PollingCancelWatch, execute_run, run_child
 from shared.attestation import Verifier, public_pem, scope_digest, sign
 from shared.clock import Clock, SystemClock
@@ -236,7 +236,7 @@ class ExecutorKit:
     sequence: int = 0
     clock: Clock = field(default_factory=SystemClock)
     limits: LimitList = field(default_factory=LimitList)
-    states: InMemoryStates = field(default_factory=InMemoryStates)
+    states: SharedStates = field(default_factory=InMemoryStates)
 
     def __post_init__(self) -> None:
         clock = self.clock

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 from services.executor.adapters.mongo_runs import MongoJournal
 from services.executor.domain.control import live_entries
+from services.executor.domain.limits.listed import LimitList
 from services.executor.domain.records import JournalEntry
 from shared.clock import SystemClock
 from shared.errors import ProviderError
@@ -27,6 +28,7 @@ from tests.fakes.broker import InMemoryBroker
 from tests.fakes.durable_boundaries import Boundaries
 from tests.fakes.executor import Notary
 from tests.fakes.language_model import Reply, completion_of
+from tests.fakes.states import InMemoryStates
 from tests.fakes.storage import InMemoryDatabase
 
 PLACE: ContextVar[tuple[str, str]] = ContextVar("place", default=("", ""))
@@ -54,6 +56,9 @@ class World:
     """Calls of steps that had been finished before."""
     proposed: dict[str, ProposeChange] = field(default_factory=dict)
     batches: InMemoryBatches = field(default_factory=InMemoryBatches)
+    limits: LimitList = field(default_factory=LimitList)
+    """What the provider allows all executors together."""
+    states: InMemoryStates = field(default_factory=InMemoryStates)
     hangs: Callable[[CompletionRequest, int], bool] = lambda request, asked: False
     """Calls that are never answered; `hanging` is set by the first one."""
     hanging: asyncio.Event = field(default_factory=asyncio.Event)

@@ -30,6 +30,7 @@ READS = {
     "Questions": {"ask"},
     "Computations": {"compute"},
     "ModelRecords": {"of_domain"},
+    "SharedStates": {"read"},
     "MessageBatches": {"find", "has_ended", "results"},
 }
 """Methods of the executor's ports that change nothing; every other asynchronous one must be crossed by a scenario."""

@@ -9,6 +9,7 @@ from services.executor.use_cases import cancel_run
 from shared.errors import UnavailableError
 from shared.events.runs import CancelRun, ExecuteRun
 from shared.events.values import Budget
+from shared.pipeline.completion import Family
 from tests.eventually import eventually
 from tests.fakes.executor import ExecutorKit, new_id
 from tests.fakes.language_model import ScriptedModel
@@ -46,8 +47,10 @@ async def cut_off(kit: ExecutorKit, number: int) -> str:
 
 def held(kit: ExecutorKit) -> dict[str, int]:
     services, watch = kit.executor.services, kit.executor.watch
+    families: tuple[Family, ...] = ("claude", "gemini")
     return {
-        "provider places": sum(PROVIDER_PLACES - slot._value for slot in services.completions._slots.values()),
+        "provider places": sum(PROVIDER_PLACES - kit.permits.free(family) for family in families),
+        "calls that wait for a place": kit.permits.waiting,
         "places of waiting parents": kit.slots - 1 - services.children._waiting_places,
         "watched runs": len(getattr(watch, "_scopes", ())),
         "writes under way": len(kit.runs._commits._inserts._waiting) + len(kit.runs._commits._updates._waiting),
