@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import integrate, stats
 
 from shared.errors import InvalidInputError
 from shared.evidence.effects import bca_interval, melded_interval, melded_p_value, paired_effect
@@ -29,6 +29,22 @@ def test_melded_p_value_at_no_gain_is_mcnemars_and_the_interval_agrees(wins: int
     assert (low > 1e-9) == (p_value < ALPHA)
     assert low <= (wins - losses) / cases <= high
     assert melded_interval(losses, wins, cases, ALPHA) == pytest.approx((-high, -low))
+
+
+@pytest.mark.parametrize(
+    ("wins", "losses", "cases", "gain"), [(20, 8, 84, 0.05), (20, 8, 84, -0.05), (3, 5, 40, -0.2), (30, 2, 60, 0.4)]
+)
+def test_melded_p_value_equals_the_integral_over_both_distributions(wins: int, losses: int, cases: int, gain: float) -> None:
+    moved, share = wins + losses, stats.beta(wins, losses + 1)
+    fewest, most = stats.beta(moved, cases - moved + 1), stats.beta(moved + 1, cases - moved)
+
+    def at(won: float) -> float:
+        ahead = 2 * won - 1
+        below = fewest.cdf(gain / ahead) if ahead > 0 else most.sf(gain / ahead)
+        return float(share.pdf(won) * (below if ahead * gain > 0 else ahead < 0))
+
+    oracle = sum(integrate.quad(at, *ends, limit=200)[0] for ends in ((0, 0.5), (0.5, 1)))
+    assert melded_p_value(wins, losses, cases, gain) == pytest.approx(oracle, rel=2e-3)
 
 
 @pytest.mark.parametrize(("win_share", "loss_share"), [(0.1, 0.1), (0.3, 0.1), (0.05, 0.3), (0.5, 0.02), (0.7, 0.3), (0.01, 0.0)])
