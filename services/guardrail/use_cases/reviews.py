@@ -10,7 +10,7 @@ from services.guardrail.use_cases.applying import STALE, apply
 from services.guardrail.use_cases.judging import compiled, objections, policy_names
 from services.guardrail.use_cases.propose import CHECK, approved, vetoed
 from services.guardrail.use_cases.telling import Effects, outcome_key, told
-from shared.errors import InvalidInputError
+from shared.errors import InvalidInputError, UnavailableError
 from shared.events.changes import DecideReview, ReviewRefused
 
 SERVICES = frozenset(
@@ -18,6 +18,8 @@ SERVICES = frozenset(
 )
 """Names under which the system itself acts: oversight is by people, so none of these reviews anything."""
 EXPIRED_BY = "expiry"
+RECORDING_SECONDS = 60.0
+"""Who decides at once may be faster than the audit entry of the queueing; after this time there is none."""
 
 
 async def decide_review(command: DecideReview, at: Guardrail, *, decision_id: str) -> Effects:
@@ -75,6 +77,8 @@ async def _approve(record: ChangeRecord, command: DecideReview, at: Guardrail) -
 
 async def _not_as_queued(record: ChangeRecord, at: Guardrail) -> str:
     queued = await at.audit.find(outcome_key(record.change_id, "queued"))
+    if queued is None and _seconds_queued(record, at.clock.now()) < RECORDING_SECONDS:
+        raise UnavailableError(f"the audit log does not hold yet that {record.change_id} was queued; the decision is tried again")
     if queued is None or queued.digest != record.digest:
         return "the audit log does not hold this revision as the one that was queued"
     try:
@@ -91,6 +95,10 @@ async def _not_as_queued(record: ChangeRecord, at: Guardrail) -> str:
         return STALE
     decision = at.policy.decide(policy_names(record, dossier))
     return "; ".join(decision.reasons) if decision.effect == "veto" else ""
+
+
+def _seconds_queued(record: ChangeRecord, now: datetime) -> float:
+    return (now - datetime.fromisoformat(record.decided_at)).total_seconds()
 
 
 def _why_not(command: DecideReview, record: ChangeRecord) -> str:

@@ -6,6 +6,9 @@ import pytest
 
 from services.guardrail.domain.audit import verify_chain
 from services.guardrail.use_cases import decide_review, expire_reviews, list_reviews, roll_back
+from services.guardrail.use_cases.reviews import RECORDING_SECONDS
+from services.guardrail.use_cases.telling import outcome_key
+from shared.errors import UnavailableError
 from shared.events.changes import (
     ChangeApproved,
     ChangeQueued,
@@ -75,6 +78,24 @@ async def test_what_waits_is_listed_with_risk_reasons_and_diff() -> None:
     assert row["change_id"] == "c2"
     assert "may use more than before" in row["risk_reasons"]
     assert "+ limits.calls: 500" in row["diff"]
+
+
+async def test_a_decision_that_is_faster_than_the_audit_entry_is_tried_again() -> None:
+    at = await waiting()
+    (entry,) = await at.database.collection("audit").find({"key": outcome_key("c2", "queued")})
+    await at.database.collection("audit").delete({"_id": entry["_id"]})
+    with pytest.raises(UnavailableError, match="tried again"):
+        await decide(at)
+    await at.database.collection("audit").put(entry)
+    assert [type(fact) for fact in await decide(at)] == [ChangeApproved, PipelineDeployed]
+
+
+async def test_what_the_audit_log_never_held_as_queued_is_vetoed() -> None:
+    at = await waiting()
+    await at.database.collection("audit").delete({"key": outcome_key("c2", "queued")})
+    at.clock.pass_seconds(RECORDING_SECONDS)
+    (veto,) = await decide(at)
+    assert isinstance(veto, ChangeVetoed) and "does not hold this revision" in veto.reasons[0]
 
 
 async def test_an_approval_deploys_and_names_the_person() -> None:
