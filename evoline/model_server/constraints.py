@@ -15,6 +15,7 @@ from typing import Any
 import jsonschema
 
 from evoline.model_server.chat import ChatRequest, ToolDefinition, invalid
+from evoline.model_server.fitting import fitted
 
 COMPACT = {"x-guidance": {"whitespace_flexible": False, "item_separator": ",", "key_separator": ":"}}
 HEADER = "%llguidance {}\n"
@@ -42,17 +43,18 @@ class Constraint:
 def constraint_for(request: ChatRequest) -> Constraint | None:
     """Raises `RequestRefusedError` for a schema that is none."""
     if request.schema is not None:
-        return of_schema(request.schema)
+        return of_schema(request.schema, request.max_tokens)
     forced = [tool for tool in request.tools if tool.name in request.forced_tools]
-    return of_schema(_call_of(forced)) if forced else None
+    return of_schema(_call_of(forced), request.max_tokens) if forced else None
 
 
-def of_schema(schema: dict[str, Any]) -> Constraint:
+def of_schema(schema: dict[str, Any], max_tokens: int | None = None) -> Constraint:
+    """With `max_tokens`, for values that fit into so many."""
     try:
         jsonschema.Draft202012Validator.check_schema(schema)
     except jsonschema.SchemaError as error:
         raise invalid(f"not a JSON Schema: {error.message}") from error
-    schema = _without_repeats(schema)
+    schema = _without_repeats(schema if max_tokens is None else fitted(schema, max_tokens))
     whole = _choices(schema)
     if whole:
         return _of_choices("", "", whole)
