@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -14,7 +14,6 @@ from shared.events.operations import CommandRefused
 from shared.messaging.bus import Bus, Received
 
 OnFact = Callable[[Fact], None]
-CANCEL_AGAIN_SECONDS = 0.2
 RECALL_SECONDS = 3.0
 """How often the owner is asked whether the end was already told: covers facts told before we listened."""
 
@@ -56,17 +55,9 @@ async def hold(bus: Bus, talk: Talk, on_fact: OnFact = ignore) -> Fact:
                 _too_late(talk)
             return done.pop().result()
         finally:
-            await stopped(tasks)
-
-
-async def stopped(tasks: Collection[asyncio.Task[Fact]]) -> None:
-    """Cancels until they end: `asyncio.wait_for` loses a cancellation that comes in the same moment as what it waits for."""
-    pending = {task for task in tasks if not task.done()}
-    while pending:
-        for task in pending:
-            task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_SECONDS)
-    await asyncio.gather(*tasks, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _listen(stream: AsyncIterator[tuple[Fact, Received]], talk: Talk, message_id: str, on_fact: OnFact) -> Fact:

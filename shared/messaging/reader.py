@@ -20,6 +20,8 @@ from shared.messaging.connection import PUBLISH_SECONDS
 
 HEARTBEAT_SECONDS = 1.0
 MISSED_HEARTBEATS = 3
+READ_AHEAD = 1024
+"""Messages that wait here for a slow reader; the rest waits in the client, up to its own bounds."""
 _FAULTS = (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError)
 
 
@@ -38,6 +40,7 @@ class StreamReader:
         self._expected_delivery = 1
         self._subscription: Subscription | None = None
         self._consumer = ""
+        self._arrived: asyncio.Queue[Msg] = asyncio.Queue(READ_AHEAD)
 
     async def __aenter__(self) -> Self:
         try:
@@ -65,10 +68,11 @@ class StreamReader:
 
     async def _next(self) -> Msg | None:
         """The next message, a heartbeat (it has no reply subject), or None where something is missing."""
-        assert self._subscription is not None
         try:
-            message = await self._subscription.next_msg(timeout=HEARTBEAT_SECONDS * MISSED_HEARTBEATS)
-        except _FAULTS:
+            # `next_msg` would lose a cancellation that comes in the same moment as a message.
+            async with asyncio.timeout(HEARTBEAT_SECONDS * MISSED_HEARTBEATS):
+                message = await self._arrived.get()
+        except TimeoutError:
             return None
         if not message.reply:
             last = (message.headers or {}).get(api.Header.LAST_CONSUMER.value, "")
@@ -81,8 +85,8 @@ class StreamReader:
         return message
 
     async def _open(self) -> None:
-        inbox = self._client.new_inbox()
-        self._subscription = await self._client.subscribe(inbox)
+        inbox, self._arrived = self._client.new_inbox(), asyncio.Queue(READ_AHEAD)
+        self._subscription = await self._client.subscribe(inbox, cb=self._arrived.put)
         self._expected_delivery = 1
         info = await self._jetstream.add_consumer(self._stream, self._config(inbox))
         self._consumer = info.name

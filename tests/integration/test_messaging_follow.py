@@ -14,6 +14,7 @@ from shared.events import Fact
 from shared.events.improvement import PatternsMined, TemplateLearned
 from shared.messaging.bus import Bus, Received
 from shared.messaging.provisioning import provision
+from shared.messaging.reader import StreamReader
 from shared.settings import SharedSettings
 from tests.conftest import OpenBus
 from tests.messaging import mined
@@ -95,3 +96,18 @@ async def test_follower_and_publisher_go_on_after_the_broker_was_killed_and_came
         assert await take(facts, 2) == [2, 3]
         await following.__aexit__(None, None, None)
         await bus.close()
+
+
+@pytest.mark.usefixtures("empty_streams")
+async def test_a_reader_that_is_cancelled_in_the_moment_of_a_message_stops(open_bus: OpenBus) -> None:
+    bus = await open_bus("learner")
+    async with StreamReader(bus.client, "EVT", (PatternsMined.subject,)) as reader:
+        messages = reader.messages()
+        await publish(bus, 1)
+        first = await anext(messages)
+        reading = asyncio.ensure_future(anext(messages))
+        await asyncio.sleep(0)
+        reader._arrived.put_nowait(first)
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(reading, 5)
