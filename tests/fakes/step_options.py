@@ -257,6 +257,8 @@ OPTIONS: Mapping[str, Mapping[str, Pair]] = {
         **fan_out(BATCH),
         "prompts": of("prompts", ["a"], ["a", "b"]),
         "tasks": of("tasks", ["a"], ["a", "b"]),
+        "mode": of("mode", "parallel", "message_batches", BATCH),
+        "poll_seconds": of("poll_seconds", 1, 60, {**BATCH, "mode": "message_batches"}),
         "max_tasks": of("max_tasks", 2, 3, {"prompts": "{{ many }}"}, names={"many": ["a", "b", "c"]}),
         **tasks("prompts", lambda task: [task]),
         **tasks("tasks", lambda task: [task]),

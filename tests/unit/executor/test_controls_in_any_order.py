@@ -145,7 +145,7 @@ def test_the_reference_is_what_the_commands_say() -> None:
     assert [problems for _, problems in EXPECTED.values()] == [[]] * len(GROUPS)
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(order=ORDERS, late=LATE)
 def test_controls_in_any_order_up_to_three_times_and_late_ones_end_in_the_same_state(
     order: tuple[str, Sequence[Sent]], late: Sequence[int]

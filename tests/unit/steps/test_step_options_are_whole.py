@@ -77,6 +77,7 @@ async def trace(kind: str, keys: Any, pair: Pair, folder: Path) -> str:
         "at_once": [context.load.most_at_once, context.max_parallel_children],
         "calls": context.function_calls,
         "children": [child.model_dump(mode="json") for child in context.children],
+        "batches": [[len(requests), poll_seconds] for requests, poll_seconds in context.batches],
         "proposals": context.proposals,
         "sessions": {name: session.model_dump(mode="json") for name, session in context.sessions.items()},
         "variables": context.variables,
