@@ -52,7 +52,7 @@ def _end(record: RunRecord) -> Line:
 
 
 def line_of_entry(entry: JournalEntry) -> Line:
-    text, level, facts = {"claim": _claim, "wait": _wait, "step": _step}[entry.kind](entry)
+    text, level, facts = {"claim": _claim, "wait": _wait, "batch": _batch, "step": _step}[entry.kind](entry)
     return _line(f"journal:{entry.position}", entry.at, entry.kind, text, level=level, **facts)
 
 
@@ -67,6 +67,13 @@ def _wait(entry: JournalEntry) -> tuple[str, str, Line]:
     until = entry.until.isoformat() if entry.until else ""
     text = f"{entry.path}: {entry.attempts} attempts failed, the next is made at {until}, {_used(entry.usage)}"
     return text, "warning", {"path": entry.path, "attempts": entry.attempts, "until": until}
+
+
+def _batch(entry: JournalEntry) -> tuple[str, str, Line]:
+    batch = entry.batch
+    assert batch is not None
+    text = f"{entry.path}: {batch.calls} requests were handed over as batch {batch.batch_id}"
+    return text, "info", {"path": entry.path, "batch_id": batch.batch_id, "calls": batch.calls}
 
 
 def _step(entry: JournalEntry) -> tuple[str, str, Line]:

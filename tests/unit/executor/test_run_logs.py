@@ -12,6 +12,7 @@ from services.executor.use_cases.logs import MAX_PAGE_BYTES
 from shared.errors import NotFoundError, ProviderError
 from shared.events.runs import Continuation, ExecuteRun
 from shared.events.transfer import GetRunLog
+from tests.fakes.batches import BatchingModel
 from tests.fakes.executor import ExecutorKit
 from tests.fakes.language_model import ScriptedModel
 from tests.fakes.lost_owner import Blocking, command, end_of, hung_run, second
@@ -54,6 +55,16 @@ async def test_failures_warnings_retries_and_secrets() -> None:
     assert (last["level"], last["error_code"]) == ("error", "provider")
     assert key not in str(await page(kit))
     assert "[provider] key [redacted] is bad" in last["text"], "on one line"
+
+
+async def test_a_batch_that_a_step_waits_for_is_told() -> None:
+    kit = ExecutorKit(model=BatchingModel())
+    asked = {"name": "many", "type": "claude_batch", "prompts": ["a", "b"], "context": "none", "mode": "message_batches"}
+    await kit.trial({"name": "handing", "steps": [asked]})
+    log = await page(kit)
+    assert told(log) == [("started", "info"), ("batch", "info"), ("step", "info"), ("finished", "info")]
+    (line,) = (line for line in log["lines"] if line["kind"] == "batch")
+    assert (line["text"], line["path"], line["calls"]) == ("many: 2 requests were handed over as batch batch-0", "many", 2)
 
 
 async def test_a_lost_owner_and_a_long_wait_are_told() -> None:
