@@ -202,5 +202,5 @@ def fork_claim(order: ExecuteRun) -> JournalEntry:
 
 def copied(entry: JournalEntry, run_id: str, position: int) -> JournalEntry:
     """A finished step as a fork takes it over: it was paid for by the run that it comes from."""
-    own = {"run_id": run_id, "position": position, "epoch": 0, "executor_id": "fork", "usage": Usage(), "models": ()}
-    return entry.model_copy(update=own)
+    own = {"run_id": run_id, "position": position, "epoch": 0, "executor_id": "fork"}
+    return entry.model_copy(update={**own, "usage": Usage(), "models": (), "nested_steps": 0})

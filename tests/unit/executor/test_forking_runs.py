@@ -115,3 +115,12 @@ async def test_of_two_forks_that_want_one_id_at_once_one_is_refused_and_the_othe
     assert run.status == "succeeded"
     expected = 2 if order.forked_from and order.forked_from.from_step == "one" else 1
     assert len(prompts(kit)) - asked_before == expected
+
+
+async def test_steps_of_nested_runs_that_a_fork_takes_over_were_executed_by_the_run_that_it_comes_from() -> None:
+    kit = ExecutorKit()
+    variable = {"name": "inner", "type": "set_variable", "variable": "v", "value": 1}
+    nest = {"name": "nest", "type": "pipeline", "pipeline": {"name": "child", "steps": [variable]}}
+    await kit.notary.deploy(kit.guardrail, {"name": "nesting", "steps": [nest, {**variable, "name": "last"}]})
+    assert (await kit.execute(ExecuteRun(run_id="run-1", pipeline="nesting"))).steps_executed == 3
+    assert (await kit.execute(await forked(kit, from_step="last"))).steps_executed == 1
