@@ -64,6 +64,10 @@ class Journal(Protocol):
         """All entries in order, or those from the position `after` on, with references for large values."""
         ...
 
+    async def bytes_elsewhere(self, run_id: str) -> int:
+        """Of large values and texts that `entries` has and `outline` has not, each wherever it stands."""
+        ...
+
 
 @dataclass(frozen=True)
 class Stop:

@@ -124,6 +124,10 @@ class MongoJournal:
     async def outline(self, run_id: str, after: int = 0) -> list[JournalEntry]:
         return [read(line) for line in await self._lines(run_id, after)]
 
+    async def bytes_elsewhere(self, run_id: str) -> int:
+        stored = [REFERENCES.validate_json(line["blobs"]) for line in await self._lines(run_id) if "blobs" in line]
+        return sum(reference.bytes for references in stored for reference in references.values())
+
     async def _line(self, entry: JournalEntry) -> dict[str, Any]:
         if not is_surely_large(entry) and not is_large(line := written(entry)):
             return line

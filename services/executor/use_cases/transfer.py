@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from services.executor.domain.control import top_level_of
 from services.executor.domain.outcome import MAX_RUN_FINISHED_BYTES
-from services.executor.domain.records import JournalEntry, RunRecord
+from services.executor.domain.records import RunRecord
 from services.executor.domain.run_file import RunFile, kept_record, read_run_file, written
 from services.executor.use_cases.executor import Executor
 from services.executor.use_cases.resume import Effects, known_run
@@ -26,7 +26,7 @@ TOLD_PLACES = 50
 async def export_run(query: ExportRun, at: Executor) -> dict[str, Any]:
     """Raises `NotFoundError` for an unknown run, or one of whose values is not kept any more, and `LimitReachedError`."""
     record = await known_run(query.run_id, at.runs)
-    _check_fits(record, await at.journal.outline(record.run_id))
+    _check_fits(record, await at.journal.bytes_elsewhere(record.run_id))
     entries = await at.journal.entries(record.run_id)
     whole = await _unpacked(record, at)
     evidence = await at.admission.evidence(record)
@@ -88,11 +88,10 @@ def _check_document(file: RunFile, at: Executor) -> None:
         raise InvalidInputError(unknown[:50])
 
 
-def _check_fits(record: RunRecord, outline: Sequence[JournalEntry]) -> None:
+def _check_fits(record: RunRecord, journal_bytes: int) -> None:
     """Before it is loaded."""
     outputs = record.finished.outputs if record.finished else None
-    values = [record.command.inputs, outputs, *(entry.result.value for entry in outline if entry.result)]
-    size = sum(_bytes_elsewhere(value) for value in values)
+    size = journal_bytes + sum(_bytes_elsewhere(value) for value in (record.command.inputs, outputs))
     if size > MAX_VALUE_BYTES:
         raise LimitReachedError(
             "value_bytes", f"the values of run {record.run_id} take {size:,} bytes, {MAX_VALUE_BYTES:,} is the most for one file"
@@ -103,7 +102,7 @@ def _bytes_elsewhere(value: Any) -> int:
     try:
         found = [reference_in(value), *(reference_in(member) for member in (value.values() if isinstance(value, Mapping) else ()))]
     except InvalidInputError:
-        return 0  # a step's own value that only looks like a reference
+        return 0  # an own value that only looks like a reference
     return sum(reference.bytes for reference in found if reference is not None)
 
 
