@@ -152,6 +152,17 @@ async def test_an_imported_run_is_forked_where_its_revision_is_approved() -> Non
     assert (run.status, run.outputs, run.usage.calls) == ("succeeded", {"said": "again"}, 1)
 
 
+async def test_a_fork_leaves_and_comes_in_like_any_other_run() -> None:
+    there = await ran()
+    ((_, order),) = await fork_run(ForkRun(run_id="run-1", new_run_id="fork-1", from_step="two"), there.executor)
+    assert isinstance(order, ExecuteRun)
+    await there.execute(order)
+    here = await elsewhere()
+    assert (await taken_in(here, await exported(there, "fork-1"), run_id="fork-1")).lines == 3
+    shown = await described(here, "fork-1")
+    assert ([step["position"] for step in shown["steps"]], shown["forked_from"]["run_id"]) == (["one", "two"], "run-1")
+
+
 async def test_an_imported_run_is_retried_where_its_revision_is_approved_and_counts_what_was_done_here() -> None:
     there = await ran(ScriptedModel(["yes", ProviderError("server", "broken")]))
     here = await elsewhere(model=ScriptedModel(["at last"]))

@@ -94,8 +94,10 @@ def _of_journal(file: RunFile) -> Iterator[Problem]:
 def _of_entry(entry: JournalEntry, place: str) -> Iterator[Problem]:
     if (entry.result is not None) != (entry.kind == "step"):
         yield Problem(path=f"{place}.result", reason="a step has a result, and nothing else has")
-    if bool(entry.path) != (entry.kind != "claim"):
-        yield Problem(path=f"{place}.path", reason="a step or wait has a path, and a claim has none")
+    if (entry.batch is not None) != (entry.kind == "batch"):
+        yield Problem(path=f"{place}.batch", reason="a line of a batch has one, and nothing else has")
+    if bool(entry.path) != (entry.kind != "claim" or entry.verb == "fork"):
+        yield Problem(path=f"{place}.path", reason="a step, wait, batch or fork has a path, and another claim has none")
     if len(entry.path) > MAX_PATH:
         yield Problem(path=f"{place}.path", reason=f"is longer than {MAX_PATH} characters")
     if entry.at is not None and entry.at.tzinfo is None:
