@@ -174,13 +174,14 @@ def waited(entries: Sequence[JournalEntry], path: str) -> JournalEntry | None:
 
 
 def submitted(entries: Sequence[JournalEntry], path: str) -> JournalEntry | None:
-    """The batch that a step waits for, or waited for when its run was cut off."""
-    return _last(entries, path, "batch")
+    """The batch that a step waits for, or waited for when its run was cut off. A retry asks anew: batches from before it ended, or
+    were cancelled, with the run."""
+    return _last(since_retry(entries), path, "batch")
 
 
 def open_batches(entries: Sequence[JournalEntry]) -> list[JournalEntry]:
     """Batches of steps that have not finished."""
-    lines = {entry.path: entry for entry in entries if entry.kind == "batch"}
+    lines = {entry.path: entry for entry in since_retry(entries) if entry.kind == "batch"}
     return [line for path, line in lines.items() if submitted(entries, path) is line]
 
 

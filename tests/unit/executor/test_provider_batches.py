@@ -10,7 +10,7 @@ import pytest
 from services.executor.domain.records import JournalEntry
 from services.executor.use_cases import cancel_run, pause_run, resume_run, retry_run
 from shared.errors import ProviderError, ProviderRefusedError, UnavailableError
-from shared.events.runs import CancelRun, ExecuteRun, PauseRun, ResumeRun, RetryRun
+from shared.events.runs import CancelRun, ExecuteRun, PauseRun, ResumeRun, RetryRun, RunFinished
 from tests.eventually import eventually
 from tests.fakes.batches import BatchingModel, InMemoryBatches
 from tests.fakes.executor import ExecutorKit, new_id
@@ -40,6 +40,12 @@ def kit_of(polls: int = 0, **options: Any) -> tuple[ExecutorKit, BatchingModel]:
 
 async def lines(kit: ExecutorKit) -> list[tuple[str, str]]:
     return [(entry.kind, entry.path) for entry in await kit.journal.entries("run-1")]
+
+
+async def retried(kit: ExecutorKit) -> RunFinished:
+    ((_, order),) = await retry_run(RetryRun(run_id="run-1"), new_id(), kit.executor)
+    assert isinstance(order, ExecuteRun)
+    return await kit.execute(order)
 
 
 async def test_answers_come_in_the_order_of_the_prompts_from_one_submission() -> None:
@@ -211,10 +217,42 @@ async def test_a_retried_run_hands_its_prompts_over_anew() -> None:
     model.offered.answer = lambda request: ProviderRefusedError("blocked")
     await kit.execute(command(kit, document=handing()))
     model.offered.answer = lambda request: "fine"
-    ((_, order),) = await retry_run(RetryRun(run_id="run-1"), new_id(), kit.executor)
-    assert isinstance(order, ExecuteRun)
-    run = await kit.execute(order)
+    run = await retried(kit)
     assert (run.status, run.usage.calls, len(model.offered.made)) == ("succeeded", 3, 2)
+
+
+async def test_a_run_that_was_cancelled_amid_its_batch_asks_anew_when_it_is_retried() -> None:
+    kit, model = kit_of(polls=1_000_000)
+    running = asyncio.create_task(kit.deliver(command(kit, document=in_place())))
+    await eventually(lambda: lines(kit))
+    await cancel_run(CancelRun(run_id="run-1", author="ann"), new_id(), kit.executor)
+    await running
+    model.offered.polls = 0
+    run = await retried(kit)
+    assert (run.status, run.usage.calls, len(model.offered.made)) == ("succeeded", 3, 2)
+
+
+def falling_back() -> dict[str, Any]:
+    batch = {**handing()["steps"][0], "name": "instead"}
+    return {"name": "falling", "steps": [{"name": "ask", "type": "claude", "prompt": "?", "on_error": {"fallback": batch}}]}
+
+
+async def test_a_batch_in_a_failed_steps_place_is_settled_with_that() -> None:
+    kit, model = kit_of()
+    model.script = lambda request: ProviderRefusedError("no")
+    run = await kit.execute(command(kit, document=falling_back()))
+    used = await kit.database.collection("scope_usage").get("scope-1")
+    assert used is not None
+    assert (run.status, used["calls"], used["tokens"]) == ("degraded", 4, 6)
+
+
+async def test_a_batch_in_a_failed_steps_place_is_handed_over_anew_when_the_run_is_retried() -> None:
+    kit, model = kit_of()
+    model.script = lambda request: ProviderRefusedError("no")
+    model.offered.answer = lambda request: ProviderRefusedError("blocked")
+    assert (await kit.execute(command(kit, document=falling_back()))).status == "failed"
+    model.offered.answer = lambda request: "fine"
+    assert ((await retried(kit)).status, len(model.offered.made)) == ("degraded", 2)
 
 
 async def test_a_run_that_asks_for_batches_where_nobody_takes_them_is_refused_before_its_first_step() -> None:
