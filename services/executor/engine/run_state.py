@@ -68,6 +68,11 @@ class RunState:
         if not self.is_held():
             raise RunFencedError(f"run {self.record.run_id} may have another owner: this executor was silent for too long")
 
+    def take_due(self, path: str) -> list[tuple[Reserved, Usage]]:
+        """What is to be settled now that the step at `path` is in the journal: its own, and that of a step in its place."""
+        due = [each for each in self.to_settle if each == path or each.startswith(f"{path}.")]
+        return [self.to_settle.pop(each) for each in due]
+
     def has_parallel(self, position: str) -> bool:
         """Whether other steps may run beside the one at `position`."""
         document, top = self.document, position.partition(".")[0].partition("[")[0]

@@ -67,7 +67,7 @@ class StepRunner:
                     ends_run=execution.limit is not None,
                 )
             )
-            if (due := self.state.to_settle.pop(path, None)) is not None:
+            for due in self.state.take_due(path):
                 await self.services.completions.settle(self.state, *due)
             self.services.observer.step(step.type, execution.result.status, execution.result.latency_seconds)
         assert entry.result is not None
