@@ -115,14 +115,17 @@ class RunContext:
         self._state.check_held()
         keep = self._step.cache or self._runner.kind(self._step).owns_retry
         started = self.clock.monotonic()
+        charged: list[Usage] = []
+
+        def charge(usage: Usage) -> None:
+            charged.append(usage)
+            self._charge(usage)
+
         try:
-            completion = await self._services.completions.complete(self._state, request, self._charge, keep=keep)
-        except (ProviderError, ProviderRefusedError):
-            self._note_failed(request, started)
-            raise
-        except asyncio.CancelledError:
-            # Whatever else cuts a call off says nothing about the model.
-            if self.timer is not None and self.timer.expired():
+            completion = await self._services.completions.complete(self._state, request, charge, keep=keep)
+        except (ProviderError, ProviderRefusedError, asyncio.CancelledError) as error:
+            # What was not charged was not called, and whatever else cuts a call off says nothing about the model.
+            if charged and (not isinstance(error, asyncio.CancelledError) or self._is_late):
                 self._note_failed(request, started)
             raise
         self._has_replayed |= completion.replayed
@@ -215,7 +218,11 @@ class RunContext:
         return await patiently(lambda: self._services.proposals.propose(proposed, wait_seconds), self.clock)
 
     def _is_over(self) -> bool:
-        return self._state.time.is_over or (self.timer is not None and self.timer.expired())
+        return self._state.time.is_over or self._is_late
+
+    @property
+    def _is_late(self) -> bool:
+        return self.timer is not None and self.timer.expired()
 
     def _charge(self, usage: Usage) -> None:
         self.usage += usage

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from services.executor.domain.limits.listed import LimitList, ProviderLimit
 from services.executor.use_cases import fork_run
 from shared.errors import ProviderError, ProviderRefusedError
 from shared.events.runs import Continuation, ExecuteRun, ForkRun, ModelUse, RunFinished
@@ -68,6 +69,23 @@ async def test_a_call_that_takes_longer_than_its_step_may_is_a_failed_call() -> 
     run = await ExecutorKit(model=ScriptedModel(delay_seconds=30)).trial(document(timeout_seconds=0.05))
     assert uses(run) == [("m", 1, 0)]
     assert run.steps[0].models[0].latency_seconds > 0.04
+
+
+async def test_a_call_that_waited_in_vain_for_a_limit_says_nothing_about_the_model() -> None:
+    limits = LimitList(limits=(ProviderLimit(provider="local", requests_a_minute=1),))
+    ask = document(timeout_seconds=0.4)["steps"][0]
+    run = await ExecutorKit(limits=limits).trial({"name": "asking", "steps": [ask, {**ask, "name": "late"}]})
+    assert (run.status, uses(run)) == ("failed", [("m", 1, 1)])
+
+
+async def test_a_step_that_is_cut_off_while_its_call_waits_for_another_says_nothing_about_the_model() -> None:
+    kit = ExecutorKit(model=ScriptedModel(delay_seconds=0.3))
+    ask = document()["steps"][0]
+    two = {"name": "two", "type": "parallel_claude", "tasks": {"a": "?", "b": "?"}, "context": "none", "model": "m"}
+    first = {"name": "first", "type": "set_variable", "variable": "v", "value": 1}
+    late = {**ask, "name": "late", "after": ["first"], "timeout_seconds": 0.1, "on_error": "continue"}
+    run = await kit.trial({"name": "asking", "execution": "dataflow", "limits": {"concurrency": 2}, "steps": [two, first, late]})
+    assert ([step.status for step in run.steps], uses(run)) == (["ok", "failed", "ok"], [("m", 2, 2)])
 
 
 async def test_calls_of_a_degraded_step_are_no_successes() -> None:
