@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from services.executor.use_cases import describe_run, fork_run
-from shared.events.runs import ExecuteRun, ForkRun, GetRun
+from services.executor.use_cases import cancel_run, describe_run, fork_run
+from shared.errors import ProviderError
+from shared.events.runs import CancelRun, ExecuteRun, ForkRun, GetRun
 from shared.large_values import INLINE_BYTES, MARK, MAX_VALUE_BYTES, LargeValues
 from tests.eventually import eventually
 from tests.fakes.blobs import InMemoryBlobs
-from tests.fakes.executor import ExecutorKit, Notary
+from tests.fakes.executor import ExecutorKit, Notary, new_id
 from tests.fakes.language_model import ScriptedModel
 from tests.fakes.storage import InMemoryDatabase
 
@@ -144,6 +145,19 @@ async def test_a_run_whose_kept_values_are_gone_ends_with_a_typed_error_and_what
     assert (end.status, end.error_code) == ("failed", code)
     assert [(step.position, step.status) for step in end.steps] == [("keep", "ok")]
     assert len(model.requests) == 1
+
+
+async def test_a_paused_run_whose_kept_values_are_gone_can_be_cancelled() -> None:
+    kit = ExecutorKit(model=ScriptedModel([LONG, ProviderError("rate_limit", "slowly", 60.0)]), park_after_seconds=0.01)
+    ask = {"name": "ask", "type": "claude", "prompt": "?", "context": "none"}
+    again = {**ask, "name": "again", "retry": {"max_attempts": 2, "initial_seconds": 60, "max_seconds": 60}}
+    document = {"name": "waiting", "steps": [ask, again]}
+    assert await kit.deliver(ExecuteRun(run_id="run-1", document=document, scope=kit.notary.grant(), purpose="trial")) is None
+    assert isinstance(kit.blobs, InMemoryBlobs)
+    kit.blobs.stored.clear()
+    await cancel_run(CancelRun(run_id="run-1", author="ann"), new_id(), kit.executor)
+    (end,) = kit.ends()
+    assert (end.status, [step.status for step in end.steps], end.usage.calls) == ("cancelled", ["ok"], 2)
 
 
 async def test_outputs_that_are_nested_too_deep_to_be_told_fail_the_run() -> None:
