@@ -152,7 +152,6 @@ async def _own(record: RunRecord, delivery: CommandDelivery, at: Executor) -> Ru
             raise LimitReachedError("takeovers", f"{journal.fruitless_takeovers} executors were lost in the same step")
         admitted = await at.admission.admit_again(record)
     except PermanentError as error:
-        await at.services.batches.end_open(journal.open_batches)
         return await _finish(record, refused(error), journal, journal.usage, at)
     return await _run(record, admitted, journal, delivery, at)
 
@@ -183,7 +182,6 @@ async def _run(
     await shared.close()
     if isinstance(outcome, Suspension):
         return await suspend(record, outcome, at)
-    await at.services.batches.end_open(journal.open_batches)
     if record.epoch > 1 and time.is_over:
         await at.services.children.end_open(state)
     finished = await _finish(record, outcome, journal, meter.usage, at)
@@ -254,6 +252,7 @@ async def _clear(folder: Path) -> None:
 
 
 async def _finish(record: RunRecord, outcome: Outcome, journal: RunJournal, usage: Usage, at: Executor) -> RunFinished:
+    await at.services.batches.end_open(journal.open_batches)
     outcome = await _packed(outcome, at)
     told = usage - journal.usage_before_retry if record.retries else usage
     finished = run_finished(ending_of(record, outcome, tuple(journal.to_tell), told, at))

@@ -198,6 +198,21 @@ async def test_a_run_whose_time_is_over_cancels_its_batch() -> None:
     assert (run.error_code, model.offered.made["batch-0"].cancelled) == ("limit_reached:seconds", True)
 
 
+async def test_a_run_that_cannot_be_read_any_more_cancels_its_batch() -> None:
+    kit, model = kit_of(polls=1_000_000)
+    model.script = ["x" * 300_000]
+    model.__post_init__()
+    document = in_place()
+    document["steps"].insert(0, {"name": "ask", "type": "claude", "prompt": "?"})
+    document["steps"][1]["after"] = ["ask"]
+    order = command(kit, document=document)
+    lost = asyncio.create_task(kit.deliver(order, sequence=7))
+    await eventually(lambda: model.offered.made)
+    run = await second(kit).execute(order, sequence=7, attempt=2)
+    await end_of(lost)
+    assert (run.error_code, model.offered.made["batch-0"].cancelled) == ("not_found", True)
+
+
 async def test_a_paused_run_leaves_its_batch_and_finds_it_again() -> None:
     kit, model = kit_of(polls=1_000_000, pause_grace_seconds=0.01)
     running = asyncio.create_task(kit.deliver(command(kit, document=in_place())))
