@@ -52,6 +52,9 @@ class SharedLimits:
         self._prepaid_steps -= bool(self._prepaid_steps)
         await self.take(Spending(steps=1), but=paid)
 
+    async def give_step_back(self) -> None:
+        await self.give_back(self.ids, Spending(steps=1))
+
     async def take(self, wanted: Spending, *, but: Sequence[str] = ()) -> tuple[str, ...]:
         """The pools that it was taken from: all `but` these, or none and `LimitReachedError`."""
         taken: list[str] = []

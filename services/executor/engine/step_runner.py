@@ -101,7 +101,12 @@ class StepRunner:
             return _failure(error, 0.0, limit=error)
         except InvalidInputError as error:
             return _failure(error, 0.0)
-        execution = await self._attempted(step, path, names)
+        try:
+            execution = await self._attempted(step, path, names)
+        except SuspendRun:
+            # It is taken anew when the run goes on.
+            await self.state.shared.give_step_back()
+            raise
         if execution.failed and execution.limit is None and isinstance(step.on_error, Fallback):
             return await self._fallen_back(step.on_error.fallback, path, names, execution)
         return execution

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from services.executor.domain.records import JournalEntry
+from services.executor.domain.spending import Spending
 from services.executor.use_cases import cancel_run, pause_run, resume_run, retry_run
 from shared.errors import ProviderError, ProviderRefusedError, UnavailableError
 from shared.events.runs import CancelRun, ExecuteRun, PauseRun, ResumeRun, RetryRun, RunFinished
@@ -71,6 +72,18 @@ async def test_a_batch_that_takes_its_time_frees_the_place_and_is_polled_by_whoe
     run = await kit.execute(other.timers.set["run-1"][0], sequence=9)
     assert (run.status, run.usage.calls) == ("succeeded", 3)
     assert len(model.offered.made) == 1
+
+
+async def test_a_nested_run_that_waits_often_takes_its_step_once_from_what_it_shares() -> None:
+    kit, _ = kit_of(polls=3)
+    await kit.executor.pools.open("outer", Spending(steps=10, calls=10, tokens=100_000, cost_usd=1.0))
+    order, ended = command(kit, document=handing(poll_seconds=0.1), pools=("outer",)), None
+    while ended is None:
+        ended = await kit.deliver(order)
+        order = kit.timers.set["run-1"][0]
+    pool = await kit.database.collection("pools").get("outer")
+    assert pool is not None
+    assert (ended.status, ended.resumed, pool["steps"], pool["calls"]) == ("succeeded", 0, 9, 7)
 
 
 async def test_an_owner_lost_amid_a_batch_costs_no_second_one() -> None:
