@@ -77,7 +77,7 @@ class PlacedCompletions:
         return getattr(self._inner, name)
 
     async def complete(self, state: Any, request: Any, charge: Any, **options: Any) -> Completion:
-        PLACE.set((state.record.run_id, charge.__self__.run.position))
+        PLACE.set((state.record.run_id, charge.__self__.context.run.position))
         return cast("Completion", await self._inner.complete(state, request, charge, **options))
 
 

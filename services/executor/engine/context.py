@@ -115,17 +115,12 @@ class RunContext:
         self._state.check_held()
         keep = self._step.cache or self._runner.kind(self._step).owns_retry
         started = self.clock.monotonic()
-        charged: list[Usage] = []
-
-        def charge(usage: Usage) -> None:
-            charged.append(usage)
-            self._charge(usage)
-
+        call = _Call(self)
         try:
-            completion = await self._services.completions.complete(self._state, request, charge, keep=keep)
+            completion = await self._services.completions.complete(self._state, request, call.charge, keep=keep)
         except (ProviderError, ProviderRefusedError, asyncio.CancelledError) as error:
-            # What was not charged was not called, and whatever else cuts a call off says nothing about the model.
-            if charged and (not isinstance(error, asyncio.CancelledError) or self._is_late):
+            # Whatever else cuts a call off says nothing about the model.
+            if call.was_made and (not isinstance(error, asyncio.CancelledError) or self._is_late):
                 self._note_failed(request, started)
             raise
         self._has_replayed |= completion.replayed
@@ -226,3 +221,15 @@ class RunContext:
 
     def _charge(self, usage: Usage) -> None:
         self.usage += usage
+
+
+class _Call:
+    """Charged once it was made; one that only waited for its turn never is."""
+
+    def __init__(self, context: RunContext) -> None:
+        self.context = context
+        self.was_made = False
+
+    def charge(self, usage: Usage) -> None:
+        self.was_made = True
+        self.context.usage += usage

@@ -20,7 +20,7 @@ from tests.fakes.durable_boundaries import WatchedBlobs, WatchedCollection
 
 READS = {
     "RunStore": {"get", "finished", "nested_in", "latest"},
-    "Journal": {"entries", "outline"},
+    "Journal": {"entries", "outline", "bytes_elsewhere"},
     "Stops": {"among"},
     "Values": {"unpack", "written"},
     "AnswerCache": {"get"},
