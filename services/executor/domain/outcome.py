@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError
 
+from services.executor.domain.control import live_entries, since_retry
 from services.executor.domain.records import JournalEntry, RunRecord
 from shared.errors import EvolineError, InvalidInputError, LimitReachedError
 from shared.events.runs import RunFinished, RunStatus, StepFact
@@ -85,6 +86,10 @@ def _was_started(entry: JournalEntry) -> bool:
     return result.status != "skipped" and not refused
 
 
+def _is_replayed(entry: JournalEntry) -> bool:
+    return entry.result is not None and REPLAYED in entry.result.warnings
+
+
 @dataclass(frozen=True)
 class Ending:
     """What the end of a run is told with."""
@@ -92,6 +97,7 @@ class Ending:
     record: RunRecord
     outcome: Outcome
     entries: Sequence[JournalEntry]
+    """The whole journal; told is what happened since the run ended before."""
     usage: Usage
     executor_id: str
     finished_at: datetime
@@ -131,7 +137,7 @@ def _with_first_steps(bare: RunFinished, steps: Sequence[StepFact], room: int) -
 
 
 def _run_finished(ending: Ending, outcome: Outcome) -> RunFinished:
-    record, command = ending.record, ending.record.command
+    record, command, told = ending.record, ending.record.command, since_retry(ending.entries)
     return RunFinished(
         run_id=record.run_id,
         pipeline=record.pipeline,
@@ -148,9 +154,9 @@ def _run_finished(ending: Ending, outcome: Outcome) -> RunFinished:
         resumed=max(0, record.epoch - 1 - record.generation),
         retries=record.retries,
         forked_from=command.forked_from,
-        steps_executed=executed_steps(ending.entries),
-        replayed=any(entry.result is not None and REPLAYED in entry.result.warnings for entry in ending.entries),
-        steps=tuple(step_fact(entry) for entry in ending.entries if entry.kind == "step"),
+        steps_executed=executed_steps(told),
+        replayed=any(map(_is_replayed, (*live_entries(ending.entries).values(), *told))),
+        steps=tuple(step_fact(entry) for entry in told if entry.kind == "step"),
         group_id=command.group_id,
         case_id=command.case_id,
         scope_id=command.scope.scope.scope_id if command.scope else None,

@@ -65,6 +65,10 @@ class RunJournal:
         self._fault: BaseException | None = None
 
     @property
+    def entries(self) -> tuple[JournalEntry, ...]:
+        return tuple(self._entries)
+
+    @property
     def steps(self) -> list[JournalEntry]:
         return [entry for entry in self._entries if entry.kind == "step"]
 
@@ -80,12 +84,7 @@ class RunJournal:
 
     @property
     def usage_before_retry(self) -> Usage:
-        return total_usage(self._entries[: len(self._entries) - len(self.to_tell)])
-
-    @property
-    def to_tell(self) -> Sequence[JournalEntry]:
-        """What happened since the run ended before."""
-        return since_retry(self._entries)
+        return total_usage(self._entries[: len(self._entries) - len(since_retry(self._entries))])
 
     @property
     def fruitless_takeovers(self) -> int:

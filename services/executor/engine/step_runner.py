@@ -115,10 +115,11 @@ class StepRunner:
         """The fallback's answer in the step's place; it is degraded, because it is not what was asked for."""
         second = await self._attempted(self.state.document.effective(fallback), f"{path}.{fallback.name}", names)
         spent = first.spent + second.spent
+        warnings = tuple(dict.fromkeys((*first.result.warnings, *second.result.warnings)))
         if second.failed:
-            return Execution(second.result, spent, limit=second.limit)
+            return Execution(second.result.model_copy(update={"warnings": warnings}), spent, limit=second.limit)
         warning = f"fallback {fallback.name} after: {first.result.error}"
-        result = second.result.model_copy(update={"status": "degraded", "warnings": (warning, *second.result.warnings)})
+        result = second.result.model_copy(update={"status": "degraded", "warnings": (warning, *warnings)})
         return Execution(result, spent, second.variables)
 
     async def _attempted(self, step: Step, path: str, names: Mapping[str, Any]) -> Execution:

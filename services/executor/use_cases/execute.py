@@ -255,7 +255,7 @@ async def _finish(record: RunRecord, outcome: Outcome, journal: RunJournal, usag
     await at.services.batches.end_open(journal.open_batches)
     outcome = await _packed(outcome, at)
     told = usage - journal.usage_before_retry if record.retries else usage
-    finished = run_finished(ending_of(record, outcome, tuple(journal.to_tell), told, at))
+    finished = run_finished(ending_of(record, outcome, journal.entries, told, at))
     await at.runs.finish(record, finished)
     return await _tell(finished, at)
 

@@ -49,8 +49,7 @@ async def end_suspended(record: RunRecord, author: str, reason: str, at: Executo
     control = Control(verb="cancel", author=author, reason=reason, at=at.clock.now())
     taken = record.model_copy(update={"epoch": record.epoch + 1, "controls": (*record.controls, control)})
     outcome = Outcome("cancelled", error=f"cancelled by {author}: {reason or 'no reason given'}", error_code="cancelled")
-    told = tuple(since_retry(entries))
-    finished = run_finished(ending_of(taken, outcome, told, total_usage(told), at))
+    finished = run_finished(ending_of(taken, outcome, tuple(entries), total_usage(since_retry(entries)), at))
     if not await at.runs.change(record, taken.model_copy(update={"status": "cancelled", "finished": finished})):
         raise RunFencedError(f"run {record.run_id} was set going meanwhile")
     at.observer.finished(finished.purpose, finished.status, finished.latency_seconds)
