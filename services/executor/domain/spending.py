@@ -16,6 +16,11 @@ class Spending:
     tokens: int = 0
     cost_usd: float = 0.0
 
+    def minus(self, other: Spending) -> Spending:
+        return Spending(
+            self.steps - other.steps, self.calls - other.calls, self.tokens - other.tokens, self.cost_usd - other.cost_usd
+        )
+
 
 def unused(taken: Spending, used: Usage) -> Spending:
     """What goes back to the pool after a call; its cost, which nobody knew before, is taken now."""

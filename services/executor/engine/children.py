@@ -68,7 +68,7 @@ class ChildRuns:
         width = max(1, min(max_parallel, len(children), state.meter.limits.concurrency))
         alone = not state.has_parallel(position)
         if len(children) > 1 or not alone:
-            await state.shared.open(state.record.run_id, state.meter.left)
+            await state.shared.open(state.record.run_id, lambda: state.meter.left)
         async with _places(state, state.meter.limits.concurrency if alone else width) as places:
             ended = await self._run_all(parent, children, min(width, places), places if alone else 1)
         for run in ended.values():

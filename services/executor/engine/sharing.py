@@ -6,7 +6,7 @@ Pools are opened at such a step only: a run that nests nothing, or one run after
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import structlog
@@ -29,12 +29,14 @@ class SharedLimits:
         self._paid_to: tuple[str, ...] = ()
         self._opening = asyncio.Lock()
 
-    async def open(self, pool_id: str, left: Spending) -> None:
-        """Opening it again leaves it as it is."""
+    async def open(self, pool_id: str, left: Callable[[], Spending]) -> None:
+        """Opening it again leaves it as it is. What is used while it is being opened is taken from it afterwards."""
         async with self._opening:
             if pool_id not in self.ids:
-                await patiently(lambda: self._pools.open(pool_id, left), self._clock)
+                before = left()
+                await patiently(lambda: self._pools.open(pool_id, before), self._clock)
                 self.ids = (*self.ids, pool_id)
+                await self.give_back((pool_id,), left().minus(before))
 
     async def prepay_steps(self, count: int) -> None:
         """So that a run pays for its steps once; where not all of them are left they are paid for one by one."""

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from services.executor.domain.meter import estimated_input_tokens
+from services.executor.domain.spending import Spending
 from services.executor.ports import Allowance
 from shared.events.runs import ExecuteRun, RunFinished
 from shared.events.values import Usage
@@ -209,3 +210,18 @@ async def test_a_run_that_is_taken_over_goes_on_with_what_its_pool_has_left() ->
     run = await other.execute(order, sequence=3, attempt=2)
     assert len(model.requests) == 7
     assert limited(run, other.ends()) == {"limit_reached:calls"}
+
+
+async def test_what_is_used_while_a_pool_is_being_opened_counts_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = ScriptedModel()
+    kit = ExecutorKit(model=model)
+    open_at_once = kit.executor.pools.open
+
+    async def open_slowly(pool_id: str, left: Spending) -> None:
+        await eventually(lambda: len(model.requests) == 2)
+        await open_at_once(pool_id, left)
+
+    monkeypatch.setattr(kit.executor.pools, "open", open_slowly)
+    steps = [trying(), asking("own"), {**asking("other"), "after": ["own"]}]
+    await kit.trial({"name": "bounded", "execution": "dataflow", "steps": steps}, limits={"calls": 2 + UNITS})
+    assert len(model.requests) == 2 + UNITS
