@@ -67,7 +67,7 @@ class ChildRuns:
         state.meter.check_cost()
         width = max(1, min(max_parallel, len(children), state.meter.limits.concurrency))
         alone = not state.has_parallel(position)
-        if len(children) > 1 or not alone:
+        if len(children) > 1 or not alone or state.outlives(position):
             await state.shared.open(state.record.run_id, lambda: state.meter.left)
         async with _places(state, state.meter.limits.concurrency if alone else width) as places:
             ended = await self._run_all(parent, children, min(width, places), places if alone else 1)

@@ -15,7 +15,7 @@ from services.executor.engine.run_journal import RunJournal
 from services.executor.engine.run_time import RunTime
 from services.executor.engine.sharing import SharedLimits
 from shared.events.values import Usage
-from shared.pipeline.document import Document
+from shared.pipeline.document import Document, Step
 from shared.pipeline.names import step_view
 from shared.pipeline.step import RunInfo, StepResult
 from shared.pipeline.walk import inner_steps, walk
@@ -75,11 +75,21 @@ class RunState:
 
     def has_parallel(self, position: str) -> bool:
         """Whether other steps may run beside the one at `position`."""
-        document, top = self.document, position.partition(".")[0].partition("[")[0]
-        steps = [step for step in document.steps if step.name == top]
-        return document.execution != "sequential" or any(
-            inner_steps(step) and getattr(step.options, "max_parallel", 1) > 1 for step in walk(tuple(steps))
+        return self.document.execution != "sequential" or any(
+            inner_steps(step) and getattr(step.options, "max_parallel", 1) > 1 for step in self._around(position)
         )
+
+    def outlives(self, position: str) -> bool:
+        """Whether the run may go on where the step at `position` is cut off by a time-out."""
+        steps = self._around(position)
+        tolerates = any(step.on_error != "fail" or getattr(step.options, "on_item_error", "fail") != "fail" for step in steps)
+        return tolerates and any(step.timeout_seconds is not None for step in steps)
+
+    def _around(self, position: str) -> list[Step]:
+        """The top-level step that holds the one at `position`, and all inside it."""
+        top = position.partition(".")[0].partition("[")[0]
+        held = walk(tuple(step for step in self.document.steps if step.name == top))
+        return [self.document.effective(step) for step in held]
 
     def keep(self, name: str, result: StepResult) -> None:
         self.results[name] = result

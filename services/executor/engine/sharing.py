@@ -1,7 +1,8 @@
 """Limits that a run shares with others at the same time: with those beside it, and with those nested in it.
 
 A run that nests several at once opens a pool with what it has left; from then on it and they take from it before they use anything.
-Pools are opened at such a step only: a run that nests nothing, or one run after another, never asks the store."""
+So does one that goes on where a nested run is cut off, which nobody waits for to tell what it used. Pools are opened at such a step
+only: a run that nests nothing, or one run after another, never asks the store."""
 
 from __future__ import annotations
 

@@ -212,6 +212,31 @@ async def test_a_run_that_is_taken_over_goes_on_with_what_its_pool_has_left() ->
     assert limited(run, other.ends()) == {"limit_reached:calls"}
 
 
+class HangingOnce(ScriptedModel):
+    """Never answers the fourth call."""
+
+    async def complete(self, request: CompletionRequest) -> Completion:
+        if len(self.requests) == 3:
+            self.requests.append(request)
+            await asyncio.Event().wait()
+        return await super().complete(request)
+
+
+@pytest.mark.parametrize("slots", PLACES.values(), ids=PLACES)
+@pytest.mark.parametrize("where", ["step", "loop"])
+async def test_what_nested_runs_used_before_they_were_cut_off_counts_where_the_run_goes_on(where: str, slots: int) -> None:
+    model = HangingOnce()
+    cut: dict[str, Any] = {**nest("cut"), "timeout_seconds": 0.3}
+    if where == "step":
+        steps = [{**cut, "on_error": "continue"}, *(asking(f"own{n}") for n in range(UNITS))]
+    else:
+        steps = [{"name": "each", "type": "for_loop", "items": [1, 2, 3], "on_item_error": "continue", "steps": [cut]}]
+    kit = ExecutorKit(model=model, slots=slots)
+    kit.bus.runs = ExecutorKit(database=kit.database, notary=kit.notary, model=model, name="executor-2", sequence=100).deliver
+    await kit.trial({"name": "bounded", "steps": steps}, limits={"calls": UNITS})
+    assert len(model.requests) <= UNITS
+
+
 async def test_what_is_used_while_a_pool_is_being_opened_counts_too(monkeypatch: pytest.MonkeyPatch) -> None:
     model = ScriptedModel()
     kit = ExecutorKit(model=model)
