@@ -266,7 +266,7 @@ async def test_runs_that_never_started_and_runs_that_go_on_are_exported_and_only
 
 
 async def test_an_unknown_run_and_one_too_large_for_a_file_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transfer, "MAX_VALUE_BYTES", 500_000)
+    monkeypatch.setattr(transfer, "MAX_VALUE_BYTES", 1_000_000)
     kit = await ran(ScriptedModel([LARGE]))
     with pytest.raises(LimitReachedError, match="the values of run run-1 take"):
         await export_run(ExportRun(run_id="run-1"), kit.executor)
