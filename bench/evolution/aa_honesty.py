@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from services.evolution.strategies import Climb, Genetic, Strategy, run_finals
-from shared.evidence import paired_test
+from shared.evidence.paired import paired_test
 from shared.evidence.scores import wilson_interval
 from tests.fakes.landscapes import GeneProposer, LandscapeArena, flat, genes_of
 

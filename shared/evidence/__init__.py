@@ -1,21 +1,19 @@
-"""What a number is worth: graders, scores with intervals, paired tests, splits. Pure functions, each with its source."""
+"""What a number is worth: graders, scores with intervals, paired tests, splits. Pure functions, each with its source.
+
+What needs numpy is imported from its own module: who only grades need not load it."""
 
 from __future__ import annotations
 
 from shared.evidence.graders import answer_of, grade, grade_run, grader_hash, infer_grader
-from shared.evidence.paired import PairedTest, paired_test, required_cases
 from shared.evidence.scores import score
 from shared.evidence.splits import assign_split
 
 __all__ = [
-    "PairedTest",
     "answer_of",
     "assign_split",
     "grade",
     "grade_run",
     "grader_hash",
     "infer_grader",
-    "paired_test",
-    "required_cases",
     "score",
 ]

@@ -41,13 +41,15 @@ def refers_to_nothing(template: str) -> bool:
 
 def unreferenced_inputs(document: Document) -> tuple[str, ...]:
     """Declared inputs that no template of the document reads, in declared order."""
+    if not document.inputs:
+        return ()
     used = {path[0] for step in document.steps for path in references(step)} | {path[0] for path in output_names(document.outputs)}
     return tuple(name for name in document.inputs if name not in used)
 
 
-def context_section(document: Document, step: Step, names: Mapping[str, Any]) -> str:
+def context_section(context: AutoContext, names: Mapping[str, Any]) -> str:
     """Text of the automatic context: named data blocks, inputs first; empty where the step has none or all of it was skipped."""
-    return with_context("", _sections(auto_context(document, step), names))
+    return with_context("", _sections(context, names)) if context else ""
 
 
 def render_step_prompt(document: Document, step: Step, template: str, names: Mapping[str, Any]) -> str:

@@ -93,7 +93,7 @@ class RunContext:
     def context_section(self, template: str) -> str:
         if self._step.context == "none" or not refers_to_nothing(template):
             return ""
-        return context_section(self._state.document, self._step, self._names)
+        return context_section(self._state.auto_context(self._step), self._names)
 
     def set_variable(self, name: str, value: Any) -> None:
         self.variables[name] = value

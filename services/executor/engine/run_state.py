@@ -15,6 +15,7 @@ from services.executor.engine.run_journal import RunJournal
 from services.executor.engine.run_time import RunTime
 from services.executor.engine.sharing import SharedLimits
 from shared.events.values import Usage
+from shared.pipeline.dataflow import AutoContext, auto_context
 from shared.pipeline.document import Document, Step
 from shared.pipeline.names import step_view
 from shared.pipeline.step import RunInfo, StepResult
@@ -54,6 +55,7 @@ class RunState:
     Settled before, it would be settled again by the next owner."""
     doubtful_batches: set[str] = field(default_factory=set)
     """Steps whose batch may have been submitted without this executor hearing of it."""
+    _contexts: dict[str, AutoContext] = field(default_factory=dict)
     call_slots: asyncio.Semaphore = field(init=False)
 
     def __post_init__(self) -> None:
@@ -90,6 +92,12 @@ class RunState:
         top = position.partition(".")[0].partition("[")[0]
         held = walk(tuple(step for step in self.document.steps if step.name == top))
         return [self.document.effective(step) for step in held]
+
+    def auto_context(self, step: Step) -> AutoContext:
+        """Found once a step, however often it is executed: it takes a look at every template of the document."""
+        if step.name not in self._contexts:
+            self._contexts[step.name] = auto_context(self.document, step)
+        return self._contexts[step.name]
 
     def keep(self, name: str, result: StepResult) -> None:
         self.results[name] = result

@@ -8,7 +8,7 @@ import pytest
 from services.evolution.domain.candidates import Candidate, SearchResult
 from services.evolution.strategies import Climb, FinalRound, Genetic, Strategy, run_finals
 from services.evolution.strategies.bandit import OperatorBandit
-from shared.evidence import paired_test
+from shared.evidence.paired import paired_test
 from tests.fakes.landscapes import (
     GeneProposer,
     Landscape,

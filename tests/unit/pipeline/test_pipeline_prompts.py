@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.pipeline.dataflow import context_section, render_step_prompt
+from shared.pipeline.dataflow import auto_context, context_section, render_step_prompt
 from shared.pipeline.loading import load_document
 from shared.pipeline.step import StepResult
 from shared.pipeline.templates import TemplateRenderError, render, render_prompt
@@ -109,13 +109,13 @@ def test_a_prompt_that_refers_to_nothing_gets_the_previous_value_and_the_unused_
 def test_context_none_turns_the_automatic_context_off() -> None:
     document = load_document(pipeline(context="none"))
     assert render_step_prompt(document, document.steps[1], "Improve it.", NAMES) == "Improve it."
-    assert context_section(document, document.steps[1], NAMES) == ""
+    assert context_section(auto_context(document, document.steps[1]), NAMES) == ""
 
 
 def test_a_skipped_step_gives_no_context() -> None:
     document = load_document(pipeline())
     names = {**NAMES, "steps": {"first": StepResult(status="skipped")}}
-    assert context_section(document, document.steps[1], names) == '<data name="style">be brief</data>'
+    assert context_section(auto_context(document, document.steps[1]), names) == '<data name="style">be brief</data>'
 
 
 def test_the_context_cannot_forge_its_end() -> None:
