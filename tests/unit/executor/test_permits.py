@@ -131,6 +131,24 @@ def test_a_call_that_has_less_time_than_the_pause_fails_at_once_and_says_so(limi
     run_in_virtual_time(work())
 
 
+@pytest.mark.parametrize("limits", [FREE, ONE_A_SECOND], ids=["free", "rate"])
+def test_a_call_that_has_less_time_than_the_pause_fails_at_once_also_behind_one_that_waits(limits: LimitList) -> None:
+    async def work() -> None:
+        permits = permits_of(InMemoryStates(0.002), CLOCK, limits)
+        async with permits.permit(wanted()) as permit:
+            permit.begin()
+            permit.pause(30.0)
+        asked_at = CLOCK.monotonic()
+        patient = asyncio.create_task(call(permits, seconds=60.0))
+        await CLOCK.sleep(0.01)
+        with pytest.raises(NoPermitError, match="wants no calls for another"):
+            await call(permits, seconds=10.0)
+        assert CLOCK.monotonic() - asked_at < 0.1
+        assert await patient >= asked_at + 29.99
+
+    run_in_virtual_time(work())
+
+
 def test_a_call_whose_turn_does_not_come_in_time_fails_and_says_so() -> None:
     async def work() -> None:
         observer = RecordingPermitObserver()

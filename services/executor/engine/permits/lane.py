@@ -81,7 +81,9 @@ class Lane:
         started = self._clock.monotonic()
         is_first = self._queue.add(call)
         try:
-            if is_first:
+            if self._is_too_late(call):
+                self._refuse(call)
+            elif is_first:
                 self._serve()
             await self._granted(call, seconds)
         except BaseException as error:
@@ -109,14 +111,18 @@ class Lane:
 
     def _refuse_the_late(self) -> None:
         """Whoever would be too late after the pause need not wait for its end."""
-        for call in [call for call in self._queue if call.deadline < self._pauses.until]:
-            self._queue.remove(call)
-            if not call.granted.done():
-                left = self._paused_seconds
-                reason = (
-                    f"{self.limit.name}: the provider wants no calls for another {left:.3g} s, which is longer than this one has"
-                )
-                call.granted.set_exception(NoPermitError(reason, "paused", left))
+        for call in [call for call in self._queue if self._is_too_late(call)]:
+            self._refuse(call)
+
+    def _is_too_late(self, call: Call) -> bool:
+        return self._paused_seconds > 0 and call.deadline < self._pauses.until
+
+    def _refuse(self, call: Call) -> None:
+        self._queue.remove(call)
+        if not call.granted.done():
+            left = self._paused_seconds
+            reason = f"{self.limit.name}: the provider wants no calls for another {left:.3g} s, which is longer than this one has"
+            call.granted.set_exception(NoPermitError(reason, "paused", left))
 
     def _now(self) -> float:
         return self._clock.now().timestamp()
