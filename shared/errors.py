@@ -109,6 +109,8 @@ class StepLimitError(PermanentError):
 
 class ProviderRefusedError(PermanentError):
     code = "provider_refused"
+    replayed = False
+    """It comes from a cassette: no provider said so now."""
 
 
 class NotRecordedError(ProviderRefusedError):
@@ -137,6 +139,8 @@ class ProviderError(TransientError):
     """`kind`: rate_limit (429), overload (529, 503), server (5xx), timeout, connection, invalid_answer."""
 
     code = "provider"
+    replayed = False
+    """It comes from a cassette: no provider said so now."""
 
     def __init__(self, kind: str, message: str, retry_after_seconds: float | None = None) -> None:
         self.kind = kind

@@ -34,7 +34,7 @@ from services.executor.use_cases import Admission, DocumentLibrary, Executor, Po
 from shared.events.runs import ExecuteRun, RunFinished
 from shared.large_values import LargeValues
 from shared.llm import ModelOnDemand, build_models, providers_of, sent_to
-from shared.llm.cassette import chosen_cassette
+from shared.llm.cassette import is_replay
 from shared.messaging.blobs import ObjectStoreBlobs
 from shared.messaging.states import BucketStates
 from shared.pipeline.completion import Family, LanguageModel
@@ -90,16 +90,11 @@ def _step_services(
         breakers=Breakers(host.clock),
         observer=host.metrics.runs,
         workspace_dir=own.workspace_dir,
-        replays=_replays(providers),
+        replays=is_replay(providers.cassette),
         answers=AnswerDefaults(own.preset, own.answer_tokens, own.answer_seconds),
         park_after_seconds=own.park_after_seconds,
         providers=served_by,
     )
-
-
-def _replays(providers: ProviderSettings) -> bool:
-    choice = chosen_cassette(providers.cassette)
-    return choice is not None and choice.mode == "replay"
 
 
 async def _permits(host: Host, own: ExecutorSettings, providers: ProviderSettings) -> Permits:

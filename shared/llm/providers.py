@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from pydantic import SecretStr
 
-from shared.llm.cassette import RecordingModel, ReplayingModel, TapeWriter, chosen_cassette, read_tape
+from shared.llm.cassette import RecordingModel, ReplayingModel, TapeWriter, chosen_cassette, is_replay, read_tape
 from shared.llm.endpoint import LOCAL_MODEL, Endpoint
 from shared.llm.on_demand import Build, ModelOnDemand
 from shared.llm.prices import LOCAL_PROVIDER, PriceTable
@@ -56,7 +56,9 @@ def providers_of(settings: ProviderSettings) -> Mapping[str, str]:
 
 
 def sent_to(settings: ProviderSettings, request: CompletionRequest) -> tuple[str, str]:
-    """Provider and model that a request goes to; the answer says who served it."""
+    """Provider and model that a request goes to; the answer says who served it. A cassette has no limits."""
+    if is_replay(settings.cassette):
+        return "cassette", request.model or ""
     endpoint = claude_endpoint(settings) if request.family == "claude" else gemini_endpoint(settings)
     provider = "anthropic" if request.family == "claude" else "google"
     return LOCAL_PROVIDER if endpoint.is_local else provider, endpoint.model_for(request.model)

@@ -52,7 +52,8 @@ class MeteredModel:
             yield
         except (ProviderError, ProviderRefusedError) as error:
             outcome = error.kind if isinstance(error, ProviderError) else "refused"
-            self._metrics.called(self._family, request.model or ASKED, outcome, self._clock.monotonic() - started)
+            if not error.replayed:
+                self._metrics.called(self._family, request.model or ASKED, outcome, self._clock.monotonic() - started)
             raise
 
     def _succeeded(self, completion: Completion, started: float) -> None:

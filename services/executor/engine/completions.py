@@ -59,7 +59,7 @@ class PermittedModel:
         except ProviderError as error:
             if error.kind in REFUSING_KINDS:
                 self._permit.used(0)
-                if error.retry_after_seconds:
+                if error.retry_after_seconds and not error.replayed:
                     self._permit.pause(error.retry_after_seconds)
             raise
         self._permit.used(completion.usage.input_tokens + completion.usage.output_tokens)

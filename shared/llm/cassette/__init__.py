@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
-from shared.llm.cassette.choice import CassetteChoice, chosen_cassette
+from shared.llm.cassette.choice import CassetteChoice, chosen_cassette, is_replay
 from shared.llm.cassette.recording import RecordingModel
 from shared.llm.cassette.replaying import ReplayingModel
 from shared.llm.cassette.tape import Tape, TapeWriter, read_tape
 
-__all__ = ["CassetteChoice", "RecordingModel", "ReplayingModel", "Tape", "TapeWriter", "chosen_cassette", "read_tape"]
+__all__ = ["CassetteChoice", "RecordingModel", "ReplayingModel", "Tape", "TapeWriter", "chosen_cassette", "is_replay", "read_tape"]

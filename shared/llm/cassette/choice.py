@@ -28,3 +28,9 @@ def chosen_cassette(text: str) -> CassetteChoice | None:
     if mode not in ("record", "replay") or not file:
         raise ConfigurationError(f"cassette {text!r}: write record:FILE or replay:FILE")
     return CassetteChoice(cast("Mode", mode), Path(file).expanduser().resolve())
+
+
+def is_replay(text: str) -> bool:
+    """Whether calls are answered from a cassette."""
+    choice = chosen_cassette(text)
+    return choice is not None and choice.mode == "replay"

@@ -56,9 +56,10 @@ class Outcome(_Line):
     def replayed(self) -> Completion | EvolineError:
         if self.completion is not None:
             return self.completion.model_copy(update={"replayed": True})
-        if self.kind == "refused":
-            return ProviderRefusedError(self.message)
-        return ProviderError(self.kind, self.message, self.retry_after_seconds)
+        refused = self.kind == "refused"
+        error = ProviderRefusedError(self.message) if refused else ProviderError(self.kind, self.message, self.retry_after_seconds)
+        error.replayed = True
+        return error
 
 
 class CompleteLine(_Line):

@@ -14,15 +14,17 @@ from prometheus_client import CollectorRegistry
 from services.executor.adapters.metrics import MeteredModel
 from shared.clock import SystemClock
 from shared.errors import ConfigurationError, InvalidInputError, NotRecordedError, ProviderError, ProviderRefusedError
-from shared.llm import build_models
+from shared.llm import build_models, sent_to
 from shared.llm.cassette import RecordingModel, ReplayingModel, TapeWriter, chosen_cassette, read_tape
 from shared.llm.cassette.tape import CountLine
 from shared.pipeline.batches import batches_of
-from shared.pipeline.completion import ChatMessage, Completion, CompletionRequest
+from shared.pipeline.completion import ChatMessage, Completion, CompletionRequest, LanguageModel
 from shared.settings import ProviderSettings
 from shared.telemetry.metrics import ProviderMetrics
 from tests.fakes.batches import BatchingModel, InMemoryBatches
+from tests.fakes.executor import ExecutorKit
 from tests.fakes.language_model import Reply, ScriptedModel, completion_of
+from tests.fakes.states import InMemoryStates
 
 SECRET = "sk-very-secret"
 
@@ -232,6 +234,27 @@ async def test_replayed_calls_are_no_metrics(file: Path) -> None:
     await metered.complete(ask("x"))
     labels = {"provider": "local", "model": "scripted-1", "outcome": "ok"}
     assert registry.get_sample_value("evoline_provider_calls_total", labels) is None
+
+
+async def test_replayed_failures_are_neither_metrics_nor_pauses(file: Path) -> None:
+    document = {"name": "asking", "steps": [{"name": "ask", "type": "claude", "prompt": "x", "context": "none"}]}
+    labels = {"provider": "claude", "model": "configured", "outcome": "rate_limit"}
+
+    async def told(model: LanguageModel) -> tuple[str, float | None, int]:
+        registry, states = CollectorRegistry(), InMemoryStates()
+        metered = MeteredModel("claude", model, ProviderMetrics(registry), SystemClock())
+        error = (await ExecutorKit(model=metered, states=states).trial(document)).error
+        await asyncio.sleep(0.01)  # a pause is told beside the run
+        return error, registry.get_sample_value("evoline_provider_calls_total", labels), states.requests["write"]
+
+    assert await told(recording(file, ProviderError("rate_limit", "busy", 30.0))) == ("step ask: busy", 1.0, 1)
+    assert await told(ReplayingModel(read_tape(file))) == ("step ask: busy", None, 0)
+
+
+def test_replayed_calls_take_nothing_of_a_providers_limits(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVOLINE_CASSETTE", f"replay:{file}")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", SECRET)
+    assert sent_to(ProviderSettings(), ask("x", model="m")) == ("cassette", "m")
 
 
 def test_a_line_is_plain_json(file: Path) -> None:
