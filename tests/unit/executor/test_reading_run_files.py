@@ -8,11 +8,16 @@ from typing import Any
 import pytest
 
 from services.executor.domain.run_file import sealed
-from services.executor.use_cases import import_run
-from shared.errors import InvalidInputError, NotFoundError
+from services.executor.domain.spending import Spending
+from services.executor.use_cases import import_run, retry_run
+from shared.errors import InvalidInputError, NotFoundError, ProviderError
+from shared.events.runs import ExecuteRun, RetryRun
 from shared.events.transfer import ImportRun
-from tests.fakes.executor import ExecutorKit
-from tests.fakes.two_stacks import File, elsewhere, exported, ran, taken_in
+from tests.fakes.executor import ExecutorKit, new_id
+from tests.fakes.language_model import ScriptedModel
+from tests.fakes.two_stacks import DOCUMENT, File, elsewhere, exported, ran, taken_in
+
+BATCH = {"batch_id": "batch-0", "family": "claude", "calls": 1, "tokens": 1}
 
 
 async def problems(kit: ExecutorKit, file: Any) -> str:
@@ -66,11 +71,25 @@ async def test_every_disagreement_in_a_file_is_told_with_its_place() -> None:
         (("journal", 1, "result"), None, "journal[1].result: a step has a result"),
         (("journal", 1, "result", "status"), "fine", "journal[1].result.status: Input should be"),
         (("journal", 1, "usage", "calls"), "many", "journal[1].usage.calls"),
+        (("journal", 1, "batch"), BATCH, "journal[1].batch: a line of a batch has one, and nothing else has"),
+        (("run", "command", "pools"), ["run-9"], "run.command.pools: what runs share does not travel"),
         (("journal",), {}, "journal: Input should be a valid tuple"),
         (("sha256",), "0" * 64, "sha256: the file was changed or damaged"),
     ):  # fmt: skip
         found = await problems(here, edited(file, *path, value=value, seal=path != ("sha256",)))
         assert told in found, f"{path}: {found}"
+
+
+async def test_an_imported_run_that_was_nested_is_retried_without_what_it_shared() -> None:
+    there = ExecutorKit(model=ScriptedModel(["yes", ProviderError("server", "broken")]))
+    await there.notary.deploy(there.guardrail, DOCUMENT)
+    await there.executor.pools.open("outer", Spending(steps=9, calls=9, tokens=9000, cost_usd=1.0))
+    await there.execute(ExecuteRun(run_id="run-1", pipeline="asking", inputs={"topic": "rain"}, pools=("outer",)))
+    here = await elsewhere()
+    await taken_in(here, await exported(there))
+    ((_, order),) = await retry_run(RetryRun(run_id="run-1"), new_id(), here.executor)
+    assert isinstance(order, ExecuteRun)
+    assert (await here.execute(order)).status == "succeeded"
 
 
 async def test_many_things_that_are_wrong_are_told_at_once() -> None:

@@ -51,6 +51,8 @@ def _of_order(run: RunRecord) -> Iterator[Problem]:
         yield Problem(path="run.command.run_id", reason=f"is not {run.run_id}")
     if run.command.scope is not None:
         yield Problem(path="run.command.scope", reason="a scope does not travel")
+    if run.command.pools:
+        yield Problem(path="run.command.pools", reason="what runs share does not travel")
     if run.command.continuation is not None:
         yield Problem(path="run.command.continuation", reason="a run that ended is not being continued")
     if run.digest and run.command.pipeline is None and run.command.document is None:

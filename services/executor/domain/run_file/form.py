@@ -17,8 +17,9 @@ from shared.events.transfer import ImportRun
 from shared.events.values import Attestation, Digest
 
 FORMAT, VERSION = "evoline.run", 1
-NOT_CARRIED: Any = {"command": {"scope", "continuation"}, "imported": True}
-"""A scope would let others run something; how the run came to its former stack is in `controls`."""
+NOT_CARRIED: Any = {"command": {"scope", "continuation", "pools"}, "imported": True}
+"""A scope would let others run something, and what a run shares with others stays with those; how the run came to its former stack
+is in `controls`."""
 
 
 class AttestationReference(BaseModel):
