@@ -193,7 +193,9 @@ class BusChildren(Protocol):
         """Run id -> its end, for those that ended in time."""
         ...
 
-    async def cancel(self, run_ids: Sequence[str], reason: str) -> None: ...
+    async def cancel(self, runs: Mapping[str, int], reason: str) -> None:
+        """`runs`: id -> how often the run had ended before it was retried; a cancellation is for one of these times."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -98,9 +98,9 @@ class BusNested(ScriptedBusChildren):
         assert self.bus is not None
         return await FleetChildren(self.bus).run_all(commands, max_in_flight=max_in_flight, deadline_seconds=deadline_seconds)
 
-    async def cancel(self, run_ids: Any, reason: str) -> None:
+    async def cancel(self, runs: Any, reason: str) -> None:
         assert self.bus is not None
-        await FleetChildren(self.bus).cancel(run_ids, reason)
+        await FleetChildren(self.bus).cancel(runs, reason)
 
 
 @dataclass

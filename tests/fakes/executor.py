@@ -112,8 +112,8 @@ class ScriptedBusChildren:
             # Another executor runs it, whatever becomes of this one.
             return await asyncio.shield(asyncio.ensure_future(self.runs(command)))
 
-    async def cancel(self, run_ids: Sequence[str], reason: str) -> None:
-        self.cancelled.extend(run_ids)
+    async def cancel(self, runs: Mapping[str, int], reason: str) -> None:
+        self.cancelled.extend(runs)
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -46,9 +46,10 @@ class FleetChildren:
     ) -> dict[str, RunFinished]:
         return await self._fleet.run_all(commands, max_in_flight=max_in_flight, deadline_seconds=deadline_seconds)
 
-    async def cancel(self, run_ids: Sequence[str], reason: str) -> None:
-        for run_id in run_ids:
-            await self._bus.publish(CancelRun(run_id=run_id, author="executor", reason=reason), cause=run_id)
+    async def cancel(self, runs: Mapping[str, int], reason: str) -> None:
+        for run_id, retries in runs.items():
+            effect = f"cancel:{retries}" if retries else ""
+            await self._bus.publish(CancelRun(run_id=run_id, author="executor", reason=reason), cause=run_id, effect=effect)
 
 
 class BusQuestions:

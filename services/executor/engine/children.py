@@ -148,20 +148,21 @@ class ChildRuns:
             return await patiently(lambda: self._bus.run_all(commands, max_in_flight=width, deadline_seconds=left), self._clock)
         except asyncio.CancelledError:
             if parent.is_over():
-                await self._bus.cancel([command.run_id for command in commands], f"run {parent.state.record.run_id} has ended")
+                ended_before = {each.run_id: each.continuation.retries if each.continuation else 0 for each in commands}
+                await self._bus.cancel(ended_before, f"run {parent.state.record.run_id} has ended")
             raise
         finally:
             self._waiting_places += 1
 
-    async def end_open(self, state: RunState) -> None:
+    async def end_open(self, run_id: str) -> None:
         """Ends, and tells the ends of, nested runs that a former owner began, where the run ends without coming back to them."""
-        reason = f"run {state.record.run_id} has ended"
-        for child in await patiently(lambda: self._runs.nested_in(state.record.run_id), self._clock):
+        reason = f"run {run_id} has ended"
+        for child in await patiently(lambda: self._runs.nested_in(run_id), self._clock):
             if child.command_sequence == LOCAL_SEQUENCE:
-                # It ends as cut off, and says so by a cancellation that is no one else's.
-                await asyncio.wait({asyncio.ensure_future(self._run_locally(child.command, _ended, state.is_held))})
+                # It executes nothing more, ends as cut off, and says so by a cancellation that is no one else's.
+                await asyncio.wait({asyncio.ensure_future(self._run_locally(child.command, _yes, _yes))})
             elif child.finished is None:
-                await self._bus.cancel([child.run_id], reason)
+                await self._bus.cancel({child.run_id: child.retries}, reason)
 
     async def _is_local(self, run_id: str) -> bool:
         """Begun by an executor for its parent: no command of the broker will ever continue it."""
@@ -209,7 +210,7 @@ def _ended_before_retry(run: RunFinished, parent: RunRecord) -> bool:
     return bool(retried_at) and run.status not in ("succeeded", "degraded") and run.finished_at < retried_at[-1].isoformat()
 
 
-def _ended() -> bool:
+def _yes() -> bool:
     return True
 
 

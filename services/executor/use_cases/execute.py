@@ -152,14 +152,21 @@ async def _own(record: RunRecord, delivery: CommandDelivery, at: Executor) -> Ru
             raise LimitReachedError("takeovers", f"{journal.fruitless_takeovers} executors were lost in the same step")
         admitted = await at.admission.admit_again(record)
     except PermanentError as error:
-        return await _finish(record, refused(error), journal, journal.usage, at)
+        return await _end_early(record, refused(error), journal, at)
     return await _run(record, admitted, journal, delivery, at)
 
 
 async def _end_unread(record: RunRecord, error: PermanentError, at: Executor) -> RunFinished:
     """A value that the journal refers to is gone or damaged: the run cannot go on, and what it did is told all the same."""
     journal = await fenced_journal(at.journal, record, at.clock, whole=False)
-    return await _finish(record, failed(error), journal, journal.usage, at)
+    return await _end_early(record, failed(error), journal, at)
+
+
+async def _end_early(record: RunRecord, outcome: Outcome, journal: RunJournal, at: Executor) -> RunFinished:
+    """Of a run that does not go on, with what former owners nested in it."""
+    if record.epoch > 1:
+        await at.services.children.end_open(record.run_id)
+    return await _finish(record, outcome, journal, journal.usage, at)
 
 
 async def _run(
@@ -171,7 +178,7 @@ async def _run(
         await at.services.batches.check(document)
         inputs = checked_inputs(document, await at.values.unpack(command.inputs))
     except PermanentError as error:
-        return await _finish(record, refused(error), journal, journal.usage, at)
+        return await _end_early(record, refused(error), journal, at)
     meter = RunMeter(limits, steps=executed_steps(journal.steps), usage=journal.usage)
     left = limits.seconds - record.running_seconds(at.clock.now())
     time = RunTime(left, limits.seconds, delivery.outer_is_over)
@@ -183,7 +190,7 @@ async def _run(
     if isinstance(outcome, Suspension):
         return await suspend(record, outcome, at)
     if record.epoch > 1 and time.is_over:
-        await at.services.children.end_open(state)
+        await at.services.children.end_open(record.run_id)
     finished = await _finish(record, outcome, journal, meter.usage, at)
     if state.has_workspace or record.epoch > 1:
         await _clear(at.services.workspace_dir / record.run_id)

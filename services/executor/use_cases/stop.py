@@ -27,6 +27,9 @@ async def cancel_run(command: CancelRun, command_id: str, at: Executor) -> None:
     stage = stage_of(record)
     meant = await at.stops.meant(command_id, stage)
     if record is not None and record.finished is not None:
+        if record.status == "cancelled":
+            # Whoever cancelled it while it was suspended may have been lost before this.
+            await at.services.children.end_open(record.run_id)
         await announce_end(record.finished, at)
         return
     if meant.retries != stage.retries:

@@ -43,7 +43,7 @@ async def suspend(record: RunRecord, suspension: Suspension, at: Executor) -> Ru
 
 
 async def end_suspended(record: RunRecord, author: str, reason: str, at: Executor) -> RunFinished:
-    """Cancels a run that nobody holds, in one write; also one of whose large values is gone."""
+    """Cancels a run that nobody holds, in one write, then what is nested in it; also a run of whose large values is gone."""
     entries = await at.journal.outline(record.run_id)
     await at.services.batches.end_open(open_batches(entries))
     control = Control(verb="cancel", author=author, reason=reason, at=at.clock.now())
@@ -53,6 +53,7 @@ async def end_suspended(record: RunRecord, author: str, reason: str, at: Executo
     if not await at.runs.change(record, taken.model_copy(update={"status": "cancelled", "finished": finished})):
         raise RunFencedError(f"run {record.run_id} was set going meanwhile")
     at.observer.finished(finished.purpose, finished.status, finished.latency_seconds)
+    await at.services.children.end_open(record.run_id)
     return await announce_end(finished, at)
 
 
