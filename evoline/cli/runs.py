@@ -14,6 +14,7 @@ from evoline.cli.progress import Progress
 from evoline.client.api import new_id
 from evoline.client.connection import connected
 from evoline.client.inputs import inputs_from_stores
+from shared.errors import InvalidInputError, Problem
 from shared.events.runs import ExecuteRun, ListRuns, RunFinished
 
 
@@ -35,6 +36,7 @@ def run(  # noqa: PLR0913  one option each
     as_json: AsJson = False,
 ) -> None:
     """Run a pipeline on an input and print its outputs. Exit code 1 unless it succeeded."""
+    _check_is_name(pipeline)
     command = ExecuteRun(run_id=run_id or new_id("run"), pipeline=pipeline, inputs=read_inputs(inputs))
     wish = StoreWish(domain) if from_stores else None
     with Progress(quiet=as_json) as progress:
@@ -45,6 +47,13 @@ def run(  # noqa: PLR0913  one option each
         print_run(finished)
     if finished.status != "succeeded":
         raise SystemExit(EXIT_NO)
+
+
+def _check_is_name(pipeline: str) -> None:
+    if pipeline.endswith((".yaml", ".yml")) or "/" in pipeline:
+        reason = f"{pipeline} is a file, and only approved pipelines run, by their names"
+        suggestion = "`evoline validate FILE` checks it; a `ProposeChange` on the bus has it judged (docs/events.md)"
+        raise InvalidInputError(Problem(path="pipeline", reason=reason, suggestion=suggestion))
 
 
 @dataclass(frozen=True)
@@ -72,7 +81,8 @@ def print_run(finished: RunFinished) -> None:
     models = sorted({step.model for step in finished.steps if step.model})
     spent = f"{usage.calls} calls, {usage.input_tokens}+{usage.output_tokens} tokens, {usage.cost_usd:.4f} USD"
     what = f"{finished.status}: {finished.pipeline}@{finished.digest[:12]} in {finished.latency_seconds:.2f} s"
-    err().print(plain(f"{what}, {spent}, served by {', '.join(models) or 'no model'}"))
+    served = f", served by {', '.join(models)}" if models else ""
+    err().print(plain(f"{what}, {spent}{served}"))
     if finished.replayed:
         err().print("[yellow]replayed from a cassette:[/yellow] times, tokens and costs are those of the recording")
     if finished.error:
@@ -103,7 +113,7 @@ def runs(
             one.get("pipeline"),
             str(one.get("digest", ""))[:12],
             f"{one.get('status')}{' (imported)' if one.get('imported') else ''}",
-            f"{one.get('latency_seconds') or 0:.2f} s",
+            "" if one.get("latency_seconds") is None else f"{one['latency_seconds']:.2f} s",
             one.get("purpose"),
             str(one.get("started_at", ""))[:19],
         )

@@ -19,11 +19,12 @@ def checked_inputs(document: Document, inputs: Mapping[str, Any]) -> dict[str, A
     Raises `InvalidInputError` with every problem."""
     given = dict(inputs)
     problems: list[Problem] = []
+    unread = ", ".join(f"`{name}`" for name in given if name not in document.inputs)
     for name, schema in document.inputs.items():
         if name not in given and "default" in schema:
             given[name] = copy.deepcopy(schema["default"])
         if name not in given:
-            problems.append(Problem(path=f"inputs.{name}", reason="is missing", suggestion=f"give `{name}`"))
+            problems.append(Problem(path=f"inputs.{name}", reason="is missing", suggestion=f"give `{name}`{_instead_of(unread)}"))
             continue
         for error in violations(given[name], schema):
             place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path)
@@ -31,3 +32,7 @@ def checked_inputs(document: Document, inputs: Mapping[str, Any]) -> dict[str, A
     if problems:
         raise InvalidInputError(problems)
     return given
+
+
+def _instead_of(unread: str) -> str:
+    return f"; nothing reads {unread}" if unread else ""

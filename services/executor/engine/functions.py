@@ -28,6 +28,8 @@ METRIC_FIELDS: Mapping[str, tuple[str, ...]] = {
     "cost": ("cost_usd",),
     "quality": ("quality",),
 }
+FULL_DIGEST, BRIEF_DIGEST = 64, 12
+"""Hex digits of a revision's name, and how many of them are enough to tell it."""
 PROBES: Mapping[str, Query] = {
     "generator": ListRequests(limit=1),
     "executor": ListRuns(limit=1),
@@ -77,12 +79,12 @@ class FunctionDesk:
         return catalogue[name]
 
     async def _aggregate_metrics(self, arguments: Mapping[str, Any]) -> Any:
-        query = GetReport(pipeline=arguments.get("pipeline"), limit=arguments.get("limit", 20))
+        query = GetReport(pipeline=arguments.get("pipeline"), limit=arguments.get("limit", 10))
         wanted = arguments.get("metrics_types", list(METRIC_FIELDS))
         kinds = [wanted] if isinstance(wanted, str) else wanted
         fields = ("pipeline", "digest", "purpose", "runs", *(field for kind in kinds for field in METRIC_FIELDS[kind]))
         rows = (await self._questions.ask(query))["pipelines"]
-        return {"pipelines": [{field: row.get(field) for field in fields} for row in rows]}
+        return {"pipelines": [{field: _brief(row.get(field)) for field in fields} for row in rows]}
 
     async def _check_component_health(self, arguments: Mapping[str, Any]) -> Any:
         names = [arguments["component"]] if "component" in arguments else list(PROBES)
@@ -115,3 +117,12 @@ class FunctionDesk:
     async def _mine_patterns(self, arguments: Mapping[str, Any]) -> Any:
         answer = await self._questions.ask(GetKnowledge(domain=arguments.get("domain"), limit=arguments.get("limit", 20)))
         return {"patterns": answer.get("patterns", [])}
+
+
+def _brief(value: Any) -> Any:
+    """As few digits as say something: a model reads every one of them."""
+    if isinstance(value, float):
+        return float(f"{value:.4g}")
+    if isinstance(value, str):
+        return value[:BRIEF_DIGEST] if len(value) == FULL_DIGEST else value
+    return {name: _brief(member) for name, member in value.items()} if isinstance(value, Mapping) else value

@@ -191,7 +191,8 @@ class StepRunner:
         except TimeoutError as error:
             if not timer.expired():
                 raise
-            raise ProviderError("timeout", f"step {step.name} took longer than {step.timeout_seconds:g} s") from error
+            reason = f"step {step.name} took longer than {step.timeout_seconds:g} s: raise its `timeout_seconds`, or ask for less"
+            raise ProviderError("timeout", reason) from error
         return _journaled(step, result)
 
 

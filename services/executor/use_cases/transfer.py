@@ -62,7 +62,11 @@ async def _keep(record: RunRecord, at: Executor) -> None:
     known = await known_run(record.run_id, at.runs)
     assert record.imported is not None
     if known.imported is None or known.imported.sha256 != record.imported.sha256:
-        kind = "another run" if known.imported is None else "a run that was imported from another file"
+        kind = (
+            "another run, one that this stack was told to execute"
+            if known.imported is None
+            else "a run that was imported from another file"
+        )
         raise InvalidInputError(Problem(path="run.run_id", reason=f"{record.run_id} is the id of {kind}"))
 
 

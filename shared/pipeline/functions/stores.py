@@ -32,7 +32,7 @@ STORE_BACKED = (
                     "description": "Which metrics; without it all.",
                 },
                 "pipeline": _PIPELINE,
-                "limit": _limit(20, 200),
+                "limit": _limit(10, 200),
             },
         ),
         cost_class="light",
