@@ -130,14 +130,17 @@ def _computations(host: Host, own: ExecutorSettings) -> ProcessComputations:
 
 
 def _load_in_background(host: Host, built: Mapping[Family, ModelOnDemand]) -> None:
-    """Beside the first work, so that the first call does not wait for an SDK. What fails here is told to the call that needs it."""
+    """Beside the first work, so that the first call does not wait for an SDK. What fails here is told to the call that needs it.
+    What was loaded is closed with the process."""
     loading = asyncio.gather(*(model.model() for model in built.values()), return_exceptions=True)
     loading.add_done_callback(lambda _: keep_loaded_objects())
 
-    async def stop_loading() -> None:
+    async def close() -> None:
         loading.cancel()
+        for model in built.values():
+            await model.close()
 
-    host.on_stop(stop_loading)
+    host.on_stop(close)
 
 
 def _executor(host: Host, own: ExecutorSettings, runs: MongoRunStore, services: StepServices) -> Executor:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
+from shared.llm.closing import close_model
 from shared.pipeline.batches import MessageBatches, batches_of
 from shared.pipeline.completion import Completion, CompletionRequest, LanguageModel, StreamPart
 
@@ -40,3 +41,9 @@ class ModelOnDemand:
             if self._model is None:
                 self._model = await asyncio.to_thread(self._build)
             return self._model
+
+    async def close(self) -> None:
+        """Lets the connections go, if there are any; a later call makes new ones."""
+        async with self._building:
+            model, self._model = self._model, None
+        await close_model(model)

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from shared.errors import ProviderError, ProviderRefusedError
 from shared.llm.cassette.tape import CompleteLine, CountLine, Line, Outcome, ResultsLine, SubmitLine, TapeWriter
+from shared.llm.closing import close_model
 from shared.pipeline.batches import Answered, MessageBatches, batches_of
 from shared.pipeline.completion import Completion, CompletionRequest, LanguageModel, StreamPart
 
@@ -23,6 +24,9 @@ class RecordingModel:
     def __init__(self, model: LanguageModel, tape: TapeWriter) -> None:
         self._model = model
         self._tape = tape
+
+    async def close(self) -> None:
+        await close_model(self._model)
 
     async def complete(self, request: CompletionRequest) -> Completion:
         try:

@@ -49,3 +49,28 @@ async def test_a_model_that_could_not_be_built_is_tried_again() -> None:
     with pytest.raises(RuntimeError):
         await model.complete(REQUEST)
     assert (await model.complete(REQUEST)).text == "hello"
+
+
+class ConnectedModel(ScriptedModel):
+    closed = 0
+
+    async def close(self) -> None:
+        self.closed += 1
+
+
+async def test_what_was_built_is_closed_once_and_what_never_was_needs_no_closing() -> None:
+    connected = ConnectedModel(["hello", "again"])
+    model = ModelOnDemand(lambda: connected)
+    await model.close()
+    assert connected.closed == 0
+    await model.complete(REQUEST)
+    await model.close()
+    await model.close()
+    assert connected.closed == 1
+    assert (await model.complete(REQUEST)).text == "again"
+
+
+async def test_a_model_without_connections_is_closed_too() -> None:
+    model = ModelOnDemand(lambda: ScriptedModel(["hello"]))
+    await model.complete(REQUEST)
+    await model.close()
