@@ -74,3 +74,4 @@ async def test_a_model_without_connections_is_closed_too() -> None:
     model = ModelOnDemand(lambda: ScriptedModel(["hello"]))
     await model.complete(REQUEST)
     await model.close()
+    assert (await model.complete(REQUEST)).text == "hello"
