@@ -93,6 +93,11 @@ class Verifier:
     def key_ids(self) -> tuple[str, ...]:
         return tuple(sorted(self._keys))
 
+    @property
+    def keys(self) -> Mapping[str, Ed25519PublicKey]:
+        """By key id."""
+        return self._keys
+
     def verify(self, attestation: Attestation, *, kind: str, digest: str, now: datetime, scope: str | None = None) -> None:
         """Raises `NotAttestedError` unless a trusted key signed exactly this kind and digest and `now` lies in its validity.
 

@@ -35,6 +35,11 @@ class Home:
         return self.root / "keys"
 
     @property
+    def checkpoints(self) -> Path:
+        """Signed checkpoints of the audit log: outside the store, and deleted together with it."""
+        return self.data / "audit" / "checkpoints.jsonl"
+
+    @property
     def state_file(self) -> Path:
         return self.root / "stack.json"
 

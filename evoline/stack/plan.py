@@ -29,6 +29,7 @@ CALLS_PROVIDERS = frozenset({"executor"})
 LOCAL_ANSWERS = {"EVOLINE_EXECUTOR_ANSWER_TOKENS": "128", "EVOLINE_EXECUTOR_ANSWER_SECONDS": "180"}
 """For steps that say nothing, where the local model serves: it writes a few dozen tokens a second on two cores."""
 PRIVATE_KEY_VARIABLE = "EVOLINE_GUARDRAIL_PRIVATE_KEY_FILE"
+CHECKPOINTS_VARIABLE = "EVOLINE_GUARDRAIL_CHECKPOINT_FILE"
 
 
 class StackOptions(BaseModel):
@@ -133,6 +134,7 @@ class LocalStack:
                 environment = LOCAL_ANSWERS | environment
         if service == "guardrail":
             environment[PRIVATE_KEY_VARIABLE] = str(self.home.keys / "guardrail.key")
+            environment[CHECKPOINTS_VARIABLE] = str(self.home.checkpoints)
         if self.model_url:
             environment["EVOLINE_LOCAL_MODEL_URL"] = self.model_url
         return environment | {

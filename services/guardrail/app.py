@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import structlog
+
 from services.guardrail import subscribers, use_cases
 from services.guardrail.adapters.allowances import MongoAllowances
 from services.guardrail.adapters.audit_log import MongoAuditLog
+from services.guardrail.adapters.checkpoint_file import CheckpointFile
 from services.guardrail.adapters.custody import MongoDatasets
 from services.guardrail.adapters.files import DEFAULT_POLICY, read_policy, read_shipped
 from services.guardrail.adapters.keys import FileSigner
 from services.guardrail.adapters.metrics import PrometheusGauges
 from services.guardrail.adapters.mongo import MongoChanges, MongoDeployments, MongoRevisions, MongoRollbacks, MongoScopes
-from services.guardrail.ports import Guardrail, Limits
+from services.guardrail.ports import AuditLogUnsoundError, Guardrail, Limits
 from services.guardrail.settings import GuardrailSettings
 from services.guardrail.use_cases import Effects
 from shared.messaging.fleet import Fleet
@@ -27,12 +30,15 @@ def create_app(settings: SharedSettings | None = None, own: GuardrailSettings | 
     async def register(host: Host) -> None:
         shipped = read_shipped(shared_settings.pipelines_dir / "meta")
         at = await _guardrail(host, shared_settings, own_settings, frozenset(document.name for document in shipped))
-        await _tell(host, await use_cases.attest_shipped(shipped, at))
+        await _watch_audit_log(host, at, own_settings)
+        if at.audit.is_sound:
+            await _tell(host, await use_cases.attest_shipped(shipped, at))
         subscribers.register(host.consumer, at, concurrency=own_settings.concurrency)
 
         async def expire() -> None:
             while True:
-                await _tell(host, await use_cases.expire_reviews(at))
+                if at.audit.is_sound:
+                    await _tell(host, await use_cases.expire_reviews(at))
                 await host.clock.sleep(own_settings.expiry_interval_seconds)
 
         host.run_in_background("expire reviews", expire)
@@ -45,6 +51,7 @@ async def _guardrail(host: Host, shared_settings: SharedSettings, own: Guardrail
     changes, revisions, audit = MongoChanges(database), MongoRevisions(database), MongoAuditLog(database)
     for store in (changes, revisions, audit):
         await store.ensure_indexes()
+    signer = FileSigner(own.private_key_file, shared_settings.guardrail_public_key_file, host.clock)
     return Guardrail(
         changes=changes,
         revisions=revisions,
@@ -54,14 +61,42 @@ async def _guardrail(host: Host, shared_settings: SharedSettings, own: Guardrail
         scopes=MongoScopes(database),
         rollbacks=MongoRollbacks(database),
         audit=audit,
+        checkpoints=CheckpointFile(own.checkpoints, signer.keys),
         runs=Fleet(host.bus),
-        signer=FileSigner(own.private_key_file, shared_settings.guardrail_public_key_file, host.clock),
-        gauges=PrometheusGauges(host.metrics.changes),
+        signer=signer,
+        gauges=PrometheusGauges(host.metrics.changes, host.metrics.audit),
         clock=host.clock,
         policy=read_policy(own.policy_file or DEFAULT_POLICY),
         meta_names=meta_names,
         limits=Limits(gate_in_flight=own.gate_in_flight, gate_seconds=own.gate_seconds),
     )
+
+
+async def _watch_audit_log(host: Host, at: Guardrail, own: GuardrailSettings) -> None:
+    """Checks the whole log before anything is decided, then keeps its checkpoints up to date, the last one at the stop.
+
+    A log that is not what it was is told at every look; the process goes on, so that people can ask it what is wrong."""
+    log = structlog.get_logger("services.guardrail")
+
+    async def look(*, whole: bool = False) -> None:
+        try:
+            if whole:
+                await use_cases.check_audit_log(at)
+            await _tell(host, await use_cases.checkpoint_audit_log(at))
+        except AuditLogUnsoundError as error:
+            log.error("audit log unsound", error=str(error), checkpoints=str(own.checkpoints))
+
+    async def watch() -> None:
+        checked = host.clock.monotonic()
+        while True:
+            await host.clock.sleep(own.checkpoint_interval_seconds)
+            due = host.clock.monotonic() - checked >= own.audit_check_interval_seconds
+            await look(whole=due)
+            checked = host.clock.monotonic() if due else checked
+
+    await look(whole=True)
+    host.run_in_background("watch audit log", watch)
+    host.on_stop(look)
 
 
 async def _tell(host: Host, effects: Effects) -> None:

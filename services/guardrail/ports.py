@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from datetime import datetime
+from typing import Any, Protocol
 
 from services.guardrail.domain.audit import AuditEntry, AuditNote
 from services.guardrail.domain.policy import Policy
 from services.guardrail.domain.records import ChangeRecord, Dataset, Deployment, RevisionRecord, RollbackRecord, SplitCases
+from shared.audit.checkpoints import Checkpoint, TreeHead
+from shared.audit.merkle import Node
 from shared.clock import Clock
 from shared.errors import UnavailableError
 from shared.events.changes import GrantScope
@@ -18,6 +21,20 @@ from shared.events.values import Attestation, Budget, Case, GrantedScope, Split
 
 class LostRaceError(UnavailableError):
     """Another writer was faster. Nothing was written: read again and decide again."""
+
+
+class AuditLogUnsoundError(UnavailableError):
+    """The log is not what it was, so nothing more is decided: commands wait, what serves goes on."""
+
+    code = "audit_log_unsound"
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        super().__init__(
+            f"the audit log is not what it was: {faults[0]}{more}. Nothing is decided until it is mended: run "
+            "`evoline audit verify`, restore the guardrail's database from a backup and restart the guardrail; "
+            "docs/policy.md says how to go on without one"
+        )
 
 
 class Changes(Protocol):
@@ -116,11 +133,54 @@ class Rollbacks(Protocol):
 
 class AuditLog(Protocol):
     async def append(self, note: AuditNote) -> AuditEntry:
-        """Adds it at the end; the same key again is the same entry."""
+        """Adds it at the end; the same key again is the same entry. Raises `AuditLogUnsoundError`."""
         ...
 
     async def find(self, key: str) -> AuditEntry | None: ...
     async def entries(self) -> Sequence[AuditEntry]: ...
+    async def check(self, heads: Sequence[TreeHead] = ()) -> tuple[str, ...]:
+        """Recomputes the whole log and compares it with checkpoints. Faults close it for appending, until a later check."""
+        ...
+
+    @property
+    def is_sound(self) -> bool:
+        """False after a look that found faults."""
+        ...
+
+    def require_sound(self) -> None:
+        """Raises `AuditLogUnsoundError` unless it is."""
+        ...
+
+    async def head(self) -> TreeHead:
+        """Size and root now, recomputed from what is stored. Raises `AuditLogUnsoundError`."""
+        ...
+
+    async def page(self, after: int, limit: int) -> Sequence[dict[str, Any]]:
+        """Entries as they are stored, by number from `after` + 1."""
+        ...
+
+    async def matching(self, filters: Mapping[str, Any], limit: int) -> Sequence[dict[str, Any]]:
+        """Newest first."""
+        ...
+
+    async def nodes(self, wanted: Sequence[Node]) -> Mapping[Node, bytes]:
+        """Raises `NotFoundError` where the log does not hold one."""
+        ...
+
+    async def count(self) -> int:
+        """Documents in the log's collection, entries or not."""
+        ...
+
+
+class Checkpoints(Protocol):
+    """Signed checkpoints outside the store."""
+
+    def latest(self) -> Checkpoint | None: ...
+    def all(self) -> Sequence[Checkpoint]:
+        """Oldest first."""
+        ...
+
+    def add(self, checkpoint: Checkpoint) -> None: ...
 
 
 class Runs(Protocol):
@@ -142,6 +202,8 @@ class Signer(Protocol):
         """Raises `NotAttestedError` unless it is one of ours for exactly this."""
         ...
 
+    def sign_head(self, head: TreeHead) -> Checkpoint: ...
+
 
 class Gauges(Protocol):
     """What the guardrail tells its monitoring."""
@@ -152,6 +214,13 @@ class Gauges(Protocol):
 
     def rolled_back(self) -> None: ...
     def reviews_waiting(self, count: int) -> None: ...
+    def audit_checked(self, *, size: int, faults: int) -> None:
+        """`faults` of the last look at the log; not 0 closes it."""
+        ...
+
+    def checkpointed(self, moment: datetime) -> None:
+        """When the newest checkpoint was signed, or confirmed as still covering the whole log."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -176,6 +245,7 @@ class Guardrail:
     scopes: Scopes
     rollbacks: Rollbacks
     audit: AuditLog
+    checkpoints: Checkpoints
     runs: Runs
     signer: Signer
     gauges: Gauges

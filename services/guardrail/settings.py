@@ -21,5 +21,15 @@ class GuardrailSettings(BaseSettings):
     """Sealed runs in flight a look."""
     gate_seconds: float = Field(default=900.0, gt=0)
     """How long one look may take before it is tried again, and in the end judged as it is."""
+    checkpoint_file: Path | None = None
+    """Signed checkpoints of the audit log, outside the store; None: `audit/checkpoints.jsonl` beside the folder of the keys."""
+    checkpoint_interval_seconds: float = Field(default=15.0, gt=0)
+    """How long entries may wait for a checkpoint that covers them."""
+    audit_check_interval_seconds: float = Field(default=3600.0, gt=0)
+    """How often the whole audit log is recomputed and compared with every checkpoint, beside the start."""
     expiry_interval_seconds: float = Field(default=30.0, gt=0)
     """How often reviews that nobody decided are looked for."""
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.checkpoint_file or self.private_key_file.absolute().parent.parent / "audit" / "checkpoints.jsonl"

@@ -7,6 +7,13 @@ from typing import Any
 from services.guardrail import use_cases
 from services.guardrail.ports import Guardrail
 from services.guardrail.use_cases import Effects
+from shared.events.audit import (
+    FindAuditEntries,
+    GetAuditCheckpoint,
+    GetAuditConsistency,
+    GetAuditProof,
+    ReadAuditLog,
+)
 from shared.events.changes import (
     DecideReview,
     GetChange,
@@ -21,14 +28,16 @@ from shared.events.changes import (
     RollbackPipeline,
 )
 from shared.events.custody import ListDatasets, ListFeedback
+from shared.events.message import Command
 from shared.events.values import GrantedScope
 from shared.messaging.consumer import Consumer
-from shared.messaging.handling import Delivery
+from shared.messaging.handling import Delivery, Handler
 
 
 def register(consumer: Consumer, at: Guardrail, *, concurrency: int) -> None:
     _commands(consumer, at, concurrency)
     _queries(consumer, at)
+    _audit_queries(consumer, at)
 
 
 def _commands(consumer: Consumer, at: Guardrail, concurrency: int) -> None:
@@ -47,17 +56,25 @@ def _commands(consumer: Consumer, at: Guardrail, concurrency: int) -> None:
     async def on_measure(command: MeasurePipelines, delivery: Delivery) -> Effects:
         return await use_cases.measure_pipelines(command, at, attempt=delivery.attempt)
 
+    def on(command: type[Command], handler: Handler, **options: Any) -> None:
+        async def while_the_log_is_sound(message: Any, delivery: Delivery) -> Any:
+            at.audit.require_sound()
+            return await handler(message, delivery)
+
+        consumer.on(command, while_the_log_is_sound, **options)
+
     # A look bounds itself; the deadline is only behind it. Rollbacks and reviews have consumers of their own, so they never wait.
     patient = at.limits.gate_seconds + 60
-    consumer.on(ProposeChange, on_propose, durable="guardrail-propose", concurrency=concurrency, deadline_seconds=patient)
-    consumer.on(MeasurePipelines, on_measure, durable="guardrail-measure", concurrency=2, deadline_seconds=patient)
-    consumer.on(DecideReview, on_decide, durable="guardrail-decide")
-    consumer.on(RollbackPipeline, on_rollback, durable="guardrail-rollback", concurrency=2)
-    consumer.on(RegisterDataset, on_register_dataset, durable="guardrail-register-dataset")
+    on(ProposeChange, on_propose, durable="guardrail-propose", concurrency=concurrency, deadline_seconds=patient)
+    on(MeasurePipelines, on_measure, durable="guardrail-measure", concurrency=2, deadline_seconds=patient)
+    on(DecideReview, on_decide, durable="guardrail-decide")
+    on(RollbackPipeline, on_rollback, durable="guardrail-rollback", concurrency=2)
+    on(RegisterDataset, on_register_dataset, durable="guardrail-register-dataset")
 
 
 def _queries(consumer: Consumer, at: Guardrail) -> None:
     async def grant_scope(query: GrantScope) -> GrantedScope:
+        at.audit.require_sound()
         return await use_cases.grant_scope(query, at)
 
     async def get_dataset(query: GetDataset) -> dict[str, Any]:
@@ -89,3 +106,26 @@ def _queries(consumer: Consumer, at: Guardrail) -> None:
     consumer.answers(GetChange, get_change)
     consumer.answers(GetPipeline, get_pipeline)
     consumer.answers(ListPipelines, list_pipelines)
+
+
+def _audit_queries(consumer: Consumer, at: Guardrail) -> None:
+    async def get_checkpoint(query: GetAuditCheckpoint) -> dict[str, Any]:
+        return await use_cases.get_audit_checkpoint(query, at)
+
+    async def read_log(query: ReadAuditLog) -> dict[str, Any]:
+        return await use_cases.read_audit_log(query, at)
+
+    async def find_entries(query: FindAuditEntries) -> dict[str, Any]:
+        return await use_cases.find_audit_entries(query, at)
+
+    async def get_proof(query: GetAuditProof) -> dict[str, Any]:
+        return await use_cases.get_audit_proof(query, at)
+
+    async def get_consistency(query: GetAuditConsistency) -> dict[str, Any]:
+        return await use_cases.get_audit_consistency(query, at)
+
+    consumer.answers(GetAuditCheckpoint, get_checkpoint)
+    consumer.answers(ReadAuditLog, read_log)
+    consumer.answers(FindAuditEntries, find_entries)
+    consumer.answers(GetAuditProof, get_proof)
+    consumer.answers(GetAuditConsistency, get_consistency)

@@ -118,6 +118,15 @@ CHANGE_SECONDS = Metric("evoline_change_decision_seconds", "histogram", "seconds
 REVIEWS_WAITING = Metric("evoline_reviews_waiting", "gauge", "changes", "Changes that wait for people.")
 ROLLBACKS = Metric("evoline_rollbacks_total", "counter", "rollbacks", "Deployments taken back.")
 
+AUDIT_ENTRIES = Metric("evoline_audit_entries", "gauge", "entries", "Decisions in the audit log.")
+AUDIT_FAULTS = Metric("evoline_audit_faults", "gauge", "faults", "What does not fit in the audit log; above 0 nothing is decided.")
+AUDIT_CHECKPOINT_TIME = Metric(
+    "evoline_audit_checkpoint_timestamp_seconds",
+    "gauge",
+    "seconds since 1970",
+    "When a signed checkpoint was last made, or found to cover the whole audit log still.",
+)
+
 GENERATION_SECONDS = Metric(
     "evoline_generation_seconds", "histogram", "seconds", "Request to verdict of a generated pipeline.", ("outcome",), SLOW
 )
@@ -252,6 +261,13 @@ class ChangeMetrics:
         self._rollbacks.inc()
 
 
+class AuditMetrics:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.entries = AUDIT_ENTRIES.gauge(registry)
+        self.faults = AUDIT_FAULTS.gauge(registry)
+        self.checkpoint_time = AUDIT_CHECKPOINT_TIME.gauge(registry)
+
+
 class GenerationMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._seconds = GENERATION_SECONDS.histogram(registry)
@@ -300,6 +316,7 @@ class Metrics:
         self.runs = RunMetrics(registry)
         self.providers = ProviderMetrics(registry)
         self.changes = ChangeMetrics(registry)
+        self.audit = AuditMetrics(registry)
         self.generation = GenerationMetrics(registry)
         self.evolution = EvolutionMetrics(registry)
         self.learning = LearningMetrics(registry)

@@ -19,6 +19,7 @@ from services.guardrail.domain.policy import Policy
 from services.guardrail.ports import Guardrail, Limits
 from services.guardrail.use_cases import propose_change, register_dataset
 from shared.attestation import Verifier, public_pem, sign, verify_scope
+from shared.audit.checkpoints import Checkpoint, TreeHead, signed
 from shared.clock import Clock
 from shared.errors import EvolineError
 from shared.events.changes import ProposeChange, RegisterDataset
@@ -65,6 +66,9 @@ class KeySigner:
 
     def sign(self, attestation: Attestation) -> Attestation:
         return sign(self.key, attestation)
+
+    def sign_head(self, head: TreeHead) -> Checkpoint:
+        return signed(self.key, head)
 
     def check(self, attestation: Attestation, *, kind: str, digest: str) -> None:
         self.verifier.verify(attestation, kind=kind, digest=digest, now=self.clock.now())
@@ -131,6 +135,8 @@ class Tally:
         self.verdicts: list[tuple[str, str]] = []
         self.rollbacks = 0
         self.waiting = 0
+        self.faults = 0
+        self.checkpointed_at: datetime | None = None
 
     def judged(self, kind: str, verdict: str, seconds: float) -> None:
         self.verdicts.append((kind, verdict))
@@ -140,6 +146,28 @@ class Tally:
 
     def reviews_waiting(self, count: int) -> None:
         self.waiting = count
+
+    def audit_checked(self, *, size: int, faults: int) -> None:
+        self.faults = faults
+
+    def checkpointed(self, moment: datetime) -> None:
+        self.checkpointed_at = moment
+
+
+class KeptCheckpoints:
+    """`Checkpoints` in memory."""
+
+    def __init__(self) -> None:
+        self.kept: list[Checkpoint] = []
+
+    def latest(self) -> Checkpoint | None:
+        return max(self.kept, key=lambda each: each.head.size, default=None)
+
+    def all(self) -> Sequence[Checkpoint]:
+        return tuple(self.kept)
+
+    def add(self, checkpoint: Checkpoint) -> None:
+        self.kept.append(checkpoint)
 
 
 @dataclass
@@ -178,6 +206,7 @@ def bench(*, meta_names: frozenset[str] = frozenset(("context_aware_pipeline_gen
         scopes=MongoScopes(database),
         rollbacks=MongoRollbacks(database),
         audit=MongoAuditLog(database),
+        checkpoints=KeptCheckpoints(),
         runs=fleet,
         signer=signer,
         gauges=tally,

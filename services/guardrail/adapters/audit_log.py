@@ -1,66 +1,160 @@
-"""The audit log in the store: one document an entry, its place taken by inserting the next number."""
+"""The audit log in the store: one document an entry, its place taken by inserting the next number.
+
+With its content an entry carries the Merkle nodes that it completes (`shared.audit.merkle`), so that appends and proofs read a few
+documents, never the whole log. What this process knows of the log it has recomputed from the contents itself."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from services.guardrail.domain.audit import GENESIS, AuditEntry, AuditNote, chained
-from shared.errors import UnavailableError
+from services.guardrail.domain.audit import AuditEntry, AuditNote, placed
+from services.guardrail.ports import AuditLogUnsoundError
+from shared.audit.checkpoints import TreeHead
+from shared.audit.merkle import Node
+from shared.audit.recount import Recount
+from shared.errors import NotFoundError, UnavailableError
 from shared.storage.collection import Database
 
-_HEAD = "head"
 _TRIES = 1000
-"""A try is lost only when another writer took the number, so the log grew meanwhile."""
+"""A try is lost only when another process took the number, so the log grew meanwhile."""
+_CHECK_PAGE = 20_000
+"""Entries read at once when the whole log is checked; the embedded server scans the collection for each page."""
 
 
 class MongoAuditLog:
-    """Several processes may append at once: whoever inserts a number first has it, the others chain behind."""
+    """Several processes may append at once: whoever inserts a number first has it, the others go behind it."""
 
     def __init__(self, database: Database) -> None:
         self._entries = database.collection("audit")
-        self._heads = database.collection("audit_head")
-        self._last: tuple[int, str] | None = None
+        self._recount = Recount()
+        self._is_checked = False
+        self._faults: tuple[str, ...] = ()
+        self._turn = asyncio.Lock()
 
     async def ensure_indexes(self) -> None:
         await self._entries.ensure_index([("key", 1)], name="key")
+        await self._entries.ensure_index([("subject", 1)], name="subject")
+
+    async def check(self, heads: Sequence[TreeHead] = ()) -> tuple[str, ...]:
+        """Recomputes the whole log. What does not fit closes it for appending, until a later check finds it sound."""
+        known = [TreeHead(self._recount.frontier.size, self._recount.frontier.root.hex(), "this process")]
+        recount = Recount([*heads, *known])
+        await self._read_all(recount)
+        beyond = await self._beyond(recount.frontier.size)
+        async with self._turn:
+            self._faults, self._is_checked = (*recount.end(), *beyond), True
+            if not self._faults and recount.frontier.size >= self._recount.frontier.size:
+                self._recount = recount
+        return self._faults
+
+    @property
+    def is_sound(self) -> bool:
+        return not self._faults
+
+    def require_sound(self) -> None:
+        if self._faults:
+            raise AuditLogUnsoundError(self._faults)
 
     async def append(self, note: AuditNote) -> AuditEntry:
-        if former := await self.find(note.key):
-            return former
-        for _ in range(_TRIES):
-            sequence, chain = await self._end()
-            entry = chained(note, sequence + 1, chain)
-            if await self._entries.insert_once({"_id": _name(entry.sequence), **entry.model_dump(mode="json")}):
-                await self._remember(entry)
-                return entry
+        if not self._is_checked:
+            await self.check()
+        async with self._turn:
+            self.require_sound()
+            # The end is fixed before the key is sought: who takes the number after it has seen every entry before it.
+            if former := await self.find(note.key):
+                return former
+            for _ in range(_TRIES):
+                entry = await self._inserted(note)
+                if entry is None:
+                    entry = await self._catch_up(note.key)
+                if entry is not None:
+                    return entry
         raise UnavailableError("the audit log grows faster than this process can append")
 
     async def find(self, key: str) -> AuditEntry | None:
         found = await self._entries.find({"key": key}, limit=1)
-        return _entry(found[0]) if found else None
+        return AuditEntry.model_validate(found[0]) if found else None
+
+    async def head(self) -> TreeHead:
+        """Size and root of the log now, recomputed from what is stored. Raises `AuditLogUnsoundError`."""
+        if not self._is_checked:
+            await self.check()
+        async with self._turn:
+            await self._catch_up()
+            self.require_sound()
+            return TreeHead(self._recount.frontier.size, self._recount.frontier.root.hex())
+
+    async def page(self, after: int, limit: int) -> Sequence[dict[str, Any]]:
+        names = [_name(number) for number in range(after + 1, after + limit + 1)]
+        return _stripped(await self._entries.find({"_id": {"$in": names}}, sort=[("_id", 1)]))
+
+    async def matching(self, filters: Mapping[str, Any], limit: int) -> Sequence[dict[str, Any]]:
+        return _stripped(await self._entries.find(filters, sort=[("_id", -1)], limit=limit))
+
+    async def nodes(self, wanted: Sequence[Node]) -> dict[Node, bytes]:
+        names = sorted({_name(end) for _, end in wanted})
+        found = await self._entries.find({"_id": {"$in": names}}, fields=["sequence", "nodes"])
+        stored = {each["sequence"]: each.get("nodes", ()) for each in found}
+        try:
+            return {(level, end): bytes.fromhex(stored[end][level]) for level, end in wanted}
+        except (KeyError, IndexError, ValueError) as error:
+            raise NotFoundError(f"the log does not hold what the proof needs ({error}): run `evoline audit verify`") from error
+
+    async def count(self) -> int:
+        return await self._entries.count({})
 
     async def entries(self) -> Sequence[AuditEntry]:
-        return [_entry(each) for each in await self._entries.find({}, sort=[("_id", 1)])]
+        return [AuditEntry.model_validate(each) for each in await self._entries.find({}, sort=[("_id", 1)])]
 
-    async def head(self) -> tuple[int, str]:
-        """(length, chain hash) as noted beside the log; what a check of the whole log is compared with."""
-        found = await self._heads.get(_HEAD)
-        return (found["sequence"], found["chain_hash"]) if found else (0, GENESIS)
+    async def _inserted(self, note: AuditNote) -> AuditEntry | None:
+        """None where another process has the number."""
+        entry = placed(note, self._recount.frontier.size + 1)
+        _, nodes = self._recount.frontier.append(bytes.fromhex(entry["leaf_hash"]))
+        entry["nodes"] = [node.hex() for node in nodes]
+        if not await self._entries.insert_once({"_id": _name(entry["sequence"]), **entry}):
+            return None
+        self._recount.take(entry)
+        return AuditEntry.model_validate(entry)
 
-    async def _end(self) -> tuple[int, str]:
-        """The last entry. Starts from the noted head, which is a hint only, and walks on over what others added."""
-        sequence, chain = self._last or await self.head()
-        while found := await self._entries.get(_name(sequence + 1)):
-            sequence, chain = found["sequence"], found["chain_hash"]
-        self._last = (sequence, chain)
-        return sequence, chain
+    async def _catch_up(self, key: str = "") -> AuditEntry | None:
+        """Walks over what others added; returns the entry of this key among them."""
+        same = None
+        while found := await self._entries.get(_name(self._recount.frontier.size + 1)):
+            self._recount.take(found)
+            self._faults = tuple(self._recount.faults)
+            self.require_sound()
+            if key and found["key"] == key:
+                same = AuditEntry.model_validate(found)
+        return same
 
-    async def _remember(self, entry: AuditEntry) -> None:
-        self._last = (entry.sequence, entry.chain_hash)
-        fields = {"sequence": entry.sequence, "chain_hash": entry.chain_hash}
-        if not await self._heads.insert_once({"_id": _HEAD, **fields}):
-            await self._heads.update_if({"_id": _HEAD, "sequence": {"$lt": entry.sequence}}, {"$set": fields})
+    async def _read_all(self, recount: Recount) -> None:
+        while True:
+            size = recount.frontier.size
+            span = {"$gt": _name(size), "$lte": _name(size + _CHECK_PAGE)}
+            found = await self._entries.find({"_id": span}, sort=[("_id", 1)])
+            for entry in found:
+                expected = recount.frontier.size + 1
+                if entry["_id"] != _name(expected):
+                    return recount.missing(expected)
+                nodes = recount.take(entry)
+                if "nodes" not in entry and not recount.faults:
+                    await self._complete(entry["_id"], nodes)
+            if len(found) < _CHECK_PAGE:
+                return None
+
+    async def _beyond(self, size: int) -> tuple[str, ...]:
+        """Documents that no number leads to, unless the log grew just now."""
+        extra = await self.count() - size
+        if extra <= 0 or await self._entries.get(_name(size + 1)):
+            return ()
+        return (f"{extra} documents stand in the log's collection that are none of its {size} entries: they were inserted",)
+
+    async def _complete(self, name: str, nodes: Sequence[bytes]) -> None:
+        """Entries of before the Merkle log get their nodes once, when they are found to fit."""
+        fields = {"nodes": [node.hex() for node in nodes]}
+        await self._entries.update_if({"_id": name, "nodes": {"$exists": False}}, {"$set": fields})
 
 
 def _name(sequence: int) -> str:
@@ -68,5 +162,5 @@ def _name(sequence: int) -> str:
     return f"{sequence:012d}"
 
 
-def _entry(document: dict[str, Any]) -> AuditEntry:
-    return AuditEntry.model_validate({name: value for name, value in document.items() if name != "_id"})
+def _stripped(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [{name: value for name, value in document.items() if name != "_id"} for document in found]

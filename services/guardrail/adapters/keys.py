@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
 from shared.attestation import Verifier, key_id, load_private_key, public_pem, sign
+from shared.audit.checkpoints import Checkpoint, TreeHead, signed
 from shared.clock import Clock
 from shared.errors import ConfigurationError
 from shared.events.values import Attestation
@@ -24,8 +28,16 @@ class FileSigner:
         self._verifier = Verifier(public_key_file.read_bytes() + public_pem(self._key.public_key()))
         self._clock = clock
 
+    @property
+    def keys(self) -> Mapping[str, Ed25519PublicKey]:
+        """Every public key that is trusted, by key id."""
+        return self._verifier.keys
+
     def sign(self, attestation: Attestation) -> Attestation:
         return sign(self._key, attestation)
+
+    def sign_head(self, head: TreeHead) -> Checkpoint:
+        return signed(self._key, head)
 
     def check(self, attestation: Attestation, *, kind: str, digest: str) -> None:
         self._verifier.verify(attestation, kind=kind, digest=digest, now=self._clock.now())

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from shared.telemetry.metrics import ChangeMetrics
+from datetime import datetime
+
+from shared.telemetry.metrics import AuditMetrics, ChangeMetrics
 
 
 class PrometheusGauges:
-    def __init__(self, metrics: ChangeMetrics) -> None:
+    def __init__(self, metrics: ChangeMetrics, audit: AuditMetrics) -> None:
         self._metrics = metrics
+        self._audit = audit
 
     def judged(self, kind: str, verdict: str, seconds: float) -> None:
         self._metrics.judged(kind, verdict, seconds)
@@ -17,3 +20,10 @@ class PrometheusGauges:
 
     def reviews_waiting(self, count: int) -> None:
         self._metrics.reviews_waiting.set(count)
+
+    def audit_checked(self, *, size: int, faults: int) -> None:
+        self._audit.entries.set(size)
+        self._audit.faults.set(faults)
+
+    def checkpointed(self, moment: datetime) -> None:
+        self._audit.checkpoint_time.set(moment.timestamp())

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+from services.guardrail.use_cases.auditing import (
+    check_audit_log,
+    checkpoint_audit_log,
+    find_audit_entries,
+    get_audit_checkpoint,
+    get_audit_consistency,
+    get_audit_proof,
+    read_audit_log,
+)
 from services.guardrail.use_cases.bootstrap import attest_shipped
 from services.guardrail.use_cases.datasets import get_dataset, list_datasets, register_dataset
 from services.guardrail.use_cases.feedback import list_feedback
@@ -16,8 +25,14 @@ from services.guardrail.use_cases.telling import Effects
 __all__ = [
     "Effects",
     "attest_shipped",
+    "check_audit_log",
+    "checkpoint_audit_log",
     "decide_review",
     "expire_reviews",
+    "find_audit_entries",
+    "get_audit_checkpoint",
+    "get_audit_consistency",
+    "get_audit_proof",
     "get_change",
     "get_dataset",
     "get_pipeline",
@@ -28,6 +43,7 @@ __all__ = [
     "list_reviews",
     "measure_pipelines",
     "propose_change",
+    "read_audit_log",
     "register_dataset",
     "roll_back",
 ]

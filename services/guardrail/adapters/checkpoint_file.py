@@ -1,0 +1,66 @@
+"""Signed checkpoints in a file of lines outside the store: whoever changes the store does not change them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from shared.audit.checkpoints import Checkpoint, opened
+from shared.errors import ConfigurationError, EvolineError, UnavailableError
+
+
+class CheckpointFile:
+    """One JSON object a line; `note` is what counts, the rest is for people. Lines are only ever added."""
+
+    def __init__(self, path: Path, keys: Mapping[str, Ed25519PublicKey]) -> None:
+        """Raises `ConfigurationError` where the file cannot be used, or holds a line that none of `keys` signed."""
+        self._path = path
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with path.open("ab+") as file:
+                lines = _whole_lines(file)
+        except OSError as error:
+            raise ConfigurationError(f"the file of checkpoints {path} cannot be used: {error}") from error
+        self._known = [_read(path, number, line, keys) for number, line in enumerate(lines, start=1) if line.strip()]
+
+    def latest(self) -> Checkpoint | None:
+        return max(self._known, key=lambda each: each.head.size) if self._known else None
+
+    def all(self) -> Sequence[Checkpoint]:
+        return tuple(self._known)
+
+    def add(self, checkpoint: Checkpoint) -> None:
+        head = checkpoint.head
+        line = {"size": head.size, "root": head.root, "at": head.at, "key_id": checkpoint.key_id, "note": checkpoint.note}
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise UnavailableError(f"the checkpoint over {head.size} entries cannot be written to {self._path}: {error}") from error
+        self._known.append(checkpoint)
+
+
+def _whole_lines(file: BinaryIO) -> list[bytes]:
+    """A process that died while it wrote leaves half a line: it was never a checkpoint, so it is taken away."""
+    file.seek(0)
+    *lines, rest = file.read().split(b"\n")
+    if rest:
+        file.truncate(sum(len(line) + 1 for line in lines))
+    return lines
+
+
+def _read(path: Path, number: int, line: bytes, keys: Mapping[str, Ed25519PublicKey]) -> Checkpoint:
+    try:
+        return opened(str(json.loads(line)["note"]), keys)
+    except (ValueError, KeyError, TypeError, EvolineError) as error:
+        raise ConfigurationError(
+            f"{path}, line {number}: {error}. A checkpoint that cannot be trusted proves nothing: put the key that signed it "
+            "back into the file of public keys, or restore the file from where it is kept; docs/policy.md says more"
+        ) from error

@@ -1,0 +1,126 @@
+"""The audit log's own verbs: signed checkpoints, and answers to whoever checks it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from services.guardrail.ports import AuditLogUnsoundError, Guardrail
+from services.guardrail.use_cases.telling import Effects
+from shared.audit.checkpoints import Checkpoint
+from shared.audit.merkle import Node, consistency_parts, inclusion_parts, proof
+from shared.errors import InvalidInputError, NotFoundError, Problem
+from shared.events.audit import (
+    AuditCheckpointed,
+    FindAuditEntries,
+    GetAuditCheckpoint,
+    GetAuditConsistency,
+    GetAuditProof,
+    ReadAuditLog,
+)
+
+MOST_BYTES = 600_000
+"""Of the entries in one answer; a message holds 1 MB."""
+
+
+async def check_audit_log(at: Guardrail) -> tuple[str, ...]:
+    """Compares the whole log with every kept checkpoint. What does not fit closes it: nothing is decided any more."""
+    faults = await at.audit.check([each.head for each in at.checkpoints.all()])
+    at.gauges.audit_checked(size=await at.audit.count(), faults=len(faults))
+    return faults
+
+
+async def checkpoint_audit_log(at: Guardrail) -> Effects:
+    """The newest checkpoint as a fact; a new one where the log grew. Raises `AuditLogUnsoundError`."""
+    checkpoint = await current_checkpoint(at)
+    return [(f"audit:{checkpoint.head.size}:{checkpoint.head.root}", _fact(checkpoint))] if checkpoint else []
+
+
+async def current_checkpoint(at: Guardrail) -> Checkpoint | None:
+    """One over the whole log of this moment, signed only after the entries since the last one were recomputed; None before
+    the first entry. Raises `AuditLogUnsoundError`."""
+    try:
+        head = await at.audit.head()
+    except AuditLogUnsoundError:
+        at.gauges.audit_checked(size=await at.audit.count(), faults=1)
+        raise
+    now, latest = at.clock.now(), at.checkpoints.latest()
+    at.gauges.audit_checked(size=head.size, faults=0)
+    at.gauges.checkpointed(now)
+    if head.size == 0 or (latest is not None and (latest.head.size, latest.head.root) == (head.size, head.root)):
+        return latest
+    signed = at.signer.sign_head(type(head)(head.size, head.root, now.isoformat()))
+    at.checkpoints.add(signed)
+    return signed
+
+
+async def get_audit_checkpoint(query: GetAuditCheckpoint, at: Guardrail) -> dict[str, Any]:
+    """Answers with what is kept even where the log is not sound any more."""
+    faults: list[str] = []
+    try:
+        checkpoint = await current_checkpoint(at)
+    except AuditLogUnsoundError as error:
+        checkpoint, faults = at.checkpoints.latest(), [str(error)]
+    fact = _fact(checkpoint).model_dump(mode="json") if checkpoint else None
+    return {"checkpoint": fact, "stored": await at.audit.count(), "sound": not faults, "faults": faults}
+
+
+async def read_audit_log(query: ReadAuditLog, at: Guardrail) -> dict[str, Any]:
+    return {"entries": _within_a_message(await at.audit.page(query.after, query.limit))}
+
+
+async def find_audit_entries(query: FindAuditEntries, at: Guardrail) -> dict[str, Any]:
+    filters: dict[str, Any] = {name: value for name in ("action", "actor") if (value := getattr(query, name))}
+    if query.since:
+        filters["at"] = {"$gte": query.since}
+    if query.about:
+        fields = ("subject", "facts.change_id", "facts.rollback_id")
+        keys = [f"{kind}:{query.about}" for kind in ("scope", "measure", "dataset", "rollback")]
+        filters["$or"] = [*({field: query.about} for field in fields), {"key": {"$in": keys}}]
+    return {"entries": _within_a_message(await at.audit.matching(filters, query.limit))}
+
+
+async def get_audit_proof(query: GetAuditProof, at: Guardrail) -> dict[str, Any]:
+    """Raises `NotFoundError` for an entry or a size that the log does not have."""
+    if query.sequence > query.size:
+        raise _wrong("sequence", f"entry {query.sequence} is not among the first {query.size}")
+    found = await at.audit.page(query.sequence - 1, 1)
+    if not found:
+        raise NotFoundError(f"the audit log has no entry {query.sequence}")
+    parts = inclusion_parts(query.sequence - 1, query.size)
+    return {"entry": found[0], "size": query.size, "path": await _proof(parts, at)}
+
+
+async def get_audit_consistency(query: GetAuditConsistency, at: Guardrail) -> dict[str, Any]:
+    """Raises `NotFoundError` for sizes that the log does not have."""
+    if query.first > query.second:
+        raise _wrong("first", f"a log of {query.first} entries is not the beginning of one of {query.second}")
+    parts = consistency_parts(query.first, query.second)
+    return {"first": query.first, "second": query.second, "path": await _proof(parts, at)}
+
+
+async def _proof(parts: list[list[Node]], at: Guardrail) -> list[str]:
+    hashes = await at.audit.nodes([node for part in parts for node in part])
+    return [each.hex() for each in proof(parts, hashes.__getitem__)]
+
+
+def _within_a_message(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """As many of the first ones as one message holds, at least one."""
+    kept: list[dict[str, Any]] = []
+    size = 0
+    for entry in entries:
+        size += len(json.dumps(entry, default=str))
+        if kept and size > MOST_BYTES:
+            break
+        kept.append(entry)
+    return kept
+
+
+def _fact(checkpoint: Checkpoint) -> AuditCheckpointed:
+    head = checkpoint.head
+    return AuditCheckpointed(size=head.size, root=head.root, at=head.at, key_id=checkpoint.key_id, note=checkpoint.note)
+
+
+def _wrong(path: str, reason: str) -> InvalidInputError:
+    return InvalidInputError(Problem(path=path, reason=reason, suggestion="ask GetAuditCheckpoint for the log's size"))
