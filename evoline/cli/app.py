@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from evoline.cli import (
+    audit,
     bus,
     cassette,
     control,
@@ -42,6 +43,7 @@ def build() -> typer.Typer:
     _add_stack(app)
     _add_pipelines(app)
     _add_improvement(app)
+    app.add_typer(audit.build(), name="audit", help="Who decided what, and proof that nobody changed it since.")
     app.add_typer(bus.build(), name="bus", help="Streams, consumers and dead letters of the broker.")
     app.add_typer(cassette.build(), name="cassette", help="Recorded model calls.")
     app.add_typer(keys.build(), name="keys", help="The guardrail's signing keys.")

@@ -23,7 +23,7 @@ class GuardrailSettings(BaseSettings):
     """How long one look may take before it is tried again, and in the end judged as it is."""
     checkpoint_file: Path | None = None
     """Signed checkpoints of the audit log, outside the store; None: `audit/checkpoints.jsonl` beside the folder of the keys."""
-    checkpoint_interval_seconds: float = Field(default=15.0, gt=0)
+    checkpoint_interval_seconds: float = Field(default=30.0, gt=0)
     """How long entries may wait for a checkpoint that covers them."""
     audit_check_interval_seconds: float = Field(default=3600.0, gt=0)
     """How often the whole audit log is recomputed and compared with every checkpoint, beside the start."""

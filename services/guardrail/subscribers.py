@@ -57,9 +57,11 @@ def _commands(consumer: Consumer, at: Guardrail, concurrency: int) -> None:
         return await use_cases.measure_pipelines(command, at, attempt=delivery.attempt)
 
     def on(command: type[Command], handler: Handler, **options: Any) -> None:
-        async def while_the_log_is_sound(message: Any, delivery: Delivery) -> Any:
+        async def while_the_log_is_sound(message: Any, delivery: Delivery) -> Effects:
             at.audit.require_sound()
-            return await handler(message, delivery)
+            effects = list(await handler(message, delivery) or ())
+            await use_cases.audit_refusals(message, effects, at, message_id=delivery.message_id)
+            return effects
 
         consumer.on(command, while_the_log_is_sound, **options)
 

@@ -64,12 +64,15 @@ class FindAuditEntries(Query):
 
 
 class GetAuditProof(Query):
-    """Answer: `{entry, size, path}`: that the entry is one of the first `size`; `path` is RFC 6962's inclusion proof in hex."""
+    """Asks for an entry by its number or its key.
+
+    Answer: `{entry, size, path}`: that the entry is one of the first `size`; `path` is RFC 6962's inclusion proof in hex."""
 
     subject: ClassVar[str] = "api.guardrail.get_audit_proof"
     owner: ClassVar[str] = "guardrail"
 
-    sequence: int = Field(ge=1, le=10**11)
+    sequence: int = Field(default=0, ge=0, le=10**11)
+    key: str = Field(default="", max_length=400)
     size: int = Field(ge=1, le=10**11)
 
 

@@ -82,8 +82,8 @@ class MongoAuditLog:
         if not self._is_checked:
             await self.check()
         async with self._turn:
-            await self._catch_up()
             self.require_sound()
+            await self._catch_up()
             return TreeHead(self._recount.frontier.size, self._recount.frontier.root.hex())
 
     async def page(self, after: int, limit: int) -> Sequence[dict[str, Any]]:
@@ -123,8 +123,9 @@ class MongoAuditLog:
         same = None
         while found := await self._entries.get(_name(self._recount.frontier.size + 1)):
             self._recount.take(found)
-            self._faults = tuple(self._recount.faults)
-            self.require_sound()
+            if self._recount.faults:
+                self._faults = tuple(self._recount.faults)
+                raise AuditLogUnsoundError(self._faults)
             if key and found["key"] == key:
                 same = AuditEntry.model_validate(found)
         return same

@@ -13,6 +13,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from shared.audit.checkpoints import Checkpoint, opened
 from shared.errors import ConfigurationError, EvolineError, UnavailableError
 
+_MOST = 1000
+"""Of the newest checkpoints that are read: the last one covers all that those before it cover."""
+
 
 class CheckpointFile:
     """One JSON object a line; `note` is what counts, the rest is for people. Lines are only ever added."""
@@ -26,7 +29,8 @@ class CheckpointFile:
                 lines = _whole_lines(file)
         except OSError as error:
             raise ConfigurationError(f"the file of checkpoints {path} cannot be used: {error}") from error
-        self._known = [_read(path, number, line, keys) for number, line in enumerate(lines, start=1) if line.strip()]
+        recent = list(enumerate(lines, start=1))[-_MOST:]
+        self._known = [_read(path, number, line, keys) for number, line in recent if line.strip()]
 
     def latest(self) -> Checkpoint | None:
         return max(self._known, key=lambda each: each.head.size) if self._known else None

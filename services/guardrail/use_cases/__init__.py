@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from services.guardrail.use_cases.auditing import (
+    audit_refusals,
     check_audit_log,
     checkpoint_audit_log,
     find_audit_entries,
@@ -25,6 +26,7 @@ from services.guardrail.use_cases.telling import Effects
 __all__ = [
     "Effects",
     "attest_shipped",
+    "audit_refusals",
     "check_audit_log",
     "checkpoint_audit_log",
     "decide_review",

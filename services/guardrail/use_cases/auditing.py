@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from services.guardrail.domain.audit import AuditNote
 from services.guardrail.ports import AuditLogUnsoundError, Guardrail
 from services.guardrail.use_cases.telling import Effects
 from shared.audit.checkpoints import Checkpoint
@@ -19,6 +20,8 @@ from shared.events.audit import (
     GetAuditProof,
     ReadAuditLog,
 )
+from shared.events.changes import RollbackRefused
+from shared.events.message import Command, Message
 
 MOST_BYTES = 600_000
 """Of the entries in one answer; a message holds 1 MB."""
@@ -29,6 +32,28 @@ async def check_audit_log(at: Guardrail) -> tuple[str, ...]:
     faults = await at.audit.check([each.head for each in at.checkpoints.all()])
     at.gauges.audit_checked(size=await at.audit.count(), faults=len(faults))
     return faults
+
+
+async def audit_refusals(command: Command, effects: Effects, at: Guardrail, *, message_id: str) -> None:
+    """Whatever says no to a command is in the log before it is told; refused rollbacks stand there with their record."""
+    for effect, fact in effects:
+        if fact.subject.endswith(".refused") and not isinstance(fact, RollbackRefused):
+            await at.audit.append(_refusal(command, fact, f"refused:{message_id}:{effect}", at))
+
+
+def _refusal(command: Command, fact: Message, key: str, at: Guardrail) -> AuditNote:
+    said = fact.model_dump(mode="json")
+    about = [str(said[name]) for name in ("pipeline", "dataset_id", "change_id") if said.get(name)]
+    reasons = [str(Problem.model_validate(each)) for each in said.pop("problems", ())]
+    return AuditNote(
+        key=key,
+        at=at.clock.now().isoformat(),
+        action=fact.subject.removeprefix("evt."),
+        actor=str(getattr(command, "reviewer", "") or getattr(command, "author", "") or "unknown"),
+        subject=about[0] if about else command.subject,
+        policy_revision=at.policy.revision,
+        facts=said | ({"reasons": reasons[:20]} if reasons else {}),
+    )
 
 
 async def checkpoint_audit_log(at: Guardrail) -> Effects:
@@ -83,12 +108,13 @@ async def find_audit_entries(query: FindAuditEntries, at: Guardrail) -> dict[str
 
 async def get_audit_proof(query: GetAuditProof, at: Guardrail) -> dict[str, Any]:
     """Raises `NotFoundError` for an entry or a size that the log does not have."""
-    if query.sequence > query.size:
-        raise _wrong("sequence", f"entry {query.sequence} is not among the first {query.size}")
-    found = await at.audit.page(query.sequence - 1, 1)
+    sequence = query.sequence or await _number_of(query.key, at)
+    if sequence > query.size:
+        raise _wrong("size", f"entry {sequence} is not among the first {query.size}")
+    found = await at.audit.page(sequence - 1, 1)
     if not found:
-        raise NotFoundError(f"the audit log has no entry {query.sequence}")
-    parts = inclusion_parts(query.sequence - 1, query.size)
+        raise NotFoundError(f"the audit log has no entry {sequence}")
+    parts = inclusion_parts(sequence - 1, query.size)
     return {"entry": found[0], "size": query.size, "path": await _proof(parts, at)}
 
 
@@ -98,6 +124,13 @@ async def get_audit_consistency(query: GetAuditConsistency, at: Guardrail) -> di
         raise _wrong("first", f"a log of {query.first} entries is not the beginning of one of {query.second}")
     parts = consistency_parts(query.first, query.second)
     return {"first": query.first, "second": query.second, "path": await _proof(parts, at)}
+
+
+async def _number_of(key: str, at: Guardrail) -> int:
+    found = await at.audit.find(key)
+    if found is None:
+        raise NotFoundError(f"the audit log has no entry with the key {key!r}; evoline audit list shows numbers")
+    return found.sequence
 
 
 async def _proof(parts: list[list[Node]], at: Guardrail) -> list[str]:

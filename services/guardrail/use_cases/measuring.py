@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from services.guardrail.domain.audit import AuditNote
 from services.guardrail.domain.diff import Revision
 from services.guardrail.domain.gate import HARM_ALPHA, Arm
 from services.guardrail.domain.policy import ScopeRule
@@ -26,7 +27,13 @@ from shared.pipeline.scope import check_scope
 
 
 async def measure_pipelines(command: MeasurePipelines, at: Guardrail, *, attempt: int = 1) -> Effects:
-    """Idempotent by measure id: finished runs are not made again, the look is counted once."""
+    """Idempotent by measure id: finished runs are not made again, the look is counted, and audited, once."""
+    measured = await _measured(command, at, attempt=attempt)
+    await at.audit.append(_note(command, measured, at))
+    return [("measured", measured)]
+
+
+async def _measured(command: MeasurePipelines, at: Guardrail, *, attempt: int) -> PipelinesMeasured:
     started = at.clock.monotonic()
     try:
         dataset = await _dataset(command, at)
@@ -34,15 +41,14 @@ async def measure_pipelines(command: MeasurePipelines, at: Guardrail, *, attempt
         await _count_look(command, at)
     except PermanentError as error:
         problems = error.problems if isinstance(error, InvalidInputError) else (Problem(reason=str(error)),)
-        refused = PipelinesMeasured(
+        return PipelinesMeasured(
             measure_id=command.measure_id, dataset_id=command.dataset_id, scores={}, digests={}, problems=problems
         )
-        return [("measured", refused)]
     cases = _chosen(await at.datasets.cases(command.dataset_id, "sealed"), command.cases)
     look = Look(command.measure_id, "measure", dataset.domain, revisions, cases)
     runs = await take(look, at, patient=attempt < at.limits.patient_attempts)
     arms = {label: graded(revisions[label].document.digest, runs[label], cases, dataset.grader) for label in revisions}
-    measured = PipelinesMeasured(
+    return PipelinesMeasured(
         measure_id=command.measure_id,
         dataset_id=command.dataset_id,
         scores={label: score(arm.grades, dataset.grader_hash) for label, arm in arms.items()},
@@ -51,7 +57,20 @@ async def measure_pipelines(command: MeasurePipelines, at: Guardrail, *, attempt
         usage={label: _usage(found) for label, found in runs.items()},
         seconds=at.clock.monotonic() - started,
     )
-    return [("measured", measured)]
+
+
+def _note(command: MeasurePipelines, measured: PipelinesMeasured, at: Guardrail) -> AuditNote:
+    reasons = [str(problem) for problem in measured.problems]
+    scores = {label: {"mean": found.mean, "cases": found.cases} for label, found in measured.scores.items()}
+    return AuditNote(
+        key=f"measure:{command.measure_id}",
+        at=at.clock.now().isoformat(),
+        action="measure.refused" if reasons else "dataset.measured",
+        actor=command.author,
+        subject=command.dataset_id,
+        policy_revision=at.policy.revision,
+        facts={"measure_id": command.measure_id, "digests": dict(measured.digests), "scores": scores, "reasons": reasons},
+    )
 
 
 async def _dataset(command: MeasurePipelines, at: Guardrail) -> Dataset:

@@ -8,15 +8,24 @@ from services.guardrail.domain.audit import AuditNote
 from services.guardrail.domain.policy import ScopeRule
 from services.guardrail.ports import Guardrail
 from services.guardrail.use_cases.sealed_runs import scope_attestation
-from shared.errors import LimitReachedError, OutOfScopeError
+from shared.errors import LimitReachedError, OutOfScopeError, PermanentError
 from shared.events.changes import GrantScope
+from shared.events.message import derive_id
 from shared.events.values import Budget, GrantedScope, TrialScope
 
 
 async def grant_scope(query: GrantScope, at: Guardrail) -> GrantedScope:
     """Raises `OutOfScopeError` with every part that policy does not allow, `LimitReachedError` where the day's quota is used up.
 
-    The same scope id gets the same scope; with another wish it is refused."""
+    The same scope id gets the same scope; with another wish it is refused. What was refused, and why, is audited."""
+    try:
+        return await _granted(query, at)
+    except (OutOfScopeError, LimitReachedError) as error:
+        await at.audit.append(_refusal(query, error, at))
+        raise
+
+
+async def _granted(query: GrantScope, at: Guardrail) -> GrantedScope:
     if former := await at.scopes.get(query.scope_id):
         return _same(query, former)
     rule = at.policy.document.scopes.get(query.purpose)
@@ -98,4 +107,19 @@ def _note(query: GrantScope, granted: GrantedScope, at: Guardrail) -> AuditNote:
         digest=granted.attestation.digest,
         policy_revision=at.policy.revision,
         facts={"holder": query.holder, "domain": query.domain, "budget": query.budget.model_dump()},
+    )
+
+
+def _refusal(query: GrantScope, error: PermanentError, at: Guardrail) -> AuditNote:
+    """The same wish refused for the same kind of reason on the same day is one entry, however often it is tried."""
+    now = at.clock.now()
+    wish = derive_id(query.model_dump_json(), f"{error.code}:{now.date().isoformat()}")
+    return AuditNote(
+        key=f"scope:{query.scope_id}:refused:{wish}",
+        at=now.isoformat(),
+        action="scope.refused",
+        actor=f"policy:scopes.{query.purpose}",
+        subject=query.scope_id,
+        policy_revision=at.policy.revision,
+        facts={"holder": query.holder, "domain": query.domain, "budget": query.budget.model_dump(), "reason": str(error)},
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.guardrail.domain.audit import AuditNote, evidence_hash
-from services.guardrail.domain.records import ChangeRecord
+from services.guardrail.domain.records import ChangeRecord, ReviewDecision
 from services.guardrail.ports import Guardrail
 from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, PipelineDeployed
 from shared.events.message import Message
@@ -118,9 +118,13 @@ def outcome_note(record: ChangeRecord) -> AuditNote:
             "author": record.author,
             "risk": record.risk,
             "reasons": list(record.reasons),
-            "people": [f"{each.reviewer}: {each.decision}" for each in record.decisions],
+            "people": [_said(each) for each in record.decisions],
         },
     )
+
+
+def _said(decision: ReviewDecision) -> str:
+    return f"{decision.reviewer}: {decision.decision}" + (f", {decision.comment}" if decision.comment else "")
 
 
 def deployment_note(record: ChangeRecord) -> AuditNote:

@@ -102,6 +102,9 @@ async def test_a_forged_store_is_found_at_the_next_start_and_nothing_is_decided_
         before = await at.database.collection("audit").count({})
         with pytest.raises(AuditLogUnsoundError, match="evoline audit verify"):
             await again.at.audit.append(note(99))
+        with pytest.raises(AuditLogUnsoundError):
+            await checkpoint_audit_log(again.at)
+        assert len(again.at.checkpoints.all()) == 1
         assert await at.database.collection("audit").count({}) == before
 
 

@@ -1,4 +1,4 @@
-"""Alerts by Prometheus' own tool, where it is installed; and that each audit alert has a test in which it fires and one in which not."""
+"""Alerts by Prometheus' own tool, where it is installed; and that each audit alert is tested firing and silent."""
 
 from __future__ import annotations
 
