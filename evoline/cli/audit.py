@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,12 +18,13 @@ from evoline.client.connection import connected
 from evoline.stack.home import find_home
 from shared.attestation import PUBLIC_KEY_NAME, Verifier
 from shared.audit.entries import spoken
-from shared.errors import InvalidInputError, Problem
+from shared.errors import ConfigurationError, InvalidInputError, Problem
 from shared.events.audit import MOST_ENTRIES, FindAuditEntries
 
 KEY_VARIABLE, FILE_VARIABLE = "EVOLINE_GUARDRAIL_PUBLIC_KEY_FILE", "EVOLINE_GUARDRAIL_CHECKPOINT_FILE"
 KeyFile = Annotated[
-    Path | None, typer.Option("--keys", help=f"Public keys that are trusted; default: {KEY_VARIABLE}, else the local stack's.")
+    list[Path] | None,
+    typer.Option("--keys", help=f"File of trusted public keys; repeatable; default: {KEY_VARIABLE}, else the local stack's."),
 ]
 CheckpointFiles = Annotated[
     list[Path] | None,
@@ -51,7 +53,7 @@ def verify(keys: KeyFile = None, checkpoints: CheckpointFiles = None, as_json: A
             return await verified(AuditReader(client.bus, verifier.keys), _kept(checkpoints, verifier), progress)
 
     def progress(entries: int) -> None:
-        if not as_json:
+        if not as_json and sys.stderr.isatty():
             err().print(f"{entries} entries read", end="\r")
 
     found = run_async(work())
@@ -169,9 +171,15 @@ def why(
         raise SystemExit(EXIT_NO)
 
 
-def _verifier(given: Path | None) -> Verifier:
-    named = given or (Path(os.environ[KEY_VARIABLE]) if os.environ.get(KEY_VARIABLE) else None)
-    return Verifier.from_file(named or find_home(os.environ, Path.cwd()).keys / PUBLIC_KEY_NAME)
+def _verifier(given: list[Path] | None) -> Verifier:
+    named = given or ([Path(os.environ[KEY_VARIABLE])] if os.environ.get(KEY_VARIABLE) else [])
+    files = named or [find_home(os.environ, Path.cwd()).keys / PUBLIC_KEY_NAME]
+    try:
+        return Verifier(b"\n".join(file.read_bytes() for file in files))
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot read public keys from {error.filename}: {error.strerror}; name a file with --keys"
+        ) from error
 
 
 def _kept(given: list[Path] | None, verifier: Verifier) -> list[Kept]:

@@ -119,7 +119,7 @@ async def verified(reader: AuditReader, places: Sequence[Kept], on_progress: Cal
     recount = Recount({each.head for place in kept for each in place.checkpoints})
     await _read_through(reader, recount, on_progress)
     found = [*recount.end(), *(fault for place in kept for fault in place.faults), *faults]
-    found += _leftovers(recount, int(answer["stored"]), any(place.checkpoints for place in kept))
+    found += _leftovers(recount, int(answer["stored"]), any(place.checkpoints for place in kept if place is not answered))
     covered = max((each.head for place in kept for each in place.checkpoints), key=lambda head: head.size, default=None)
     return Verification(
         recount.frontier.size, {place.place: len(place.checkpoints) for place in kept}, covered, tuple(dict.fromkeys(found))
@@ -142,7 +142,9 @@ def _leftovers(recount: Recount, stored: int, compared: bool) -> list[str]:
     if stored > size and not recount.faults:
         found.append(f"{stored - size} documents stand in the log's collection that no number leads to: they were inserted")
     if size and not compared:
-        found.append("there is no checkpoint to compare with, so nothing is proven: name a file of them with --checkpoints")
+        found.append(
+            "no kept checkpoint covers the log, and the guardrail's own word proves nothing: name a file with --checkpoints"
+        )
     return found
 
 

@@ -89,10 +89,10 @@ async def _watch_audit_log(host: Host, at: Guardrail, own: GuardrailSettings) ->
     async def watch() -> None:
         checked = host.clock.monotonic()
         while True:
-            await host.clock.sleep(own.checkpoint_interval_seconds)
             due = host.clock.monotonic() - checked >= own.audit_check_interval_seconds
             await look(whole=due)
             checked = host.clock.monotonic() if due else checked
+            await host.clock.sleep(own.checkpoint_interval_seconds)
 
     await look(whole=True)
     host.run_in_background("watch audit log", watch)

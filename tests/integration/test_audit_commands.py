@@ -42,7 +42,7 @@ class Office:
         self.bus, self.keys, self.settings, self.store = bus, keys, settings, store
         self.verifier = Verifier.from_file(keys.public)
         self.reader = AuditReader(bus, self.verifier.keys)
-        self.own = GuardrailSettings(private_key_file=keys.private, checkpoint_interval_seconds=0.2)
+        self.own = GuardrailSettings(private_key_file=keys.private, checkpoint_interval_seconds=3600)
         self.app: Application | None = None
 
     async def start(self) -> None:
@@ -155,8 +155,10 @@ async def test_the_log_is_verified_and_explained_and_what_bypassed_it_is_told(
 
 async def test_a_rewritten_log_is_named_stops_decisions_and_serves_on(office: Office, command: Command) -> None:
     await office.stop()
+    written = kept_in_file(office.own.checkpoints, office.verifier.keys).checkpoints
     collection = office.store.database("evoline_guardrail").collection("audit")
     before = await collection.find({}, sort=[("_id", 1)])
+    assert written[-1].head.size == len(before), "the stop leaves nothing uncovered"
     place = next(number for number, each in enumerate(before) if each["key"] == "change:c2:approved")
     forged = [dict(each) for each in before]
     forged[place]["facts"] = {**forged[place]["facts"], "people": ["mallory: approve"]}

@@ -21,7 +21,9 @@ class CheckpointFile:
     """One JSON object a line; `note` is what counts, the rest is for people. Lines are only ever added."""
 
     def __init__(self, path: Path, keys: Mapping[str, Ed25519PublicKey]) -> None:
-        """Raises `ConfigurationError` where the file cannot be used, or holds a line that none of `keys` signed."""
+        """Raises `ConfigurationError` where the file cannot be used, or none of `keys` signed its last line.
+
+        Earlier lines under keys that are not trusted any more are passed over: the last one covers what they covered."""
         self._path = path
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -29,8 +31,14 @@ class CheckpointFile:
                 lines = _whole_lines(file)
         except OSError as error:
             raise ConfigurationError(f"the file of checkpoints {path} cannot be used: {error}") from error
-        recent = list(enumerate(lines, start=1))[-_MOST:]
-        self._known = [_read(path, number, line, keys) for number, line in recent if line.strip()]
+        recent = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()][-_MOST:]
+        self._known: list[Checkpoint] = []
+        for number, line in recent:
+            try:
+                self._known.append(_read(path, number, line, keys))
+            except ConfigurationError:
+                if (number, line) == recent[-1]:
+                    raise
 
     def latest(self) -> Checkpoint | None:
         return max(self._known, key=lambda each: each.head.size) if self._known else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from services.guardrail.domain.audit import AuditNote
@@ -63,8 +64,8 @@ async def checkpoint_audit_log(at: Guardrail) -> Effects:
 
 
 async def current_checkpoint(at: Guardrail) -> Checkpoint | None:
-    """One over the whole log of this moment, signed only after the entries since the last one were recomputed; None before
-    the first entry. Raises `AuditLogUnsoundError`."""
+    """One over the whole log of this moment by the present key, signed only after the entries since the last one were
+    recomputed; None before the first entry. Raises `AuditLogUnsoundError`."""
     try:
         head = await at.audit.head()
     except AuditLogUnsoundError:
@@ -73,9 +74,11 @@ async def current_checkpoint(at: Guardrail) -> Checkpoint | None:
     now, latest = at.clock.now(), at.checkpoints.latest()
     at.gauges.audit_checked(size=head.size, faults=0)
     at.gauges.checkpointed(now)
-    if head.size == 0 or (latest is not None and (latest.head.size, latest.head.root) == (head.size, head.root)):
+    if head.size == 0:
         return latest
-    signed = at.signer.sign_head(type(head)(head.size, head.root, now.isoformat()))
+    signed = at.signer.sign_head(replace(head, at=now.isoformat()))
+    if latest and (latest.head.size, latest.head.root, latest.key_id) == (head.size, head.root, signed.key_id):
+        return latest
     at.checkpoints.add(signed)
     return signed
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from services.guardrail.adapters.audit_log import MongoAuditLog
 from services.guardrail.adapters.checkpoint_file import CheckpointFile
@@ -34,7 +36,7 @@ from shared.events.audit import (
     GetAuditProof,
     ReadAuditLog,
 )
-from tests.fakes.guardrail import Bench, bench, pipeline
+from tests.fakes.guardrail import Bench, KeySigner, bench, pipeline
 from tests.fakes.storage import InMemoryDatabase
 from tests.fakes.tampering import KINDS, Log, chained, head_of, made, note, tampered
 
@@ -62,7 +64,7 @@ async def replaced(at: Bench, log: Log) -> None:
 def restarted(at: Bench) -> Bench:
     again = bench()
     kept = at.at.checkpoints.all()
-    again.at = type(again.at)(**{**vars(again.at), "audit": MongoAuditLog(at.database)})
+    again.at = replace(again.at, audit=MongoAuditLog(at.database))
     for each in kept:
         again.at.checkpoints.add(each)
     return again
@@ -230,6 +232,20 @@ def test_checkpoints_survive_in_their_file_and_half_a_line_is_no_checkpoint(tmp_
     assert [each.head.size for each in again.all()] == [3, 9]
     again.add(signed(signer.key, TreeHead(12, "cd" * 32, "2026-11-26T12:01:00+00:00")))
     assert [each.head.size for each in CheckpointFile(path, keys).all()] == [3, 9, 12]
+
+
+async def test_a_new_key_signs_the_log_anew_and_then_needs_the_former_one_no_more(tmp_path: Path) -> None:
+    at, path = await grown(3), tmp_path / "checkpoints.jsonl"
+    old, new = at.signer, KeySigner(at.clock, Ed25519PrivateKey.generate())
+    at.at = replace(at.at, checkpoints=CheckpointFile(path, old.verifier.keys))
+    await checkpoint_audit_log(at.at)
+    with pytest.raises(ConfigurationError, match="put the key that signed it back"):
+        CheckpointFile(path, new.verifier.keys)
+    both = {**old.verifier.keys, **new.verifier.keys}
+    at.at = replace(at.at, checkpoints=CheckpointFile(path, both), signer=new)
+    await checkpoint_audit_log(at.at)
+    (kept,) = CheckpointFile(path, new.verifier.keys).all()
+    assert kept.head.root == head_of(made(3)).root
 
 
 def test_a_checkpoint_that_nobody_trusted_signed_is_refused_with_its_line(tmp_path: Path) -> None:
