@@ -87,8 +87,14 @@ class MongoAuditLog:
             return TreeHead(self._recount.frontier.size, self._recount.frontier.root.hex())
 
     async def page(self, after: int, limit: int) -> Sequence[dict[str, Any]]:
+        """Up to the first gap. One at the very beginning is real: what was only written meanwhile is fetched again."""
         names = [_name(number) for number in range(after + 1, after + limit + 1)]
-        return _stripped(await self._entries.find({"_id": {"$in": names}}, sort=[("_id", 1)]))
+        found = await self._entries.find({"_id": {"$in": names}}, sort=[("_id", 1)])
+        run = [entry for entry, name in zip(found, names, strict=False) if entry["_id"] == name]
+        if found and not run:
+            late = await self._entries.get(names[0])
+            run = [late] if late else found
+        return _stripped(run)
 
     async def matching(self, filters: Mapping[str, Any], limit: int) -> Sequence[dict[str, Any]]:
         return _stripped(await self._entries.find(filters, sort=[("_id", -1)], limit=limit))
@@ -137,13 +143,21 @@ class MongoAuditLog:
             found = await self._entries.find({"_id": span}, sort=[("_id", 1)])
             for entry in found:
                 expected = recount.frontier.size + 1
-                if entry["_id"] != _name(expected):
+                # What was written while this page was read is no gap.
+                late = None if entry["_id"] == _name(expected) else await self._entries.get(_name(expected))
+                if late is None and entry["_id"] != _name(expected):
                     return recount.missing(expected)
-                nodes = recount.take(entry)
-                if "nodes" not in entry and not recount.faults:
-                    await self._complete(entry["_id"], nodes)
-            if len(found) < _CHECK_PAGE:
-                return None
+                await self._take(late or entry, recount)
+                if late is not None:
+                    break
+            else:
+                if len(found) < _CHECK_PAGE:
+                    return None
+
+    async def _take(self, entry: Mapping[str, Any], recount: Recount) -> None:
+        nodes = recount.take(entry)
+        if "nodes" not in entry and not recount.faults:
+            await self._complete(entry["_id"], nodes)
 
     async def _beyond(self, size: int) -> tuple[str, ...]:
         """Documents that no number leads to, unless the log grew just now."""

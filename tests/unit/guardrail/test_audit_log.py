@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ from shared.events.audit import (
     ReadAuditLog,
 )
 from tests.fakes.guardrail import Bench, KeySigner, bench, pipeline
-from tests.fakes.storage import InMemoryDatabase
+from tests.fakes.storage import InMemoryCollection, InMemoryDatabase
 from tests.fakes.tampering import KINDS, Log, chained, head_of, made, note, tampered
 
 
@@ -203,6 +204,41 @@ async def test_the_log_is_read_in_pages_that_a_message_can_hold() -> None:
         assert len(json.dumps(page)) < 1_000_000
         read += page
     assert [entry["sequence"] for entry in read] == list(range(1, 10))
+
+
+class SlowCollection(InMemoryCollection):
+    """Sees entry 3 only in the second moment, as a reader does that passes its place while it is written."""
+
+    async def find(self, filters: Mapping[str, Any], **options: Any) -> list[dict[str, Any]]:
+        found = await super().find(filters, **options)
+        hidden, self.hidden = self.hidden, ""
+        return [each for each in found if each["_id"] != hidden]
+
+    hidden = f"{3:012d}"
+
+
+async def test_an_entry_that_is_written_while_the_log_is_read_is_no_gap() -> None:
+    at = await grown(6)
+    for whole in (True, False):
+        slow = SlowCollection()
+        for each in await at.database.collection("audit").find({}):
+            await slow.put(each)
+        database = InMemoryDatabase()
+        database._collections["audit"] = slow
+        log = MongoAuditLog(database)
+        if whole:
+            assert await log.check([head_of(made(6))]) == ()
+        else:
+            assert [each["sequence"] for each in await log.page(0, 10)] == [1, 2]
+            slow.hidden = f"{3:012d}"
+            assert [each["sequence"] for each in await log.page(2, 10)] == [3]
+
+
+async def test_a_gap_is_shown_and_not_skipped() -> None:
+    at = await grown(6)
+    await at.database.collection("audit").delete({"key": note(3).key})
+    assert [each["sequence"] for each in await at.at.audit.page(0, 10)] == [1, 2]
+    assert [each["sequence"] for each in await at.at.audit.page(2, 10)] == [4, 5, 6]
 
 
 async def test_entries_are_found_by_what_they_are_about() -> None:
