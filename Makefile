@@ -7,11 +7,17 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 MODEL ?=
 PYTEST_ARGS ?=
+WORKERS ?= 2
 BENCH_ARGS ?=
 BENCH_VENV ?= .venv-bench
 export VENV
+# The tests start hundreds of processes: each would compile all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help install install-runtime demo test check unit contract integration e2e model up down bench bench-executor bench-limits lock clean
+
+# Several processes run the tests, a file each at a time; see docs/decisions/0025-tests-side-by-side.md.
+SIDE_BY_SIDE = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 help:  ## this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -28,8 +34,8 @@ demo: install-runtime  ## the main job end to end on this machine (KEEP=1 leaves
 model: install  ## download the local model's weights, once
 	@$(BIN)/evoline model pull $(MODEL)
 
-test: install model check  ## everything: check, unit, contract, integration, end to end
-	@$(BIN)/python -m pytest tests $(PYTEST_ARGS)
+test: install model check  ## everything: check, unit, contract, integration, end to end (WORKERS=2 side by side)
+	@$(BIN)/python -m pytest tests $(SIDE_BY_SIDE) --durations=20 $(PYTEST_ARGS)
 
 check: install  ## format, lint, types, import contracts
 	@$(BIN)/ruff format --check .
@@ -38,13 +44,13 @@ check: install  ## format, lint, types, import contracts
 	@$(BIN)/lint-imports
 
 unit: install  ## fast tests, no servers
-	@$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest tests/unit $(SIDE_BY_SIDE) $(PYTEST_ARGS)
 
 contract: install  ## fakes against the real thing, message schemas
-	@$(BIN)/python -m pytest tests/contract $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest tests/contract $(SIDE_BY_SIDE) $(PYTEST_ARGS)
 
 integration: install model  ## tests on real servers
-	@$(BIN)/python -m pytest tests/integration $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest tests/integration $(SIDE_BY_SIDE) $(PYTEST_ARGS)
 
 e2e: install model  ## the whole stack
 	@$(BIN)/python -m pytest tests/e2e $(PYTEST_ARGS)

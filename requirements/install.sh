@@ -64,6 +64,12 @@ install_all() {
     install_project pip_install
 }
 
+# Else each process of a user who keeps Python from writing bytecode (PYTHONDONTWRITEBYTECODE) compiles 1,400 modules at its start.
+compile_modules() {
+    [ "$kind" = bench ] || env -u PYTHONDONTWRITEBYTECODE "$venv/bin/python" -c 'import evoline.cli.stack
+for name in ("analytics", "evolution", "executor", "generator", "guardrail", "learner"): __import__(f"services.{name}.app")'
+}
+
 [ -f "$lock" ] || { say "install: no $lock here; run it from the project's folder as: sh requirements/install.sh dev|runtime|bench"; exit 2; }
 if [ -x "$venv/bin/python" ] && suitable "$venv/bin/python"; then python=$venv/bin/python; else python=$(find_python); fi
 print=$(fingerprint "$python" "$lock")
@@ -75,4 +81,5 @@ say "install: $kind dependencies into $venv with $("$python" -V 2>&1)"
 rm -f "$stamp"
 make_venv
 install_all
+compile_modules
 printf '%s %s\n' "$kind" "$print" >"$stamp"

@@ -13,6 +13,7 @@ from shared.messaging.provisioning import provision
 from shared.settings import SharedSettings
 from tests.servers import mongo_server, nats_server
 
+pytest_plugins = ["tests.turns"]
 OpenBus = Callable[..., Awaitable[Bus]]
 
 

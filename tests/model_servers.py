@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -19,14 +18,9 @@ from evoline.model_server.app import ModelServer, ServerOptions, create_app
 from evoline.model_server.engine import Engine
 from evoline.models.choice import resolve_model
 from evoline.stack.home import find_home
+from tests.servers import free_port
 
 START_SECONDS = 60.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def weights() -> Path:

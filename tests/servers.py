@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -16,12 +18,28 @@ from pathlib import Path
 
 START_SECONDS = 20.0
 STOP_SECONDS = 8.0
+LOWEST_PORT, HIGHEST_PORT = 10_000, 32_000
+
+
+def _ports() -> Iterator[int]:
+    """Below those that outgoing connections get, and of each worker its own: nobody takes one between this look and its use."""
+    worker, workers = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    mine = range(LOWEST_PORT + worker, HIGHEST_PORT, workers)
+    start = random.randrange(len(mine))
+    return itertools.cycle([*mine[start:], *mine[:start]])
+
+
+_PORTS = _ports()
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Never the same one twice in a while."""
+    for port in _PORTS:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("the ports go round")
 
 
 def program(name: str) -> str:
@@ -89,6 +107,8 @@ def mongo_server(directory: Path | None = None, port: int | None = None) -> Iter
     """A server of the MongoDB wire protocol, every commit synced; `EVOLINE_TEST_MONGO_URL` names a running one instead."""
     given = os.environ.get("EVOLINE_TEST_MONGO_URL")
     if given:
+        if os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1") != "1":
+            raise RuntimeError("EVOLINE_TEST_MONGO_URL names one server, whose databases the tests drop: run them with WORKERS=1")
         yield given
         return
     with contextlib.ExitStack() as stack:

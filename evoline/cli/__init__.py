@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator, Sequence
 
 from evoline.cli.app import build
-from evoline.cli.output import EXIT_INTERRUPTED, report_error
+from evoline.cli.exit_codes import EXIT_INTERRUPTED
 
 
 def main() -> None:
@@ -25,6 +25,8 @@ def run(arguments: Sequence[str]) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(bool(end.code))
     except Exception as error:
+        from evoline.cli.output import report_error  # takes longer to load than the help takes in all
+
         return report_error(error, as_json="--json" in arguments)
     return 0
 

@@ -2,26 +2,7 @@
 
 from __future__ import annotations
 
-import typer
-
-from evoline.cli import (
-    audit,
-    bus,
-    cassette,
-    control,
-    demo,
-    generation,
-    improvement,
-    keys,
-    model,
-    reviews,
-    runs,
-    showing,
-    stack,
-    transfer,
-    validation,
-    version,
-)
+from evoline.cli.loading import LazyGroup, Place
 
 HELP = """Generates LLM pipelines, runs them durably, proves that a change is better before it ships, takes it back at once.
 
@@ -30,55 +11,45 @@ Start with: evoline up, then: evoline generate --domain support --requirements "
 Exit codes: 0 done; 1 the answer is no, or the input is invalid; 2 wrong usage or configuration; 3 something needed is
 unavailable; 4 a fault of Evoline itself; 130 Ctrl-C. EVOLINE_DEBUG=1 shows tracebacks."""
 
+PLACES = (
+    Place("up", "evoline.cli.stack", "up"),
+    Place("down", "evoline.cli.stack", "down"),
+    Place("status", "evoline.cli.stack", "status"),
+    Place("logs", "evoline.cli.stack", "logs"),
+    Place("demo", "evoline.cli.demo", "demo"),
+    Place("generate", "evoline.cli.generation", "generate"),
+    Place("run", "evoline.cli.runs", "run"),
+    Place("runs", "evoline.cli.runs", "runs"),
+    Place("cancel", "evoline.cli.runs", "cancel"),
+    Place("pause", "evoline.cli.control", "pause"),
+    Place("resume", "evoline.cli.control", "resume"),
+    Place("retry", "evoline.cli.control", "retry"),
+    Place("fork", "evoline.cli.control", "fork"),
+    Place("journal", "evoline.cli.control", "journal"),
+    Place("export", "evoline.cli.transfer", "export"),
+    Place("import", "evoline.cli.transfer", "import_"),
+    Place("show", "evoline.cli.showing", "show"),
+    Place("validate", "evoline.cli.validation", "validate"),
+    Place("rollback", "evoline.cli.reviews", "rollback"),
+    Place("measure", "evoline.cli.improvement", "measure"),
+    Place("evolve", "evoline.cli.improvement", "evolve"),
+    Place("learn", "evoline.cli.improvement", "learn"),
+    Place("version", "evoline.cli.version", "version"),
+    Place("review", "evoline.cli.reviews", group_help="Changes that wait for people."),
+    Place("audit", "evoline.cli.audit", group_help="Who decided what, and proof that nobody changed it since."),
+    Place("bus", "evoline.cli.bus", group_help="Streams, consumers and dead letters of the broker."),
+    Place("cassette", "evoline.cli.cassette", group_help="Recorded model calls."),
+    Place("keys", "evoline.cli.keys", group_help="The guardrail's signing keys."),
+    Place("model", "evoline.cli.model", group_help="The local language model."),
+)
+"""In the order of the help."""
 
-def build() -> typer.Typer:
-    app = typer.Typer(
+
+def build() -> LazyGroup:
+    return LazyGroup(
+        PLACES,
         help=HELP,
         no_args_is_help=True,
-        add_completion=False,
-        pretty_exceptions_enable=False,
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    _add_stack(app)
-    _add_pipelines(app)
-    _add_improvement(app)
-    app.add_typer(audit.build(), name="audit", help="Who decided what, and proof that nobody changed it since.")
-    app.add_typer(bus.build(), name="bus", help="Streams, consumers and dead letters of the broker.")
-    app.add_typer(cassette.build(), name="cassette", help="Recorded model calls.")
-    app.add_typer(keys.build(), name="keys", help="The guardrail's signing keys.")
-    app.add_typer(model.app, name="model", help="The local language model.")
-    app.command("version")(version.version)
-    return app
-
-
-def _add_stack(app: typer.Typer) -> None:
-    app.command("up")(stack.up)
-    app.command("down")(stack.down)
-    app.command("status")(stack.status)
-    app.command("logs")(stack.logs)
-    app.command("demo")(demo.demo)
-
-
-def _add_pipelines(app: typer.Typer) -> None:
-    app.command("generate")(generation.generate)
-    app.command("run")(runs.run)
-    app.command("runs")(runs.runs)
-    app.command("cancel")(runs.cancel)
-    app.command("pause")(control.pause)
-    app.command("resume")(control.resume)
-    app.command("retry")(control.retry)
-    app.command("fork")(control.fork)
-    app.command("journal")(control.journal)
-    app.command("export")(transfer.export)
-    app.command("import")(transfer.import_)
-    app.command("show")(showing.show)
-    app.command("validate")(validation.validate)
-
-
-def _add_improvement(app: typer.Typer) -> None:
-    app.add_typer(reviews.build(), name="review", help="Changes that wait for people.")
-    app.command("rollback")(reviews.rollback)
-    app.command("measure")(improvement.measure)
-    app.command("evolve")(improvement.evolve)
-    app.command("learn")(improvement.learn)

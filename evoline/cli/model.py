@@ -18,10 +18,15 @@ from evoline.models.progress import Bar, Lines, PullDisplay, Quiet
 from evoline.models.pull import pull
 from evoline.stack.home import find_home
 
-app = typer.Typer(help="The local language model.", no_args_is_help=True, rich_markup_mode=None)
+
+def build() -> typer.Typer:
+    app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+    app.command("list")(list_models)
+    app.command("pull")(pull_model)
+    app.command("use")(use_model)
+    return app
 
 
-@app.command("list")
 def list_models(as_json: AsJson = False) -> None:
     """What the catalogue has, what is on this machine, and what is chosen."""
     cache, choice = find_cache(os.environ), read_choice(_root(), os.environ)
@@ -34,7 +39,6 @@ def list_models(as_json: AsJson = False) -> None:
     out().print(plain(f"\nchosen: {choice.kind} {choice.value}; files lie in {cache.folder}"))
 
 
-@app.command("pull")
 def pull_model(
     name: Annotated[str, typer.Argument(help="A name of the catalogue or a part of one; default: the chosen one.")] = "",
     as_json: AsJson = False,
@@ -49,7 +53,6 @@ def pull_model(
         out().print(plain(f"{entry.name} is {'already ' if was_here else ''}here: {file}"))
 
 
-@app.command("use")
 def use_model(
     selection: Annotated[str, typer.Argument(metavar="NAME|FILE|URL", help="A catalogue name, a GGUF file, or an endpoint.")],
     as_json: AsJson = False,

@@ -19,6 +19,11 @@ from pydantic_core import to_jsonable_python
 from rich.console import Console
 from rich.table import Table
 
+from evoline.cli.exit_codes import EXIT_FAULT as EXIT_FAULT
+from evoline.cli.exit_codes import EXIT_INTERRUPTED as EXIT_INTERRUPTED
+from evoline.cli.exit_codes import EXIT_NO as EXIT_NO
+from evoline.cli.exit_codes import EXIT_UNAVAILABLE as EXIT_UNAVAILABLE
+from evoline.cli.exit_codes import EXIT_USAGE as EXIT_USAGE
 from shared.errors import (
     ConfigurationError,
     EvolineError,
@@ -28,11 +33,6 @@ from shared.errors import (
 )
 
 T = TypeVar("T")
-EXIT_NO = 1
-EXIT_USAGE = 2
-EXIT_UNAVAILABLE = 3
-EXIT_FAULT = 4
-EXIT_INTERRUPTED = 130
 DEBUG_VARIABLE = "EVOLINE_DEBUG"
 WIDTH_WITHOUT_TERMINAL = 180
 

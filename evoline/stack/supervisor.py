@@ -15,9 +15,10 @@ from evoline.stack import system
 from evoline.stack.child import Child, ProcessSpec, RestartPolicy
 from evoline.stack.events import OnEvent, StackEvent
 from evoline.stack.home import Home
-from evoline.stack.plan import SCALED, Action, versions
+from evoline.stack.plan import SCALED, Action
 from evoline.stack.ports import PortChooser
 from evoline.stack.state import StackRecord, write_state
+from evoline.stack.versions import versions
 from shared.errors import EvolineError, InvalidInputError, UnavailableError
 
 

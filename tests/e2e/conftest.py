@@ -49,7 +49,7 @@ class Stack:
         return str(self.state["urls"]["nats"])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     running = Stack(tmp_path_factory.mktemp("evoline"))
     try:

@@ -25,7 +25,7 @@ from shared.settings import SharedSettings
 from tests.e2e.conftest import ROOT, Stack
 from tests.eventually import eventually
 
-pytestmark = [pytest.mark.model, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.model, pytest.mark.one_at_a_time("usual ports"), pytest.mark.timeout(600)]
 DATASET = ROOT / "pipelines" / "examples" / "sentiment_tweets3.jsonl"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -259,7 +260,7 @@ class ExecutorKit:
             model_records=AnalyticsModelRecords(self.questions, clock, {}),
             breakers=Breakers(clock),
             observer=SilentRunObserver(),
-            workspace_dir=Path(tempfile.gettempdir()) / "evoline-test-workspaces",
+            workspace_dir=Path(tempfile.gettempdir()) / "evoline-test-workspaces" / str(os.getpid()),
             park_after_seconds=self.park_after_seconds,
         )
         revisions = MongoRevisions(self.guardrail)

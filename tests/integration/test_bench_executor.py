@@ -14,6 +14,7 @@ from bench.executor.peer_engine import PEERS
 from bench.executor.report import report
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(180)
 async def test_every_table_is_measured_and_peers_that_cannot_start_are_told_in_it(tmp_path: Path) -> None:
     results = await bench.measure(QUICK, bench.TABLES, PEERS, tmp_path, "test")

@@ -130,6 +130,7 @@ def store(mongo_url: str) -> Iterator[MongoStore]:
     opened.close()
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(400)
 async def test_thirty_kills_under_two_hundred_runs_lose_nothing_and_repeat_nothing(
     nats_url: str, mongo_url: str, store: MongoStore, open_bus: OpenBus, tmp_path: Path

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import httpx2
@@ -14,7 +13,8 @@ import pytest
 from evoline.model_server.engine import check_machine
 from shared.errors import ConfigurationError
 from tests.eventually import eventually
-from tests.model_servers import free_port, serving_weights
+from tests.model_servers import serving_weights
+from tests.servers import free_port
 
 
 def start(model: Path) -> subprocess.CompletedProcess[str]:
@@ -49,13 +49,13 @@ def test_a_processor_without_avx2_is_refused_with_a_way_out() -> None:
     check_machine(frozenset())
 
 
-def snapshot_folders() -> set[Path]:
-    return set(Path(tempfile.gettempdir()).glob("evoline-model-*"))
+def snapshot_folders(place: Path) -> list[Path]:
+    return list(place.glob("evoline-model-*"))
 
 
 @pytest.mark.model
-async def test_sigterm_in_the_middle_of_a_generation_ends_it_cleanly() -> None:
-    before = snapshot_folders()
+async def test_sigterm_in_the_middle_of_a_generation_ends_it_cleanly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     with serving_weights("--slots", "1") as (url, process):
         body = {"model": "local", "max_tokens": 2000, "messages": [{"role": "user", "content": "Count from 1 to 1000."}]}
         async with (
@@ -63,7 +63,8 @@ async def test_sigterm_in_the_middle_of_a_generation_ends_it_cleanly() -> None:
             client.stream("POST", "/v1/messages", json=body | {"stream": True}) as answer,
         ):
             assert answer.status_code == 200
+            assert len(snapshot_folders(tmp_path)) == 1
             process.send_signal(signal.SIGTERM)
             await eventually(lambda: process.poll() is not None, timeout_seconds=20)
     assert process.returncode == 0
-    assert snapshot_folders() <= before
+    assert snapshot_folders(tmp_path) == []

@@ -20,7 +20,7 @@ from evoline.stack.home import Home
 from evoline.stack.state import read_state
 from tests.eventually import eventually
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.one_at_a_time("usual ports"), pytest.mark.timeout(300)]
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 150
 
