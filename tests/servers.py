@@ -69,15 +69,17 @@ def _accepts(port: int) -> bool:
 
 
 @contextlib.contextmanager
-def nats_server(directory: Path | None = None, port: int | None = None) -> Iterator[str]:
-    """A nats-server with JetStream, every write synced; the same directory and port again continue where it stopped."""
+def nats_server(directory: Path | None = None, port: int | None = None, extra: str = "") -> Iterator[str]:
+    """A nats-server with JetStream, every write synced; the same directory and port again continue where it stopped.
+
+    `extra`: more of its configuration, as an `include` of its users."""
     with contextlib.ExitStack() as stack:
         home = directory or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="evoline-nats-")))
         client_port, monitor_port = port or free_port(), free_port()
         config = home / "server.conf"
         config.write_text(
             f'host: "127.0.0.1"\nport: {client_port}\nhttp: "127.0.0.1:{monitor_port}"\n'
-            f'jetstream {{ store_dir: "{home}/jetstream", sync_interval: always, max_file_store: 2G }}\n'
+            f'jetstream {{ store_dir: "{home}/jetstream", sync_interval: always, max_file_store: 2G }}\n{extra}'
         )
         health = f"http://127.0.0.1:{monitor_port}/healthz"
         stack.enter_context(running([program("nats-server"), "-c", str(config)], lambda: _answers_http(health), home / "nats.log"))

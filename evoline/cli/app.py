@@ -15,8 +15,10 @@ from evoline.cli import (
     model,
     reviews,
     runs,
+    secrets,
     showing,
     stack,
+    store,
     transfer,
     validation,
     version,
@@ -45,6 +47,8 @@ def build() -> typer.Typer:
     app.add_typer(bus.build(), name="bus", help="Streams, consumers and dead letters of the broker.")
     app.add_typer(cassette.build(), name="cassette", help="Recorded model calls.")
     app.add_typer(keys.build(), name="keys", help="The guardrail's signing keys.")
+    app.add_typer(secrets.build(), name="secrets", help="Keys and passwords of the broker's and the store's users.")
+    app.add_typer(store.build(), name="store", help="Users of the document store.")
     app.add_typer(model.app, name="model", help="The local language model.")
     app.command("version")(version.version)
     return app

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from evoline.secret_files import SecretStore
 from shared.errors import ConfigurationError
 
 HOME_VARIABLE = "EVOLINE_HOME"
@@ -33,6 +34,11 @@ class Home:
     @property
     def keys(self) -> Path:
         return self.root / "keys"
+
+    @property
+    def secrets(self) -> SecretStore:
+        """Keys and passwords of the broker's and the store's users; they outlive the data."""
+        return SecretStore(self.root / "secrets")
 
     @property
     def state_file(self) -> Path:

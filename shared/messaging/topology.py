@@ -86,16 +86,17 @@ ALSO_EMITS: dict[str, tuple[str, ...]] = {"evolution": ("evt.pipeline.scored",)}
 """Facts that a service emits beside those that name it as their owner."""
 
 
-_RUNS = ("cmd.executor.execute", "cmd.executor.cancel", "api.executor.finished_runs")
-_TRIALS = (*_RUNS, "cmd.guardrail.propose", "api.guardrail.grant_scope", "api.guardrail.get_dataset", "api.guardrail.get_pipeline")
+_RUNS = ("cmd.executor.execute", "api.executor.finished_runs")
+_TRIALS = (*_RUNS, "cmd.guardrail.propose", "api.guardrail.grant_scope", "api.guardrail.get_dataset")
 
 SENDS: dict[str, tuple[str, ...]] = {
-    "generator": (*_TRIALS, "api.learner.knowledge", "api.analytics.report"),
-    "evolution": (*_TRIALS, "api.guardrail.get_change"),
-    "learner": _TRIALS,
+    "generator": (*_TRIALS, "api.analytics.report"),
+    "evolution": (*_TRIALS, "api.guardrail.get_change", "api.guardrail.get_pipeline"),
+    "learner": ("cmd.guardrail.propose",),
     "guardrail": _RUNS,
     "executor": (
         *_RUNS,
+        "cmd.executor.cancel",
         "cmd.guardrail.propose",
         "api.guardrail.grant_scope",
         "api.guardrail.get_change",
@@ -112,6 +113,18 @@ SENDS: dict[str, tuple[str, ...]] = {
     "client": ("cmd.>", "api.>"),
 }
 """Commands and queries that each service sends; `client` is everybody outside: CLI, console, raw clients."""
+
+FOLLOWERS: frozenset[str] = frozenset({"generator", "evolution", "guardrail", "executor", "client"})
+"""Read the log of facts as it grows (`Bus.follow`, `Fleet`), beside what they consume durably."""
+
+SETS_TIMERS: frozenset[str] = frozenset({"executor"})
+"""Have the broker publish commands to themselves later (`Bus.publish_at`)."""
+
+SHARES_LIMITS: frozenset[str] = frozenset({"executor"})
+"""Agree on providers' limits in the key-value bucket."""
+
+KEEPS_VALUES: frozenset[str] = frozenset({"generator", "evolution", "guardrail", "executor", "client"})
+"""Put large values into the object store and take them out."""
 
 
 def durable_name(service: str, subject: str) -> str:
