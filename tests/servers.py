@@ -87,16 +87,18 @@ def nats_server(directory: Path | None = None, port: int | None = None, extra: s
 
 
 @contextlib.contextmanager
-def mongo_server(directory: Path | None = None, port: int | None = None) -> Iterator[str]:
-    """A server of the MongoDB wire protocol, every commit synced; `EVOLINE_TEST_MONGO_URL` names a running one instead."""
+def mongo_server(directory: Path | None = None, port: int | None = None, *options: str) -> Iterator[str]:
+    """A server of the MongoDB wire protocol, every commit synced; `EVOLINE_TEST_MONGO_URL` names a running one instead.
+
+    `options`: more of its command line, as `--auth`; then it is never the running one."""
     given = os.environ.get("EVOLINE_TEST_MONGO_URL")
-    if given:
+    if given and not options:
         yield given
         return
     with contextlib.ExitStack() as stack:
         home = directory or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="evoline-mongo-")))
         port = port or free_port()
         command = [program("secantusd-py"), "--host", "127.0.0.1", "--port", str(port)]
-        command += ["--storage-path", str(home / "store"), "--sync-on-commit", "--log-level", "WARNING"]
+        command += ["--storage-path", str(home / "store"), "--sync-on-commit", "--log-level", "WARNING", *options]
         stack.enter_context(running(command, lambda: _accepts(port), home / "mongo.log"))
         yield f"mongodb://127.0.0.1:{port}/?replicaSet=secantus&retryWrites=false&serverSelectionTimeoutMS=4000"

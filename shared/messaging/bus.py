@@ -149,7 +149,7 @@ class Bus:
         `async with bus.follow(RunFinished) as stream: await bus.publish(...); async for fact, received in stream: ...`
         Raises UnavailableError where the broker has no such stream, and from the iterator once the connection is closed."""
         by_subject = {fact.subject: fact for fact in facts}
-        async with StreamReader(self.client, "EVT", tuple(by_subject), since) as reader:
+        async with StreamReader(self.client, "EVT", tuple(by_subject), since, copy="FACTS") as reader:
             yield self._facts(reader, by_subject)
 
     async def _facts(self, reader: StreamReader, by_subject: Mapping[str, type[Fact]]) -> AsyncIterator[tuple[Fact, Received]]:

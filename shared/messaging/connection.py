@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -54,10 +55,19 @@ async def open_client(settings: SharedSettings, *, name: str, on_closed: OnClose
         tolerate_broken_headers(client)
         return client
     except (TimeoutError, OSError, nats.errors.Error) as error:
+        await _abandon(client)
         raise ConfigurationError(
             f"no NATS server at {redacted(settings.nats_url)}: {faults.last or error or 'no answer'}; "
             "start one with `evoline up`, or set EVOLINE_NATS_URL (and EVOLINE_NATS_USER with EVOLINE_NATS_SEED_FILE or _PASSWORD)"
         ) from error
+
+
+async def _abandon(client: Client) -> None:
+    """Closes what a try to connect left open."""
+    with contextlib.suppress(nats.errors.Error, OSError):
+        await client.close()
+    if client._transport is not None:
+        client._transport.close()  # type: ignore[no-untyped-call]
 
 
 def tolerate_broken_headers(client: Client) -> None:
@@ -135,11 +145,12 @@ class ConnectionLog:
         self._log.warning("bus connection fault", error=text)
 
     async def until_refused_or(self, connecting: asyncio.Future[None], seconds: float) -> None:
-        """Returns when connected. Raises what the connecting raised, or TimeoutError: at once where the credentials are refused, for
-        the client would try them again and again."""
+        """Returns when connected. Raises what the connecting raised, or TimeoutError: at once where the credentials are refused,
+        which the client would try again and again."""
         refused = asyncio.ensure_future(self._refused.wait())
+        either: set[asyncio.Future[Any]] = {connecting, refused}
         try:
-            await asyncio.wait({connecting, refused}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             if not connecting.done():
                 raise TimeoutError
             connecting.result()

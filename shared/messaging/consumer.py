@@ -20,7 +20,8 @@ import structlog
 from faststream.middlewares import AckPolicy
 from faststream.nats import NatsBroker
 from faststream.nats.message import NatsMessage
-from faststream.security import SASLPlaintext
+from faststream.nats.security import NatsNKey
+from faststream.security import BaseSecurity, SASLPlaintext
 from nats.aio.client import Client
 from opentelemetry.trace import SpanKind
 from pydantic import BaseModel
@@ -183,11 +184,9 @@ class Consumer:
     def _new_broker(self, on_closed: OnClosed | None) -> NatsBroker:
         settings = self._settings
         options = client_options(settings, f"{self._bus.service}-consumer", self._faults, on_closed)
-        credentials = {key: options.pop(key) for key in ("user", "password") if key in options}
-        security = SASLPlaintext(username=credentials["user"], password=credentials["password"]) if credentials else None
         return NatsBroker(
+            security=_security(options),
             **options,
-            security=security,
             graceful_timeout=5.0,
             apply_types=False,
             ack_policy=AckPolicy.MANUAL,
@@ -246,6 +245,14 @@ class Consumer:
             # On the connection that was asked: the broker lets only that one answer.
             await self._client.publish(message.reply_to, reply)
         parts.observer.answered(subject, code, parts.clock.monotonic() - started)
+
+
+def _security(options: dict[str, Any]) -> BaseSecurity | None:
+    """Takes the credentials out of the client's options."""
+    if seed := options.pop("nkeys_seed_str", ""):
+        return NatsNKey.from_seed(seed)
+    user, password = options.pop("user", ""), options.pop("password", "")
+    return SASLPlaintext(username=user, password=password) if user else None
 
 
 def _is_asked(query_class: type[Query], message: NatsMessage) -> bool:

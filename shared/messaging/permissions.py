@@ -2,7 +2,7 @@
 
 Three things are the administrator's alone, because each would let a service say what it may not: changing streams, reading a
 stored message by `$JS.API.DIRECT.GET` (its answer goes to any subject the asker names, as if it were published there), and
-creating or deleting consumers by name (another's durable would be changed or gone). Followers create nameless ones only.
+making or deleting consumers where durables are (another's would be changed or gone). Followers read a copy that has none.
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ def _of_service(name: str) -> Permissions:
 
 
 def _of_client() -> Permissions:
-    return Permissions(CLIENT, _sorted([*_sent(CLIENT), *_store_api(CLIENT)]), (_inbox(CLIENT),), answers=False)
+    """A raw client may listen to facts as they are told, beside following the log of them."""
+    return Permissions(CLIENT, _sorted([*_sent(CLIENT), *_store_api(CLIENT)]), (_inbox(CLIENT), "evt.>"), answers=False)
 
 
 def _of_admin() -> Permissions:
@@ -101,7 +102,7 @@ def _durable_api(durable: Durable) -> Iterable[str]:
 
 def _store_api(name: str) -> Iterable[str]:
     if name in FOLLOWERS:
-        yield from (f"{_API}.STREAM.INFO.EVT", f"{_API}.CONSUMER.CREATE.EVT")
+        yield from (f"{_API}.STREAM.INFO.EVT", f"{_API}.CONSUMER.CREATE.FACTS")
     if name in SHARES_LIMITS:
         yield from ("$KV.limits.>", f"{_API}.STREAM.INFO.KV_limits", f"{_API}.STREAM.MSG.GET.KV_limits")
     if name in KEEPS_VALUES:

@@ -30,14 +30,18 @@ _FAULTS = (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError)
 
 
 class StreamReader:
-    """`start`: None for what is stored from now on, a moment, or the first stream sequence wanted.
+    """`start`: None for what is stored from now on, a moment, or the first stream sequence wanted. `copy`: the stream to read
+    `stream` from; it may lag, the position is that of `stream`.
 
     The position is fixed on entering, so a message stored after that is never missed."""
 
-    def __init__(self, client: Client, stream: str, subjects: tuple[str, ...], start: datetime | int | None = None) -> None:
+    def __init__(
+        self, client: Client, stream: str, subjects: tuple[str, ...], start: datetime | int | None = None, *, copy: str = ""
+    ) -> None:
         self._client = client
         self._jetstream = client.jetstream(timeout=PUBLISH_SECONDS)
         self._stream = stream
+        self._read_from = copy or stream
         self._subjects = subjects
         self._start = start
         self._denials = client.denials if isinstance(client, BusClient) else Denials("")
@@ -48,7 +52,7 @@ class StreamReader:
 
     async def __aenter__(self) -> Self:
         try:
-            with self._denials.watched(f"$JS.API.STREAM.INFO.{self._stream}", f"$JS.API.CONSUMER.CREATE.{self._stream}"):
+            with self._denials.watched(f"$JS.API.STREAM.INFO.{self._stream}", f"$JS.API.CONSUMER.CREATE.{self._read_from}"):
                 if self._start is None:
                     info = await self._jetstream.stream_info(self._stream)
                     self._next_sequence = info.state.last_seq + 1
@@ -57,7 +61,7 @@ class StreamReader:
             await self._discard()
             raise
         except nats.js.errors.NotFoundError as error:
-            raise UnavailableError(f"there is no stream {self._stream}: run `evoline bus apply`") from error
+            raise UnavailableError(f"there is no stream {self._read_from}: run `evoline bus apply`") from error
         except _FAULTS as error:
             raise UnavailableError(f"stream {self._stream} cannot be read: {error}") from error
         return self
@@ -96,7 +100,7 @@ class StreamReader:
         inbox, self._arrived = self._client.new_inbox(), asyncio.Queue(READ_AHEAD)
         self._subscription = await self._client.subscribe(inbox, cb=self._arrived.put)
         self._expected_delivery = 1
-        await self._jetstream.add_consumer(self._stream, self._config(inbox))
+        await self._jetstream.add_consumer(self._read_from, self._config(inbox))
 
     def _config(self, inbox: str) -> api.ConsumerConfig:
         config = api.ConsumerConfig(

@@ -24,13 +24,15 @@ TIMER_PREFIX = "timer."
 
 @dataclass(frozen=True)
 class Stream:
-    name: Literal["CMD", "EVT", "DLQ", "ADVISORY"]
+    name: Literal["CMD", "EVT", "FACTS", "DLQ", "ADVISORY"]
     subjects: tuple[str, ...]
     retention: Literal["workqueue", "limits"]
     max_age: timedelta | None
     max_message_bytes: int
     purpose: str
     schedules: bool = False
+    copies: Literal["", "EVT"] = ""
+    """The stream that the broker copies here, number by number; nothing else gets in."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,15 @@ STREAMS: tuple[Stream, ...] = (
         schedules=True,
     ),
     Stream("EVT", ("evt.>",), "limits", timedelta(days=30), MAX_MESSAGE_BYTES, "facts, readable again for 30 days"),
+    Stream(
+        "FACTS",
+        (),
+        "limits",
+        timedelta(days=30),
+        MAX_MESSAGE_BYTES,
+        "a copy of EVT for followers: who may make a consumer in a stream could take over its durables, so it has none",
+        copies="EVT",
+    ),
     Stream("DLQ", (f"{DEAD_LETTER_PREFIX}>",), "limits", timedelta(days=30), -1, "dead letters, until redriven or 30 days old"),
     Stream(
         "ADVISORY",
