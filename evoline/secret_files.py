@@ -3,12 +3,14 @@
     ROOT/<role>/bus.nk              private key of a user of the broker (nkey seed)
     ROOT/<role>/bus.previous.nk     the one before, while both are valid
     ROOT/<user>/store.password      of a user of the document store
+    ROOT/mongo/replica.key          by which members of a replica set know each other; the local stack has none
     ROOT/nats/users.conf            the broker's users, by their public keys, with what they may do
 
 A folder a role, so that a container is given its own and no other."""
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import secrets
@@ -36,6 +38,10 @@ class SecretStore:
     def nats_users_file(self) -> Path:
         return self.root / "nats" / "users.conf"
 
+    @property
+    def replica_key_file(self) -> Path:
+        return self.root / "mongo" / "replica.key"
+
     def seed_file(self, role: str) -> Path:
         return self.root / role / "bus.nk"
 
@@ -54,6 +60,7 @@ class SecretStore:
         Raises ConfigurationError where a secret can be read by others, or the folder cannot be written."""
         wanted = {self.seed_file(role): new_seed for role in roles()}
         wanted |= {self.password_file(user): _new_password for user in (STORE_ADMIN, *(each.name for each in USERS))}
+        wanted[self.replica_key_file] = _new_replica_key
         made = tuple(path for path, invent in wanted.items() if _write_once(path, invent()))
         for path in wanted:
             _check_private(path)
@@ -96,6 +103,11 @@ def _check_role(role: str) -> None:
 
 def _new_password() -> bytes:
     return secrets.token_urlsafe(PASSWORD_BYTES).encode()
+
+
+def _new_replica_key() -> bytes:
+    """6 to 1024 characters of base64, as MongoDB wants it."""
+    return base64.b64encode(secrets.token_bytes(512))
 
 
 def _read(path: Path) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,10 @@ from tests.servers import nats_server
 class GuardedBroker:
     url: str
     secrets: SecretStore
+    pid_file: Path
+
+    def read_users_again(self) -> None:
+        os.kill(int(self.pid_file.read_text()), signal.SIGHUP)
 
     def settings(self, role: str, *, key_of: str = "") -> SharedSettings:
         """Those of a process of this role; `key_of` names another role whose key it was given."""
@@ -28,8 +34,9 @@ class GuardedBroker:
 def guarded_broker(directory: Path) -> Iterator[GuardedBroker]:
     secrets = SecretStore(directory / "secrets")
     secrets.create()
-    with nats_server(directory, extra='include "secrets/nats/users.conf"\n') as url:
-        yield GuardedBroker(url, secrets)
+    pid_file = directory / "nats.pid"
+    with nats_server(directory, extra=f'pid_file: "{pid_file}"\ninclude "secrets/nats/users.conf"\n') as url:
+        yield GuardedBroker(url, secrets, pid_file)
 
 
 async def provision_as_admin(broker: GuardedBroker) -> None:

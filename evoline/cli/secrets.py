@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,9 @@ import typer
 
 from evoline.cli.output import AsJson, out, plain, print_json
 from evoline.secret_files import SecretStore
+from evoline.stack import system
 from evoline.stack.home import find_home
+from evoline.stack.state import read_state
 from shared.messaging.permissions import roles
 
 Folder = Annotated[Path | None, typer.Option("--dir", help="Folder of the secrets; default: the local stack's.")]
@@ -52,8 +55,22 @@ def rotate(
     else:
         store.rotate(role)
         text = f"{role} has a new key; the one before is valid until: evoline secrets rotate {role} --finish"
+    told = directory is None and _tell_local_broker()
     if as_json:
-        print_json({"role": role, "finished": finish, "nats_users_file": str(store.nats_users_file)})
+        print_json({"role": role, "broker_told": told, "finished": finish, "nats_users_file": str(store.nats_users_file)})
         return
     out().print(plain(text))
-    out().print("now have the broker read its users again (SIGHUP to nats-server), then restart what uses this key")
+    if not told:
+        out().print("now have the broker read its users again: SIGHUP to nats-server")
+    if not finish:
+        out().print("then restart what uses this key; the command line reads it at every start")
+
+
+def _tell_local_broker() -> bool:
+    """Has the broker of a running local stack read its users again."""
+    record = read_state(find_home(os.environ, Path.cwd()).state_file)
+    broker = record.process("nats")
+    if not record.alive or broker is None or not system.is_running(broker.pid, broker.start_mark):
+        return False
+    os.kill(broker.pid, signal.SIGHUP)
+    return True

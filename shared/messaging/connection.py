@@ -48,10 +48,11 @@ async def open_client(settings: SharedSettings, *, name: str, on_closed: OnClose
     faults = ConnectionLog(name, settings.nats_user)
     client = BusClient()
     client.denials = faults.denials
+    faults.opening = client
     connecting = asyncio.ensure_future(client.connect(**client_options(settings, name, faults, on_closed)))
     try:
         await faults.until_refused_or(connecting, CONNECT_SECONDS)
-        faults.client = client
+        faults.client, faults.opening = client, None
         tolerate_broken_headers(client)
         return client
     except (TimeoutError, OSError, nats.errors.Error) as error:
@@ -66,6 +67,10 @@ async def _abandon(client: Client) -> None:
     """Closes what a try to connect left open."""
     with contextlib.suppress(nats.errors.Error, OSError):
         await client.close()
+    _close_transport(client)
+
+
+def _close_transport(client: Client) -> None:
     if client._transport is not None:
         client._transport.close()  # type: ignore[no-untyped-call]
 
@@ -130,12 +135,16 @@ class ConnectionLog:
         self.last = ""
         self.denials = Denials(user)
         self._refused = asyncio.Event()
+        self.opening: Client | None = None
+        """While it is being opened: each try of the client leaves the one before open."""
         self.client: Client | None = None
         """Set once connected; tells an orderly end from a fault."""
         self._log = structlog.get_logger("shared.messaging").bind(connection=name)
 
     async def on_error(self, error: Exception) -> None:
         self.denials.note(error)
+        if self.opening is not None:
+            _close_transport(self.opening)
         text = str(error) or type(error).__name__
         if text == self.last or _REFUSED in self.last:
             return

@@ -14,7 +14,9 @@ import nats.js.errors
 import pytest
 from nats.aio.msg import Msg
 from nats.js import api
+from pydantic import SecretStr
 
+from services.learner.app import create_app as learner_app
 from shared.errors import ConfigurationError
 from shared.events import Query, derive_id
 from shared.events.changes import GetDataset, PipelineRolledBack, RollbackPipeline
@@ -26,6 +28,7 @@ from shared.messaging.dead_letters import list_dead_letters, redrive
 from shared.messaging.denials import DeniedError
 from shared.messaging.handling import Delivery
 from shared.messaging.permissions import ADMIN, CLIENT
+from shared.settings import SharedSettings
 from tests.eventually import eventually
 from tests.guarded_broker import GuardedBroker
 
@@ -100,6 +103,47 @@ async def test_a_service_with_anothers_credentials_does_not_start(broker: Guarde
     with pytest.raises(ConfigurationError, match=r"service learner: user 'analytics' may not .*learner-learn"):
         await consumer.start()
     await consumer.stop()
+
+
+async def test_a_whole_service_with_anothers_credentials_does_not_start(broker: GuardedBroker, mongo_url: str) -> None:
+    settings = broker.settings("learner", key_of="evolution").model_copy(update={"mongo_url": SecretStr(mongo_url)})
+    with pytest.raises(ConfigurationError, match=r"service learner: user 'evolution' may not .*learner-"):
+        await learner_app(settings).start()
+
+
+async def test_a_key_is_replaced_while_its_user_works_and_the_old_one_ends_with_the_rotation(
+    broker: GuardedBroker, open_as: OpenAs
+) -> None:
+    old, other = await open_as(CLIENT), await open_as("executor")
+    before = broker.settings(CLIENT).nats_seed_file
+    assert before is not None
+    kept = before.with_name("kept.nk")
+    kept.write_bytes(before.read_bytes())
+    former = broker.settings(CLIENT).model_copy(update={"nats_seed_file": kept})
+    broker.secrets.rotate(CLIENT)
+    broker.read_users_again()
+    await eventually(lambda: enters(broker.settings(CLIENT)))
+    assert await enters(former)
+    for bus in (old, other):
+        await bus.check()
+    assert old.client.stats["reconnects"] == other.client.stats["reconnects"] == 0
+    assert broker.secrets.finish_rotation(CLIENT)
+    broker.read_users_again()
+    await eventually(lambda: is_refused(former))
+    assert await enters(broker.settings(CLIENT)) and other.client.stats["reconnects"] == 0
+    await old.close()
+
+
+async def enters(settings: SharedSettings) -> bool:
+    try:
+        await (await Bus.connect(settings, service="test")).close()
+    except ConfigurationError:
+        return False
+    return True
+
+
+async def is_refused(settings: SharedSettings) -> bool:
+    return not await enters(settings)
 
 
 async def test_answering_for_another_service_is_refused_at_the_start(broker: GuardedBroker, open_as: OpenAs) -> None:
