@@ -34,7 +34,7 @@ CALLS_PROVIDERS = frozenset({"executor"})
 LOCAL_ANSWERS = {"EVOLINE_EXECUTOR_ANSWER_TOKENS": "128", "EVOLINE_EXECUTOR_ANSWER_SECONDS": "180"}
 """For steps that say nothing, where the local model serves: it writes a few dozen tokens a second on two cores."""
 PRIVATE_KEY_VARIABLE = "EVOLINE_GUARDRAIL_PRIVATE_KEY_FILE"
-CREDENTIALS = re.compile(r"EVOLINE_(GUARDRAIL_SEALED_)?(NATS|MONGO)_(USER|PASSWORD|SEED)(_FILE)?$")
+CREDENTIALS = re.compile(r"EVOLINE_(GUARDRAIL_SEALED_)?(NATS|MONGO)_(URL|USER|PASSWORD|SEED)(_FILE)?$")
 """Whoever starts the stack may have some; each process gets its own and no other."""
 
 
