@@ -26,7 +26,7 @@ from shared.messaging.bus import Bus, BusParts
 from shared.messaging.consumer import Consumer
 from shared.settings import SharedSettings
 from shared.storage.collection import Database
-from shared.storage.mongo import MongoStore
+from shared.storage.mongo import DeniedError, MongoStore
 from shared.storage.mongo import connect as connect_store
 from shared.telemetry.http import Check, HttpServer, Probes, application
 from shared.telemetry.logging import configure_logging
@@ -181,7 +181,7 @@ class Application:
         self.http_address = server.address
 
     async def _connect_store(self) -> MongoStore:
-        mongo = connect_store(self.settings.mongo_url)
+        mongo = connect_store(self.settings.mongo_url, user=self.settings.mongo_user, password=self.settings.mongo_password)
 
         async def close() -> None:
             mongo.close()
@@ -189,6 +189,12 @@ class Application:
         self._undo.append(("store", close))
         try:
             await mongo.ping()
+        except DeniedError as error:
+            user = self.settings.mongo_user or "nobody"
+            raise ConfigurationError(
+                f"MongoDB does not let {user} in: {error}; "
+                "give the service's own EVOLINE_MONGO_USER and EVOLINE_MONGO_PASSWORD_FILE"
+            ) from error
         except UnavailableError as error:
             place = redact_text(self.settings.mongo_url.get_secret_value())
             raise ConfigurationError(

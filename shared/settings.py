@@ -6,19 +6,65 @@ Environment variables are `EVOLINE_<FIELD>`; secrets also come from files named 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from shared.errors import ConfigurationError
 
 
-class SharedSettings(BaseSettings):
+class SecretFiles(EnvSettingsSource):
+    """Secrets from the files that `<VARIABLE>_FILE` names; one line break at the end is no part of the secret."""
+
+    def __call__(self) -> dict[str, Any]:
+        """Raises ConfigurationError where a named file cannot be read."""
+        found: dict[str, Any] = {}
+        for name, field in self.settings_cls.model_fields.items():
+            if field.annotation is not SecretStr:
+                continue
+            for key, variable, _ in self._extract_field_info(field, name):
+                if path := self.env_vars.get(f"{variable}_file".lower()):
+                    found[key] = _read_secret(Path(path), f"{variable}_file".upper())
+        return found
+
+
+def _read_secret(path: Path, variable: str) -> str:
+    try:
+        return path.read_text().removesuffix("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = (error.strerror or "unreadable") if isinstance(error, OSError) else "not a text"
+        raise ConfigurationError(f"{variable}: {path}: {reason}; make the secrets with `evoline secrets create`") from error
+
+
+class EvolineSettings(BaseSettings):
+    """Settings from the environment; a variable that is set goes before the file that `<VARIABLE>_FILE` names."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, SecretFiles(settings_cls)
+
+
+class SharedSettings(EvolineSettings):
     model_config = SettingsConfigDict(env_prefix="EVOLINE_", frozen=True, extra="ignore")
 
     nats_url: str = "nats://127.0.0.1:4222"
     nats_user: str = ""
+    """Name of the broker's user; its answers arrive under `_INBOX.<user>`."""
+    nats_seed_file: Path | None = None
+    """Private key (nkey seed) that proves the user; without one, the password does."""
     nats_password: SecretStr = SecretStr("")
     mongo_url: SecretStr = SecretStr("mongodb://127.0.0.1:27017/?replicaSet=rs0")
+    mongo_user: str = ""
+    """User of the store; empty where its address names one, or it asks for none."""
+    mongo_password: SecretStr = SecretStr("")
     http_host: str = "127.0.0.1"
     http_port: int = Field(default=0, ge=0, le=65535)
     """Where /metrics, /health and /ready are served; 0 takes any free port and logs it."""
@@ -32,7 +78,7 @@ class SharedSettings(BaseSettings):
     """Ed25519 public keys (PEM, one or more) that attestations are verified with."""
 
 
-class ProviderSettings(BaseSettings):
+class ProviderSettings(EvolineSettings):
     """Which provider serves a step family, and with which model. Keys come from the providers' own variables.
 
     Without a key the family is served by the local model server through the same SDK."""

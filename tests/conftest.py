@@ -40,7 +40,7 @@ def mongo_url() -> Iterator[str]:
 async def empty_streams(nats_url: str) -> None:
     """Takes away what earlier tests left on the bus, so that a durable consumer starts with nothing."""
     client = await nats.connect(nats_url)
-    for stream in ("CMD", "EVT", "DLQ", "ADVISORY"):
+    for stream in ("CMD", "EVT", "FACTS", "DLQ", "ADVISORY"):
         await client.jetstream().purge_stream(stream)
     await client.close()
 

@@ -87,15 +87,17 @@ def _accepts(port: int) -> bool:
 
 
 @contextlib.contextmanager
-def nats_server(directory: Path | None = None, port: int | None = None) -> Iterator[str]:
-    """A nats-server with JetStream, every write synced; the same directory and port again continue where it stopped."""
+def nats_server(directory: Path | None = None, port: int | None = None, extra: str = "") -> Iterator[str]:
+    """A nats-server with JetStream, every write synced; the same directory and port again continue where it stopped.
+
+    `extra`: more of its configuration, as an `include` of its users."""
     with contextlib.ExitStack() as stack:
         home = directory or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="evoline-nats-")))
         client_port, monitor_port = port or free_port(), free_port()
         config = home / "server.conf"
         config.write_text(
             f'host: "127.0.0.1"\nport: {client_port}\nhttp: "127.0.0.1:{monitor_port}"\n'
-            f'jetstream {{ store_dir: "{home}/jetstream", sync_interval: always, max_file_store: 2G }}\n'
+            f'jetstream {{ store_dir: "{home}/jetstream", sync_interval: always, max_file_store: 2G }}\n{extra}'
         )
         health = f"http://127.0.0.1:{monitor_port}/healthz"
         stack.enter_context(running([program("nats-server"), "-c", str(config)], lambda: _answers_http(health), home / "nats.log"))
@@ -103,10 +105,12 @@ def nats_server(directory: Path | None = None, port: int | None = None) -> Itera
 
 
 @contextlib.contextmanager
-def mongo_server(directory: Path | None = None, port: int | None = None) -> Iterator[str]:
-    """A server of the MongoDB wire protocol, every commit synced; `EVOLINE_TEST_MONGO_URL` names a running one instead."""
+def mongo_server(directory: Path | None = None, port: int | None = None, *options: str) -> Iterator[str]:
+    """A server of the MongoDB wire protocol, every commit synced; `EVOLINE_TEST_MONGO_URL` names a running one instead.
+
+    `options`: more of its command line, as `--auth`; then it is never the running one."""
     given = os.environ.get("EVOLINE_TEST_MONGO_URL")
-    if given:
+    if given and not options:
         if os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1") != "1":
             raise RuntimeError("EVOLINE_TEST_MONGO_URL names one server, whose databases the tests drop: run them with WORKERS=1")
         yield given
@@ -115,6 +119,6 @@ def mongo_server(directory: Path | None = None, port: int | None = None) -> Iter
         home = directory or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="evoline-mongo-")))
         port = port or free_port()
         command = [program("secantusd-py"), "--host", "127.0.0.1", "--port", str(port)]
-        command += ["--storage-path", str(home / "store"), "--sync-on-commit", "--log-level", "WARNING"]
+        command += ["--storage-path", str(home / "store"), "--sync-on-commit", "--log-level", "WARNING", *options]
         stack.enter_context(running(command, lambda: _accepts(port), home / "mongo.log"))
         yield f"mongodb://127.0.0.1:{port}/?replicaSet=secantus&retryWrites=false&serverSelectionTimeoutMS=4000"

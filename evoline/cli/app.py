@@ -40,6 +40,8 @@ PLACES = (
     Place("bus", "evoline.cli.bus", group_help="Streams, consumers and dead letters of the broker."),
     Place("cassette", "evoline.cli.cassette", group_help="Recorded model calls."),
     Place("keys", "evoline.cli.keys", group_help="The guardrail's signing keys."),
+    Place("secrets", "evoline.cli.secrets", group_help="Keys and passwords of the broker's and the store's users."),
+    Place("store", "evoline.cli.store", group_help="Users of the document store."),
     Place("model", "evoline.cli.model", group_help="The local language model."),
 )
 """In the order of the help."""

@@ -11,14 +11,16 @@ import typer
 
 from evoline.cli.output import AsJson, out, plain, print_json, print_table, run_async
 from evoline.client.connection import connected, find_bus
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, NotFoundError
 from shared.messaging.dead_letters import DeadLetter, list_dead_letters, redrive
+from shared.messaging.permissions import ADMIN, permissions
 from shared.messaging.provisioning import provision
 
 
 def build() -> typer.Typer:
     app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
     app.command("apply")(apply)
+    app.command("permissions")(show_permissions)
     letters = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
     letters.command("list")(list_letters)
     letters.command("redrive")(redrive_letters)
@@ -31,7 +33,7 @@ def apply(
     as_json: AsJson = False,
 ) -> None:
     """Create or update all streams and consumers; running it again changes nothing."""
-    found = run_async(provision(find_bus(os.environ, Path.cwd()), replicas=replicas))
+    found = run_async(provision(find_bus(os.environ, Path.cwd(), ADMIN), replicas=replicas))
     if as_json:
         print_json(dataclasses.asdict(found))
         return
@@ -40,11 +42,30 @@ def apply(
         out().print(plain(f"  {name} exists and nobody knows it"))
 
 
+def show_permissions(
+    role: Annotated[str, typer.Option("--role", help="Only this user of the broker.")] = "", as_json: AsJson = False
+) -> None:
+    """Show what each user of the broker may publish and subscribe; made from the table of who sends and consumes what."""
+    found = [each for each in permissions() if role in {"", each.role}]
+    if not found:
+        raise NotFoundError(f"the broker has no user {role!r}; there are {', '.join(each.role for each in permissions())}")
+    if as_json:
+        print_json({"permissions": [dataclasses.asdict(each) for each in found]})
+        return
+    rows = [
+        (each.role, act, subject)
+        for each in found
+        for act, subjects in (("publish", each.publish), ("subscribe", each.subscribe))
+        for subject in subjects
+    ]
+    print_table(("user", "may", "subject"), rows, empty="")
+
+
 def list_letters(limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=10_000)] = 100, as_json: AsJson = False) -> None:
     """List dead letters, oldest first."""
 
     async def work() -> list[DeadLetter]:
-        async with connected() as client:
+        async with connected(role=ADMIN) as client:
             return await list_dead_letters(client.bus, limit=limit)
 
     letters = run_async(work())
@@ -69,7 +90,7 @@ def redrive_letters(
         raise ConfigurationError("name one dead letter by its number, or all with --all")
 
     async def work() -> int:
-        async with connected() as client:
+        async with connected(role=ADMIN) as client:
             return await redrive(client.bus, number)
 
     count = run_async(work())

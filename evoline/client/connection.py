@@ -12,26 +12,31 @@ from evoline.stack.home import find_home
 from evoline.stack.state import read_state
 from shared.errors import ConfigurationError, UnavailableError
 from shared.messaging.bus import Bus
+from shared.messaging.permissions import CLIENT
 from shared.settings import SharedSettings
 
 BUS_VARIABLE = "EVOLINE_NATS_URL"
 
 
-def find_bus(environment: Mapping[str, str], directory: Path) -> SharedSettings:
-    """`EVOLINE_NATS_URL` (with `_USER`, `_PASSWORD`), else the running stack of `find_home`. Raises UnavailableError."""
+def find_bus(environment: Mapping[str, str], directory: Path, role: str = CLIENT) -> SharedSettings:
+    """`EVOLINE_NATS_URL` (with `_USER` and `_SEED_FILE` or `_PASSWORD`), else the running stack of `find_home`, as `role`.
+
+    Raises UnavailableError."""
     if environment.get(BUS_VARIABLE):
         return SharedSettings()
     home = find_home(environment, directory)
     record = read_state(home.state_file)
     if record.alive and "nats" in record.urls:
-        return SharedSettings(nats_url=record.urls["nats"])
+        return SharedSettings(nats_url=record.urls["nats"], nats_user=role, nats_seed_file=home.secrets.seed_file(role))
     raise UnavailableError(f"no stack runs in {home.root}: start it with `evoline up`, or name a broker in {BUS_VARIABLE}")
 
 
 @asynccontextmanager
-async def connected(*, author: str = "anonymous", settings: SharedSettings | None = None) -> AsyncIterator[Client]:
+async def connected(
+    *, author: str = "anonymous", settings: SharedSettings | None = None, role: str = CLIENT
+) -> AsyncIterator[Client]:
     """A client of the given or the found bus. Raises UnavailableError where no broker answers."""
-    settings = settings or find_bus(os.environ, Path.cwd())
+    settings = settings or find_bus(os.environ, Path.cwd(), role)
     try:
         bus = await Bus.connect(settings, service="cli")
     except ConfigurationError as error:

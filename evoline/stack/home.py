@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from evoline.secret_files import SecretStore
 from shared.errors import ConfigurationError
 
 HOME_VARIABLE = "EVOLINE_HOME"
@@ -38,6 +39,11 @@ class Home:
     def checkpoints(self) -> Path:
         """Signed checkpoints of the audit log: outside the store, and deleted together with it."""
         return self.data / "audit" / "checkpoints.jsonl"
+
+    @property
+    def secrets(self) -> SecretStore:
+        """Keys and passwords of the broker's and the store's users; they outlive the data."""
+        return SecretStore(self.root / "secrets")
 
     @property
     def state_file(self) -> Path:

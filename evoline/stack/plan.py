@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -15,10 +16,14 @@ from evoline.stack.home import Home
 from evoline.stack.ports import PortChooser
 from evoline.stack.readiness import http_probe, tcp_probe
 from evoline.stack.state import StackRecord
+from evoline.stack.store_users import ensure_admin, ensure_users, store_url
 from evoline.stack.system import LOOPBACK
 from shared.attestation import create_key_pair
 from shared.errors import ConfigurationError
+from shared.messaging.permissions import ADMIN
 from shared.messaging.provisioning import provision
+from shared.settings import SharedSettings
+from shared.storage.roles import SEALED
 
 SERVICES = ("guardrail", "executor", "generator", "analytics", "learner", "evolution")
 SCALED = "executor"
@@ -29,6 +34,8 @@ LOCAL_ANSWERS = {"EVOLINE_EXECUTOR_ANSWER_TOKENS": "128", "EVOLINE_EXECUTOR_ANSW
 """For steps that say nothing, where the local model serves: it writes a few dozen tokens a second on two cores."""
 PRIVATE_KEY_VARIABLE = "EVOLINE_GUARDRAIL_PRIVATE_KEY_FILE"
 CHECKPOINTS_VARIABLE = "EVOLINE_GUARDRAIL_CHECKPOINT_FILE"
+CREDENTIALS = re.compile(r"EVOLINE_(GUARDRAIL_SEALED_)?(NATS|MONGO)_(URL|USER|PASSWORD|SEED)(_FILE)?$")
+"""Whoever starts the stack may have some; each process gets its own and no other."""
 
 
 class StackOptions(BaseModel):
@@ -75,7 +82,7 @@ class LocalStack:
 
     @property
     def mongo_url(self) -> str:
-        return f"mongodb://{LOOPBACK}:{self.ports.port('mongo')}/?replicaSet=secantus&retryWrites=false"
+        return store_url(self.ports.port("mongo")).get_secret_value()
 
     @property
     def model_url(self) -> str:
@@ -96,10 +103,16 @@ class LocalStack:
 
     def nodes(self) -> list[ProcessSpec | Action]:
         """Everything of a start; each names what must be ready before it."""
+        self.home.secrets.create()
         servers: list[ProcessSpec | Action] = [self._nats(), self._mongo()]
         if self.options.model_file:
             servers.append(self._model(self.options.model_file))
-        actions = [Action("keys", self._create_keys), Action("streams", self._provision, after=("nats",))]
+        actions = [
+            Action("keys", self._create_keys),
+            Action("streams", self._provision, after=("nats",)),
+            Action("store-admin", self._ensure_store_admin),
+            Action("store-users", self._ensure_store_users, after=("mongo",)),
+        ]
         replicas = [self.service(name) for name in SERVICES if name != SCALED]
         return [*servers, *actions, *replicas, *(self.executor(number) for number in range(1, self.options.executors + 1))]
 
@@ -115,7 +128,7 @@ class LocalStack:
             command=(sys.executable, "-m", f"services.{service}"),
             environment=self.service_environment(service, port),
             ready=http_probe(f"{url}/ready"),
-            after=("keys", "streams", "mongo"),
+            after=("keys", "streams", "store-users"),
             port=port,
             url=url,
         )
@@ -134,13 +147,19 @@ class LocalStack:
         if service == "guardrail":
             environment[PRIVATE_KEY_VARIABLE] = str(self.home.keys / "guardrail.key")
             environment[CHECKPOINTS_VARIABLE] = str(self.home.checkpoints)
+            environment["EVOLINE_GUARDRAIL_SEALED_MONGO_USER"] = SEALED
+            environment["EVOLINE_GUARDRAIL_SEALED_MONGO_PASSWORD_FILE"] = str(self.home.secrets.password_file(SEALED))
         if self.model_url:
             environment["EVOLINE_LOCAL_MODEL_URL"] = self.model_url
         return environment | {
             "EVOLINE_HTTP_HOST": LOOPBACK,
             "EVOLINE_HTTP_PORT": str(port),
             "EVOLINE_NATS_URL": self.nats_url,
+            "EVOLINE_NATS_USER": service,
+            "EVOLINE_NATS_SEED_FILE": str(self.home.secrets.seed_file(service)),
             "EVOLINE_MONGO_URL": self.mongo_url,
+            "EVOLINE_MONGO_USER": service,
+            "EVOLINE_MONGO_PASSWORD_FILE": str(self.home.secrets.password_file(service)),
             "EVOLINE_GUARDRAIL_PUBLIC_KEY_FILE": str(self.public_key_file),
             "EVOLINE_PIPELINES_DIR": str(self.options.pipelines_dir),
             "EVOLINE_HOME": str(self.home.root),
@@ -148,7 +167,8 @@ class LocalStack:
 
     def _server_environment(self) -> dict[str, str]:
         hidden = {*PROVIDER_KEYS, PRIVATE_KEY_VARIABLE}
-        return {name: value for name, value in self.environment.items() if name not in hidden} | {"PYTHONUNBUFFERED": "1"}
+        shown = {name: value for name, value in self.environment.items() if name not in hidden and not CREDENTIALS.match(name)}
+        return shown | {"PYTHONUNBUFFERED": "1"}
 
     def _nats(self) -> ProcessSpec:
         monitor = f"http://{LOOPBACK}:{self.ports.port('nats-monitor')}"
@@ -177,9 +197,10 @@ class LocalStack:
         )
         return ProcessSpec(
             name="mongo",
-            command=(*command, "--sync-on-commit", "--log-level", "WARNING"),
+            command=(*command, "--auth", "--sync-on-commit", "--log-level", "WARNING"),
             environment=self._server_environment(),
             ready=tcp_probe(port),
+            after=("store-admin",),
             port=port,
         )
 
@@ -202,8 +223,18 @@ class LocalStack:
         return ""
 
     async def _provision(self) -> str:
-        found = await provision(self.nats_url)
+        found = await provision(
+            SharedSettings(nats_url=self.nats_url, nats_user=ADMIN, nats_seed_file=self.home.secrets.seed_file(ADMIN))
+        )
         return f"{len(found.streams)} streams, {len(found.durables)} consumers"
+
+    async def _ensure_store_admin(self) -> str:
+        return await ensure_admin(
+            self.home.secrets, program("secantusd-py"), self.home.data / "mongo", self.home.log("store-admin")
+        )
+
+    async def _ensure_store_users(self) -> str:
+        return await ensure_users(self.home.secrets, self.mongo_url)
 
 
 def nats_config(port: int, monitor_port: int, store: Path) -> str:
@@ -215,6 +246,7 @@ def nats_config(port: int, monitor_port: int, store: Path) -> str:
         f"port: {port}\n"
         f'http: "{LOOPBACK}:{monitor_port}"\n'
         f'jetstream {{ store_dir: "{store}", sync_interval: always }}\n'
+        'include "secrets/nats/users.conf"\n'
     )
 
 

@@ -16,9 +16,11 @@ from services.guardrail.adapters.mongo import MongoChanges, MongoDeployments, Mo
 from services.guardrail.ports import AuditLogUnsoundError, Guardrail, Limits
 from services.guardrail.settings import GuardrailSettings
 from services.guardrail.use_cases import Effects
+from shared.errors import ConfigurationError, UnavailableError
 from shared.messaging.fleet import Fleet
 from shared.service import Application, Host
 from shared.settings import SharedSettings
+from shared.storage.mongo import MongoStore, connect
 
 SEALED_DATABASE = "evoline_sealed"
 
@@ -47,7 +49,7 @@ def create_app(settings: SharedSettings | None = None, own: GuardrailSettings | 
 
 
 async def _guardrail(host: Host, shared_settings: SharedSettings, own: GuardrailSettings, meta_names: frozenset[str]) -> Guardrail:
-    database, sealed = host.database, host.mongo.database(SEALED_DATABASE)
+    database, sealed = host.database, (await _sealed_store(host, shared_settings, own)).database(SEALED_DATABASE)
     changes, revisions, audit = MongoChanges(database), MongoRevisions(database), MongoAuditLog(database)
     for store in (changes, revisions, audit):
         await store.ensure_indexes()
@@ -97,6 +99,25 @@ async def _watch_audit_log(host: Host, at: Guardrail, own: GuardrailSettings) ->
     await look(whole=True)
     host.run_in_background("watch audit log", watch)
     host.on_stop(look)
+
+
+async def _sealed_store(host: Host, shared_settings: SharedSettings, own: GuardrailSettings) -> MongoStore:
+    """A connection of its own, so that nothing that goes wrong with the other one reaches sealed labels."""
+    if not (own.sealed_mongo_user or own.sealed_mongo_url.get_secret_value()):
+        return host.mongo
+    url = own.sealed_mongo_url if own.sealed_mongo_url.get_secret_value() else shared_settings.mongo_url
+    store = connect(url, user=own.sealed_mongo_user, password=own.sealed_mongo_password)
+
+    async def close() -> None:
+        store.close()
+
+    host.on_stop(close)
+    try:
+        await store.ping()
+    except UnavailableError as error:
+        raise ConfigurationError(f"the store of sealed cases cannot be used: {error}") from error
+    host.checks["sealed store"] = store.ping
+    return store
 
 
 async def _tell(host: Host, effects: Effects) -> None:

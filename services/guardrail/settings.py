@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr
+from pydantic_settings import SettingsConfigDict
+
+from shared.settings import EvolineSettings
 
 
-class GuardrailSettings(BaseSettings):
+class GuardrailSettings(EvolineSettings):
     model_config = SettingsConfigDict(env_prefix="EVOLINE_GUARDRAIL_", frozen=True, extra="ignore")
 
     private_key_file: Path = Path(".evoline/keys/guardrail.key")
     """Ed25519 private key (PEM, mode 600); its public half must be in `EVOLINE_GUARDRAIL_PUBLIC_KEY_FILE`."""
+    sealed_mongo_url: SecretStr = SecretStr("")
+    """The server with the labels of sealed cases; empty: the one with everything else."""
+    sealed_mongo_user: str = ""
+    """A user of its own, who may use that database and nothing else; empty: the guardrail's own, as on a server without users."""
+    sealed_mongo_password: SecretStr = SecretStr("")
     policy_file: Path | None = None
     """None: the policy that ships with the service."""
     concurrency: int = Field(default=4, ge=1)

@@ -17,6 +17,7 @@ from nats.js.object_store import ObjectStore
 from shared.errors import NotFoundError, UnavailableError
 from shared.large_values import ValueReference, check_size, damaged
 from shared.messaging.bus import Bus
+from shared.messaging.denials import DeniedError
 
 BUCKET = "values"
 KEPT_SECONDS = 30 * 86_400.0
@@ -25,8 +26,13 @@ PATIENCE_SECONDS = 60.0
 """For one value: 64 MiB are 512 chunks."""
 
 
+def bucket_config(replicas: int) -> ObjectStoreConfig:
+    about = "values above 256 KiB that runs take, give and keep"
+    return ObjectStoreConfig(description=about, ttl=KEPT_SECONDS, storage=StorageType.FILE, replicas=replicas)
+
+
 class ObjectStoreBlobs:
-    """The bucket is made by whoever first stores something."""
+    """The bucket is made with the streams."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
@@ -38,7 +44,7 @@ class ObjectStoreBlobs:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 bucket = await self._opened()
                 if not await _holds(bucket, reference):
-                    await bucket.put(reference.sha256, body)
+                    await self._put(bucket, reference, body)
         except (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError) as error:
             raise UnavailableError(f"the object store did not take a value of {len(body):,} bytes: {error!r}") from error
         return reference
@@ -52,18 +58,24 @@ class ObjectStoreBlobs:
         except (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError) as error:
             raise UnavailableError(f"the object store did not give value {reference.sha256[:12]}: {error!r}") from error
 
+    async def _put(self, bucket: ObjectStore, reference: ValueReference, body: bytes) -> None:
+        """The store's client ends by purging what it replaces, which only the administrator may; that expires by itself."""
+        purge = f"$JS.API.STREAM.PURGE.OBJ_{BUCKET}"
+        try:
+            with self._bus.denials.watched(purge, f"$JS.API.STREAM.MSG.GET.OBJ_{BUCKET}"):
+                await bucket.put(reference.sha256, body)
+        except DeniedError as error:
+            if purge not in str(error) or not await _holds(bucket, reference):
+                raise
+
     async def _opened(self) -> ObjectStore:
         if self._bucket is None:
-            try:
-                self._bucket = await self._bus.jetstream.object_store(BUCKET)
-            except nats.js.errors.NotFoundError:
-                self._bucket = await self._made()
+            with self._bus.denials.watched(f"$JS.API.STREAM.INFO.OBJ_{BUCKET}"):
+                try:
+                    self._bucket = await self._bus.jetstream.object_store(BUCKET)
+                except nats.js.errors.NotFoundError as error:
+                    raise UnavailableError(f"the bus has no object store {BUCKET}: run `evoline bus apply`") from error
         return self._bucket
-
-    async def _made(self) -> ObjectStore:
-        about = "values above 256 KiB that runs take, give and keep"
-        config = ObjectStoreConfig(description=about, ttl=KEPT_SECONDS, storage=StorageType.FILE)
-        return await self._bus.jetstream.create_object_store(BUCKET, config=config)
 
 
 async def _read(bucket: ObjectStore, reference: ValueReference) -> bytes:

@@ -21,7 +21,8 @@ from shared.clock import Clock, SystemClock
 from shared.errors import InvalidInputError, UnavailableError
 from shared.events import Command, Fact, Message, Query, derive_id
 from shared.messaging import codec, envelope, headers
-from shared.messaging.connection import PUBLISH_SECONDS, OnClosed, close_client, open_client
+from shared.messaging.connection import PUBLISH_SECONDS, BusClient, OnClosed, close_client, open_client
+from shared.messaging.denials import Denials
 from shared.messaging.observer import BusObserver, SilentObserver
 from shared.messaging.reader import StreamReader
 from shared.messaging.topology import TIMER_PREFIX
@@ -63,6 +64,7 @@ class Bus:
     def __init__(self, client: Client, *, service: str, parts: BusParts | None = None) -> None:
         self.service = service
         self.client = client
+        self.denials = client.denials if isinstance(client, BusClient) else Denials("")
         self.parts = parts or BusParts.silent()
         self.jetstream: JetStreamContext = client.jetstream(timeout=PUBLISH_SECONDS)
         self._log = structlog.get_logger("shared.messaging")
@@ -79,7 +81,7 @@ class Bus:
         """Stores a command or fact and returns its id, derived from `cause` and `effect` (default: the subject).
 
         The same cause and effect again within two minutes is one message. Returns once the stream has it on disk. Raises
-        InvalidInputError (too large), UnavailableError (no stream took it for 15 s)."""
+        InvalidInputError (too large), DeniedError (at once), UnavailableError (no stream took it for 15 s)."""
         event_id = derive_id(cause, effect or message.subject)
         parts = self.parts
         started = parts.clock.monotonic()
@@ -107,7 +109,8 @@ class Bus:
         deadline, pause = clock.monotonic() + RETRY_SECONDS, 0.05
         while True:
             try:
-                await self.jetstream.publish(subject, body, timeout=PUBLISH_SECONDS, headers=dict(fields))
+                with self.denials.watched(subject):
+                    await self.jetstream.publish(subject, body, timeout=PUBLISH_SECONDS, headers=dict(fields))
                 return
             except nats.errors.MaxPayloadError as error:
                 raise InvalidInputError(f"a message on {subject} with {len(body):,} bytes is more than the broker takes") from error
@@ -123,11 +126,13 @@ class Bus:
             pause = min(1.0, pause * 2)
 
     async def ask(self, query: Query, timeout_seconds: float = 5.0) -> dict[str, Any]:
-        """The answer's data. Raises the error that the answering service describes, or UnavailableError where none answers."""
+        """The answer's data. Raises the error that the answering service describes, DeniedError where this user may not ask, or
+        UnavailableError where nobody answers."""
         with self.parts.tracer.start_as_current_span(f"ask {query.subject}", kind=SpanKind.CLIENT):
             fields = headers.inject_trace({"content-type": "application/json"})
             try:
-                answer = await self.client.request(query.subject, codec.encode(query), timeout=timeout_seconds, headers=fields)
+                with self.denials.watched(query.subject):
+                    answer = await self.client.request(query.subject, codec.encode(query), timeout=timeout_seconds, headers=fields)
             except nats.errors.NoRespondersError as error:
                 raise UnavailableError(f"nobody answers {query.subject}: the service {query.owner} does not run") from error
             except (nats.errors.Error, TimeoutError, OSError) as error:
@@ -144,7 +149,7 @@ class Bus:
         `async with bus.follow(RunFinished) as stream: await bus.publish(...); async for fact, received in stream: ...`
         Raises UnavailableError where the broker has no such stream, and from the iterator once the connection is closed."""
         by_subject = {fact.subject: fact for fact in facts}
-        async with StreamReader(self.client, "EVT", tuple(by_subject), since) as reader:
+        async with StreamReader(self.client, "EVT", tuple(by_subject), since, copy="FACTS") as reader:
             yield self._facts(reader, by_subject)
 
     async def _facts(self, reader: StreamReader, by_subject: Mapping[str, type[Fact]]) -> AsyncIterator[tuple[Fact, Received]]:

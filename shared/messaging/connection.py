@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import nats
@@ -11,6 +13,8 @@ import structlog
 from nats.aio.client import Client
 
 from shared.errors import ConfigurationError
+from shared.messaging.denials import Denials
+from shared.messaging.server_users import public_key
 from shared.settings import SharedSettings
 
 CONNECT_SECONDS = 5.0
@@ -18,6 +22,13 @@ PUBLISH_SECONDS = 5.0
 """How long one try of a publish or an API call waits for the broker."""
 
 _REFUSED = "Authorization Violation"
+
+
+class BusClient(Client):
+    """A client that knows what the broker denied it."""
+
+    denials: Denials
+
 
 OnClosed = Callable[[], Awaitable[None]]
 
@@ -34,18 +45,34 @@ def redacted(url: str) -> str:
 
 async def open_client(settings: SharedSettings, *, name: str, on_closed: OnClosed | None = None) -> Client:
     """Raises ConfigurationError where no server answers or it refuses the credentials within 5 s."""
-    faults = ConnectionLog(name)
-    options: dict[str, Any] = client_options(settings, name, faults, on_closed)
-    connecting = asyncio.ensure_future(nats.connect(**options))
+    faults = ConnectionLog(name, settings.nats_user)
+    client = BusClient()
+    client.denials = faults.denials
+    faults.opening = client
+    connecting = asyncio.ensure_future(client.connect(**client_options(settings, name, faults, on_closed)))
     try:
-        faults.client = await asyncio.wait_for(connecting, CONNECT_SECONDS)
-        tolerate_broken_headers(faults.client)
-        return faults.client
+        await faults.until_refused_or(connecting, CONNECT_SECONDS)
+        faults.client, faults.opening = client, None
+        tolerate_broken_headers(client)
+        return client
     except (TimeoutError, OSError, nats.errors.Error) as error:
+        await _abandon(client)
         raise ConfigurationError(
             f"no NATS server at {redacted(settings.nats_url)}: {faults.last or error or 'no answer'}; "
-            "start one with `evoline up`, or set EVOLINE_NATS_URL (and EVOLINE_NATS_USER, EVOLINE_NATS_PASSWORD)"
+            "start one with `evoline up`, or set EVOLINE_NATS_URL (and EVOLINE_NATS_USER with EVOLINE_NATS_SEED_FILE or _PASSWORD)"
         ) from error
+
+
+async def _abandon(client: Client) -> None:
+    """Closes what a try to connect left open."""
+    with contextlib.suppress(nats.errors.Error, OSError):
+        await client.close()
+    _close_transport(client)
+
+
+def _close_transport(client: Client) -> None:
+    if client._transport is not None:
+        client._transport.close()  # type: ignore[no-untyped-call]
 
 
 def tolerate_broken_headers(client: Client) -> None:
@@ -79,28 +106,67 @@ def client_options(settings: SharedSettings, name: str, faults: ConnectionLog, o
     }
     if on_closed:
         options["closed_cb"] = on_closed
-    if settings.nats_user:
+    if settings.nats_seed_file:
+        options["nkeys_seed_str"] = read_seed(settings.nats_seed_file)
+    elif settings.nats_user:
         options |= {"user": settings.nats_user, "password": settings.nats_password.get_secret_value()}
     return options
+
+
+def read_seed(path: Path) -> str:
+    """The private key of the user. Raises ConfigurationError where there is none that can be used."""
+    try:
+        seed = path.read_bytes().strip()
+        public_key(seed)
+    except (OSError, ValueError) as error:
+        reason = (error.strerror or "unreadable") if isinstance(error, OSError) else str(error)
+        raise ConfigurationError(
+            f"EVOLINE_NATS_SEED_FILE: {path}: {reason}; make the secrets with `evoline secrets create`"
+        ) from error
+    return seed.decode()
 
 
 class ConnectionLog:
     """Keeps the last fault of a connection, a refusal of the credentials above others, and logs each change once.
 
-    Denied permissions are seen nowhere else."""
+    Denied permissions are heard nowhere else: `denials` tells those who wait."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, user: str = "") -> None:
         self.last = ""
+        self.denials = Denials(user)
+        self._refused = asyncio.Event()
+        self.opening: Client | None = None
+        """While it is being opened: each try of the client leaves the one before open."""
         self.client: Client | None = None
         """Set once connected; tells an orderly end from a fault."""
         self._log = structlog.get_logger("shared.messaging").bind(connection=name)
 
     async def on_error(self, error: Exception) -> None:
+        self.denials.note(error)
+        if self.opening is not None:
+            _close_transport(self.opening)
         text = str(error) or type(error).__name__
         if text == self.last or _REFUSED in self.last:
             return
         self.last = text
+        if _REFUSED in text:
+            self._refused.set()
         self._log.warning("bus connection fault", error=text)
+
+    async def until_refused_or(self, connecting: asyncio.Future[None], seconds: float) -> None:
+        """Returns when connected. Raises what the connecting raised, or TimeoutError: at once where the credentials are refused,
+        which the client would try again and again."""
+        refused = asyncio.ensure_future(self._refused.wait())
+        either: set[asyncio.Future[Any]] = {connecting, refused}
+        try:
+            await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if not connecting.done():
+                raise TimeoutError
+            connecting.result()
+        finally:
+            for each in (connecting, refused):
+                each.cancel()
+            await asyncio.gather(connecting, refused, return_exceptions=True)
 
     async def on_disconnected(self) -> None:
         if self.client is None or not (self.client.is_draining or self.client.is_closed):

@@ -20,7 +20,8 @@ import structlog
 from faststream.middlewares import AckPolicy
 from faststream.nats import NatsBroker
 from faststream.nats.message import NatsMessage
-from faststream.security import SASLPlaintext
+from faststream.nats.security import NatsNKey
+from faststream.security import BaseSecurity, SASLPlaintext
 from nats.aio.client import Client
 from opentelemetry.trace import SpanKind
 from pydantic import BaseModel
@@ -30,6 +31,7 @@ from shared.events import Message, Query
 from shared.messaging import codec, envelope, headers
 from shared.messaging.bus import Bus
 from shared.messaging.connection import CONNECT_SECONDS, ConnectionLog, OnClosed, client_options, tolerate_broken_headers
+from shared.messaging.denials import DeniedError
 from shared.messaging.handling import Delivery, DeliveryDesk, Effects, Subscription
 from shared.messaging.pulling import Pull
 from shared.messaging.retry import RetryPolicy
@@ -51,7 +53,7 @@ class Consumer:
     def __init__(self, bus: Bus, settings: SharedSettings, *, on_closed: OnClosed | None = None) -> None:
         self._bus = bus
         self._settings = settings
-        self._faults = ConnectionLog(f"{bus.service}-consumer")
+        self._faults = ConnectionLog(f"{bus.service}-consumer", settings.nats_user)
         self._broker = self._new_broker(on_closed)
         self._desks: list[DeliveryDesk] = []
         self._pulls: list[Pull] = []
@@ -110,6 +112,9 @@ class Consumer:
         async def on_query(message: NatsMessage) -> None:
             task = asyncio.current_task()
             assert task is not None
+            if not _is_asked(query_class, message):
+                self._log.warning("not a question", subject=message.raw_message.subject, reply_to=message.reply_to)
+                return
             self._answering.add(task)
             try:
                 await self._answer(query_class, handler, message)
@@ -127,8 +132,12 @@ class Consumer:
         )(on_query)
 
     async def start(self) -> None:
-        """Raises ConfigurationError where a stream or durable is missing: nothing is created here."""
-        if missing := await self._missing():
+        """Raises ConfigurationError where a stream or durable is missing, or is not for this user: nothing is created here."""
+        try:
+            missing = await self._missing()
+        except DeniedError as error:
+            raise ConfigurationError(f"service {self._bus.service}: {error}") from error
+        if missing:
             raise ConfigurationError(f"the bus has no durable {', '.join(missing)}: run `evoline bus apply`")
         try:
             async with asyncio.timeout(CONNECT_SECONDS + len(self._broker.subscribers)):
@@ -140,6 +149,8 @@ class Consumer:
                 # Subscriptions are only queued so far, and the first ping overtakes them; after the second the server knows them.
                 await self._client.flush()
                 await self._client.flush()
+                if denied := self._faults.denials.subscriptions:
+                    raise ConfigurationError(str(self._faults.denials.error("subscription", denied[0])))
         except (TimeoutError, OSError, nats.errors.Error) as error:
             raise ConfigurationError(f"cannot consume from the bus: {self._faults.last or error}") from error
 
@@ -173,11 +184,9 @@ class Consumer:
     def _new_broker(self, on_closed: OnClosed | None) -> NatsBroker:
         settings = self._settings
         options = client_options(settings, f"{self._bus.service}-consumer", self._faults, on_closed)
-        credentials = {key: options.pop(key) for key in ("user", "password") if key in options}
-        security = SASLPlaintext(username=credentials["user"], password=credentials["password"]) if credentials else None
         return NatsBroker(
+            security=_security(options),
             **options,
-            security=security,
             graceful_timeout=5.0,
             apply_types=False,
             ack_policy=AckPolicy.MANUAL,
@@ -208,7 +217,8 @@ class Consumer:
 
     async def _exists(self, row: Durable) -> bool:
         try:
-            await self._bus.jetstream.consumer_info(row.stream, row.name, timeout=2.0)
+            with self._bus.denials.watched(f"$JS.API.CONSUMER.INFO.{row.stream}.{row.name}"):
+                await self._bus.jetstream.consumer_info(row.stream, row.name, timeout=2.0)
         except nats.js.errors.NotFoundError:
             return False
         except (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError) as error:
@@ -231,9 +241,24 @@ class Consumer:
             except Exception as error:
                 self._log.exception("query failed", subject=subject)
                 reply, code = envelope.failure(error), envelope.INTERNAL
-        if message.reply_to:
-            await self._bus.client.publish(message.reply_to, reply)
+        if message.reply_to and self._client is not None:
+            # On the connection that was asked: the broker lets only that one answer.
+            await self._client.publish(message.reply_to, reply)
         parts.observer.answered(subject, code, parts.clock.monotonic() - started)
+
+
+def _security(options: dict[str, Any]) -> BaseSecurity | None:
+    """Takes the credentials out of the client's options."""
+    if seed := options.pop("nkeys_seed_str", ""):
+        return NatsNKey.from_seed(seed)
+    user, password = options.pop("user", ""), options.pop("password", "")
+    return SASLPlaintext(username=user, password=password) if user else None
+
+
+def _is_asked(query_class: type[Query], message: NatsMessage) -> bool:
+    """Not asked: what the broker was made to deliver here from a stream (it keeps its own subject), and what wants its answer on
+    a subject that only this service may publish to."""
+    return message.raw_message.subject == query_class.subject and (message.reply_to or "_INBOX.").startswith("_INBOX.")
 
 
 async def _undecoded(message: NatsMessage) -> NatsMessage:

@@ -65,6 +65,8 @@ async def bury(bus: Bus, message: Msg, failure: Failure) -> None:
         headers.DEAD_TRACE: failure.trace_id,
         headers.DEAD_AT: bus.parts.clock.now().isoformat(),
     }
+    if scheduler := (message.headers or {}).get(headers.SCHEDULER):
+        fields[headers.BURIED_SCHEDULER] = headers.one_line(scheduler)
     await bus.store(f"{DEAD_LETTER_PREFIX}{message.subject}", message.data, fields)
 
 
@@ -77,7 +79,7 @@ async def list_dead_letters(bus: Bus, *, limit: int = 100) -> list[DeadLetter]:
     async with StreamReader(bus.client, STREAM, (f"{DEAD_LETTER_PREFIX}>",), state.first_seq) as reader:
         async for message in reader.messages():
             place = message.metadata
-            found.append(_letter(place.sequence.stream, message.data, message.headers or {}))
+            found.append(_letter(place.sequence.stream, message.subject, message.data, message.headers or {}))
             if len(found) >= limit or place.num_pending == 0:
                 break
     return found
@@ -101,7 +103,7 @@ async def _load(bus: Bus, sequence: int) -> DeadLetter:
         stored = await bus.jetstream.get_msg(STREAM, sequence)
     except nats.js.errors.NotFoundError as error:
         raise NotFoundError(f"there is no dead letter {sequence}; list them with `evoline bus dead`") from error
-    return _letter(sequence, stored.data or b"", stored.headers or {})
+    return _letter(sequence, stored.subject or "", stored.data or b"", stored.headers or {})
 
 
 async def _send_back(bus: Bus, letter: DeadLetter) -> None:
@@ -112,10 +114,11 @@ async def _send_back(bus: Bus, letter: DeadLetter) -> None:
     await bus.jetstream.delete_msg(STREAM, letter.sequence)
 
 
-def _letter(sequence: int, payload: bytes, fields: Mapping[str, str]) -> DeadLetter:
+def _letter(sequence: int, subject: str, payload: bytes, fields: Mapping[str, str]) -> DeadLetter:
     return DeadLetter(
         sequence=sequence,
-        subject=fields.get(headers.DEAD_SUBJECT, ""),
+        # Not the header: whoever may bury one subject's letters could have another's published by the one who sends them back.
+        subject=subject.removeprefix(DEAD_LETTER_PREFIX),
         message_id=fields.get(headers.ORIGINAL_ID, ""),
         service=fields.get(headers.DEAD_SERVICE, ""),
         durable=fields.get(headers.DEAD_DURABLE, ""),

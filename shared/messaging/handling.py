@@ -134,6 +134,7 @@ class DeliveryDesk:
         if delivery.attempt > max(subscription.retry.max_attempts, subscription.retry.transient_attempts):
             raise LimitReachedError("attempts", f"delivered {delivery.attempt - 1} times, and no process survived handling it")
         headers.check_attributes(subscription.message_class, delivery.headers)
+        headers.check_schedule(subscription.message_class, delivery.headers)
         body = codec.decode(subscription.message_class, message.data)
         try:
             async with asyncio.timeout(subscription.deadline_seconds) as deadline:

@@ -11,12 +11,17 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from shared.errors import InvalidInputError, Problem
 from shared.events import Message
+from shared.messaging.topology import TIMER_PREFIX
 
 MESSAGE_ID = "Nats-Msg-Id"
 ORIGINAL_ID = "Evoline-Message-Id"
 """Id of the message before it was redriven; a redriven message needs a new `Nats-Msg-Id` to pass the duplicates window."""
 SCHEDULE = "Nats-Schedule"
 SCHEDULE_TARGET = "Nats-Schedule-Target"
+SCHEDULER = "Nats-Scheduler"
+"""On what a schedule published: the subject that the schedule was published to. Set by the broker, refused from anybody else."""
+BURIED_SCHEDULER = "Evoline-Scheduler"
+"""The same on a dead letter, and on what was sent back of it."""
 CAUSE = "Evoline-Cause"
 DEAD_SUBJECT = "Evoline-Dead-Subject"
 DEAD_SERVICE = "Evoline-Dead-Service"
@@ -78,6 +83,23 @@ def check_attributes(message_class: type[Message], headers: Mapping[str, str]) -
     ]
     if wrong:
         raise InvalidInputError(wrong)
+
+
+def check_schedule(message_class: type[Message], headers: Mapping[str, str]) -> None:
+    """Raises InvalidInputError for a command that a schedule published and its own service did not set.
+
+    The broker publishes a schedule's message wherever in the stream the schedule says, whatever its author may publish; only
+    the subject that the schedule itself was published to was checked."""
+    schedulers = {headers[name] for name in (SCHEDULER, BURIED_SCHEDULER) if headers.get(name)}
+    foreign = [each for each in schedulers if not each.startswith(f"{TIMER_PREFIX}{message_class.owner}.")]
+    if foreign:
+        raise InvalidInputError(
+            Problem(
+                path=SCHEDULER,
+                reason=f"set by {one_line(foreign[0], 200)!r}, which may not have {message_class.subject} published",
+                suggestion=f"only {message_class.owner} sets timers for its own commands",
+            )
+        )
 
 
 def schedule(subject: str, moment: datetime) -> dict[str, str]:

@@ -10,6 +10,8 @@ from nats.aio.client import Client
 from nats.js import JetStreamContext, api
 
 from shared.errors import ConfigurationError
+from shared.messaging.blobs import BUCKET as VALUES
+from shared.messaging.blobs import bucket_config as values_config
 from shared.messaging.connection import PUBLISH_SECONDS, close_client, open_client
 from shared.messaging.states import BUCKET, bucket_config
 from shared.messaging.topology import DUPLICATE_WINDOW, STREAMS, Durable, Stream, durables
@@ -46,6 +48,7 @@ async def _apply(client: Client, replicas: int) -> Provisioned:
     for stream in STREAMS:
         await _apply_stream(jetstream, stream, replicas)
     await _apply_bucket(jetstream, replicas)
+    await _apply_object_store(jetstream, replicas)
     for durable in wanted:
         await _apply_durable(jetstream, durable)
     return Provisioned(
@@ -59,11 +62,12 @@ def stream_config(stream: Stream, replicas: int) -> api.StreamConfig:
     return api.StreamConfig(
         name=stream.name,
         description=stream.purpose,
-        subjects=list(stream.subjects),
+        subjects=list(stream.subjects) or None,
+        mirror=api.StreamSource(name=stream.copies) if stream.copies else None,
         retention=api.RetentionPolicy.WORK_QUEUE if stream.retention == "workqueue" else api.RetentionPolicy.LIMITS,
         max_age=stream.max_age.total_seconds() if stream.max_age else 0,
         max_msg_size=stream.max_message_bytes,
-        duplicate_window=DUPLICATE_WINDOW.total_seconds(),
+        duplicate_window=0 if stream.copies else DUPLICATE_WINDOW.total_seconds(),
         storage=api.StorageType.FILE,
         num_replicas=replicas,
         allow_direct=True,
@@ -110,9 +114,21 @@ async def _apply_bucket(jetstream: JetStreamContext, replicas: int) -> None:
             if error.err_code != STREAM_NAME_IN_USE:
                 raise
             present = (await jetstream.stream_info(f"KV_{BUCKET}")).config
-            await jetstream.update_stream(present.evolve(num_replicas=replicas))
+            await jetstream.update_stream(present.evolve(num_replicas=replicas, allow_direct=False))
     except (nats.js.errors.Error, nats.errors.Error, TimeoutError) as error:
         raise ConfigurationError(f"bucket {BUCKET} cannot be set up: {error}") from error
+
+
+async def _apply_object_store(jetstream: JetStreamContext, replicas: int) -> None:
+    """What an operator changed of it stays, but for the copies."""
+    try:
+        try:
+            present = (await jetstream.stream_info(f"OBJ_{VALUES}")).config
+            await jetstream.update_stream(present.evolve(num_replicas=replicas))
+        except nats.js.errors.NotFoundError:
+            await jetstream.create_object_store(VALUES, config=values_config(replicas))
+    except (nats.js.errors.Error, nats.errors.Error, TimeoutError) as error:
+        raise ConfigurationError(f"object store {VALUES} cannot be set up: {error}") from error
 
 
 async def _apply_durable(jetstream: JetStreamContext, durable: Durable) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from datetime import datetime
 from types import TracebackType
@@ -16,40 +17,51 @@ from nats.aio.subscription import Subscription
 from nats.js import api
 
 from shared.errors import UnavailableError
-from shared.messaging.connection import PUBLISH_SECONDS
+from shared.messaging.connection import PUBLISH_SECONDS, BusClient
+from shared.messaging.denials import Denials, DeniedError
 
 HEARTBEAT_SECONDS = 1.0
 MISSED_HEARTBEATS = 3
+FORGOTTEN_SECONDS = 10.0
+"""After which the server removes the consumer of a reader that went away; one that comes back makes another."""
 READ_AHEAD = 1024
 """Messages that wait here for a slow reader; the rest waits in the client, up to its own bounds."""
 _FAULTS = (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError)
 
 
 class StreamReader:
-    """`start`: None for what is stored from now on, a moment, or the first stream sequence wanted.
+    """`start`: None for what is stored from now on, a moment, or the first stream sequence wanted. `copy`: the stream to read
+    `stream` from; it may lag, the position is that of `stream`.
 
     The position is fixed on entering, so a message stored after that is never missed."""
 
-    def __init__(self, client: Client, stream: str, subjects: tuple[str, ...], start: datetime | int | None = None) -> None:
+    def __init__(
+        self, client: Client, stream: str, subjects: tuple[str, ...], start: datetime | int | None = None, *, copy: str = ""
+    ) -> None:
         self._client = client
         self._jetstream = client.jetstream(timeout=PUBLISH_SECONDS)
         self._stream = stream
+        self._read_from = copy or stream
         self._subjects = subjects
         self._start = start
+        self._denials = client.denials if isinstance(client, BusClient) else Denials("")
         self._next_sequence: int | None = start if isinstance(start, int) else None
         self._expected_delivery = 1
         self._subscription: Subscription | None = None
-        self._consumer = ""
         self._arrived: asyncio.Queue[Msg] = asyncio.Queue(READ_AHEAD)
 
     async def __aenter__(self) -> Self:
         try:
-            if self._start is None:
-                info = await self._jetstream.stream_info(self._stream)
-                self._next_sequence = info.state.last_seq + 1
-            await self._open()
+            with self._denials.watched(f"$JS.API.STREAM.INFO.{self._stream}", f"$JS.API.CONSUMER.CREATE.{self._read_from}"):
+                if self._start is None:
+                    info = await self._jetstream.stream_info(self._stream)
+                    self._next_sequence = info.state.last_seq + 1
+                await self._open()
+        except DeniedError:
+            await self._discard()
+            raise
         except nats.js.errors.NotFoundError as error:
-            raise UnavailableError(f"there is no stream {self._stream}: run `evoline bus apply`") from error
+            raise UnavailableError(f"there is no stream {self._read_from}: run `evoline bus apply`") from error
         except _FAULTS as error:
             raise UnavailableError(f"stream {self._stream} cannot be read: {error}") from error
         return self
@@ -88,8 +100,7 @@ class StreamReader:
         inbox, self._arrived = self._client.new_inbox(), asyncio.Queue(READ_AHEAD)
         self._subscription = await self._client.subscribe(inbox, cb=self._arrived.put)
         self._expected_delivery = 1
-        info = await self._jetstream.add_consumer(self._stream, self._config(inbox))
-        self._consumer = info.name
+        await self._jetstream.add_consumer(self._read_from, self._config(inbox))
 
     def _config(self, inbox: str) -> api.ConsumerConfig:
         config = api.ConsumerConfig(
@@ -99,7 +110,7 @@ class StreamReader:
             mem_storage=True,
             num_replicas=1,
             idle_heartbeat=HEARTBEAT_SECONDS,
-            inactive_threshold=30.0,
+            inactive_threshold=FORGOTTEN_SECONDS,
         )
         if len(self._subjects) == 1:
             config.filter_subject = self._subjects[0]
@@ -123,15 +134,10 @@ class StreamReader:
         raise UnavailableError("the bus connection is closed")
 
     async def _discard(self) -> None:
-        """Best effort: the server removes an ephemeral consumer by itself once nobody listens."""
+        """Best effort, and the server removes the consumer by itself: who may delete one could delete others' durables."""
         subscription, self._subscription = self._subscription, None
-        consumer, self._consumer = self._consumer, ""
         if subscription is None or self._client.is_closed:
             return
-        try:
+        with contextlib.suppress(*_FAULTS):
             async with asyncio.timeout(1.0):
                 await subscription.unsubscribe()
-                if consumer:
-                    await self._jetstream.delete_consumer(self._stream, consumer)
-        except _FAULTS:
-            return

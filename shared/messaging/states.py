@@ -31,7 +31,8 @@ def bucket_config(replicas: int) -> KeyValueConfig:
         ttl=KEPT_SECONDS,
         storage=StorageType.FILE,
         replicas=replicas,
-        direct=True,
+        # The answer to a direct read is published wherever its reader asks, as if by the broker: nobody gets to do that.
+        direct=False,
     )
 
 
@@ -83,7 +84,8 @@ class BucketStates:
         if self._bucket is None:
             jetstream: JetStreamContext = self._bus.jetstream
             try:
-                self._bucket = await jetstream.key_value(BUCKET)
+                with self._bus.denials.watched(f"$JS.API.STREAM.INFO.KV_{BUCKET}"):
+                    self._bucket = await jetstream.key_value(BUCKET)
             except _FAULTS as error:
                 raise UnavailableError(f"no bucket {BUCKET}: {error!r}") from error
         return self._bucket

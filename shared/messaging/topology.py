@@ -24,13 +24,15 @@ TIMER_PREFIX = "timer."
 
 @dataclass(frozen=True)
 class Stream:
-    name: Literal["CMD", "EVT", "DLQ", "ADVISORY"]
+    name: Literal["CMD", "EVT", "FACTS", "DLQ", "ADVISORY"]
     subjects: tuple[str, ...]
     retention: Literal["workqueue", "limits"]
     max_age: timedelta | None
     max_message_bytes: int
     purpose: str
     schedules: bool = False
+    copies: Literal["", "EVT"] = ""
+    """The stream that the broker copies here, number by number; nothing else gets in."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,15 @@ STREAMS: tuple[Stream, ...] = (
         schedules=True,
     ),
     Stream("EVT", ("evt.>",), "limits", timedelta(days=30), MAX_MESSAGE_BYTES, "facts, readable again for 30 days"),
+    Stream(
+        "FACTS",
+        (),
+        "limits",
+        timedelta(days=30),
+        MAX_MESSAGE_BYTES,
+        "a copy of EVT for followers: who may make a consumer in a stream could take over its durables, so it has none",
+        copies="EVT",
+    ),
     Stream("DLQ", (f"{DEAD_LETTER_PREFIX}>",), "limits", timedelta(days=30), -1, "dead letters, until redriven or 30 days old"),
     Stream(
         "ADVISORY",
@@ -86,16 +97,17 @@ ALSO_EMITS: dict[str, tuple[str, ...]] = {"evolution": ("evt.pipeline.scored",)}
 """Facts that a service emits beside those that name it as their owner."""
 
 
-_RUNS = ("cmd.executor.execute", "cmd.executor.cancel", "api.executor.finished_runs")
-_TRIALS = (*_RUNS, "cmd.guardrail.propose", "api.guardrail.grant_scope", "api.guardrail.get_dataset", "api.guardrail.get_pipeline")
+_RUNS = ("cmd.executor.execute", "api.executor.finished_runs")
+_TRIALS = (*_RUNS, "cmd.guardrail.propose", "api.guardrail.grant_scope", "api.guardrail.get_dataset")
 
 SENDS: dict[str, tuple[str, ...]] = {
-    "generator": (*_TRIALS, "api.learner.knowledge", "api.analytics.report"),
-    "evolution": (*_TRIALS, "api.guardrail.get_change"),
-    "learner": _TRIALS,
+    "generator": (*_TRIALS, "api.analytics.report"),
+    "evolution": (*_TRIALS, "api.guardrail.get_change", "api.guardrail.get_pipeline"),
+    "learner": ("cmd.guardrail.propose",),
     "guardrail": _RUNS,
     "executor": (
         *_RUNS,
+        "cmd.executor.cancel",
         "cmd.guardrail.propose",
         "api.guardrail.grant_scope",
         "api.guardrail.get_change",
@@ -112,6 +124,18 @@ SENDS: dict[str, tuple[str, ...]] = {
     "client": ("cmd.>", "api.>"),
 }
 """Commands and queries that each service sends; `client` is everybody outside: CLI, console, raw clients."""
+
+FOLLOWERS: frozenset[str] = frozenset({"generator", "evolution", "guardrail", "executor", "client"})
+"""Read the log of facts as it grows (`Bus.follow`, `Fleet`), beside what they consume durably."""
+
+SETS_TIMERS: frozenset[str] = frozenset({"executor"})
+"""Have the broker publish commands to themselves later (`Bus.publish_at`)."""
+
+SHARES_LIMITS: frozenset[str] = frozenset({"executor"})
+"""Agree on providers' limits in the key-value bucket."""
+
+KEEPS_VALUES: frozenset[str] = frozenset({"generator", "evolution", "guardrail", "executor", "client"})
+"""Put large values into the object store and take them out."""
 
 
 def durable_name(service: str, subject: str) -> str:

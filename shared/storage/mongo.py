@@ -28,16 +28,38 @@ SHUTTING_DOWN = frozenset({91, 189, 11600, 11602, 10107, 13435, 13436})
 """Server codes of an election or a shutdown: the next try may meet a primary."""
 
 
-def connect(url: SecretStr, *, server_timeout_seconds: float = 5.0) -> MongoStore:
+class DeniedError(UnavailableError):
+    """The store's roles do not let this user do that. It may succeed once they are changed."""
+
+    code = "denied"
+
+
+DENIED = frozenset({13, 18})
+"""Server codes: not authorised, and credentials that are wrong."""
+
+
+def connect(
+    url: SecretStr, *, user: str = "", password: SecretStr | None = None, server_timeout_seconds: float = 5.0
+) -> MongoStore:
     """A client that connects at first use. Writes are acknowledged by a majority and journaled."""
-    client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
+    return MongoStore(client_of(url, user=user, password=password, server_timeout_seconds=server_timeout_seconds))
+
+
+def client_of(
+    url: SecretStr, *, user: str = "", password: SecretStr | None = None, server_timeout_seconds: float = 5.0
+) -> AsyncIOMotorClient[Document]:
+    """`user` empty: whom the address names, or nobody."""
+    known: dict[str, Any] = {}
+    if user:
+        known = {"username": user, "password": password.get_secret_value() if password else "", "authSource": "admin"}
+    return AsyncIOMotorClient(
         url.get_secret_value(),
+        **known,
         serverSelectionTimeoutMS=int(server_timeout_seconds * 1000),
         connectTimeoutMS=int(server_timeout_seconds * 1000),
         tz_aware=True,
         appname="evoline",
     )
-    return MongoStore(client)
 
 
 class MongoStore:
@@ -157,6 +179,10 @@ def _reasons(error: BulkWriteError) -> str:
     return "; ".join(str(failure.get("errmsg", failure)) for failure in failures)[:2000]
 
 
+def _said(error: OperationFailure) -> str:
+    return str(error.details.get("errmsg", error)) if error.details else str(error)
+
+
 async def _answer(answer: Awaitable[T]) -> T:
     """Waits for the driver and translates its errors into the project's."""
     try:
@@ -170,4 +196,9 @@ async def _answer(answer: Awaitable[T]) -> T:
     except OperationFailure as error:
         if error.code in SHUTTING_DOWN:
             raise UnavailableError(f"the document store has no primary: {error}") from error
+        if error.code in DENIED:
+            raise DeniedError(
+                f"the document store denies it: {_said(error)}; "
+                "rights are made from shared/storage/roles.py by `evoline store apply`"
+            ) from error
         raise

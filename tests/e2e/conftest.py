@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+from evoline.stack.home import Home
+from shared.settings import SharedSettings
+
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 240
 
@@ -43,6 +46,11 @@ class Stack:
     def state(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((self.home / "stack.json").read_text())
         return found
+
+    def settings(self, role: str) -> SharedSettings:
+        """For a connection as this user of the broker."""
+        seed = Home(self.home).secrets.seed_file(role)
+        return SharedSettings(nats_url=self.nats_url, nats_user=role, nats_seed_file=seed)
 
     @property
     def nats_url(self) -> str:

@@ -21,7 +21,6 @@ from shared.errors import NotFoundError
 from shared.events.changes import ChangeApproved, GetChange, ProposeChange
 from shared.events.runs import ExecuteRun, GetRun
 from shared.messaging.bus import Bus
-from shared.settings import SharedSettings
 from tests.e2e.conftest import ROOT, Stack
 from tests.eventually import eventually
 
@@ -31,7 +30,7 @@ DATASET = ROOT / "pipelines" / "examples" / "sentiment_tweets3.jsonl"
 
 @asynccontextmanager
 async def client_of(stack: Stack, author: str = "tester") -> AsyncIterator[Client]:
-    bus = await Bus.connect(SharedSettings(nats_url=stack.nats_url), service="tester")
+    bus = await Bus.connect(stack.settings("client"), service="tester")
     try:
         yield Client(bus, author=author)
     finally:
@@ -118,7 +117,7 @@ async def test_a_raw_nats_client_gets_what_the_command_line_gets(stack: Stack, t
         "examples": cases,
         "constraints": {"max_calls": 0},
     }
-    connection = await nats.connect(stack.nats_url)
+    connection = await nats.connect(stack.nats_url, nkeys_seed=str(stack.settings("client").nats_seed_file))
     told: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
     async def on_finished(message: Any) -> None:
@@ -232,7 +231,7 @@ def test_bad_requests_say_what_is_wrong_and_create_nothing(stack: Stack, tmp_pat
 
 
 async def test_malformed_commands_are_answered_and_kept_as_dead_letters(stack: Stack) -> None:
-    connection = await nats.connect(stack.nats_url)
+    connection = await nats.connect(stack.nats_url, nkeys_seed=str(stack.settings("client").nats_seed_file))
     told: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
     async def on_refused(message: Any) -> None:

@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,17 @@ from shared.service import Application
 from shared.settings import SharedSettings
 from shared.storage import MongoStore, connect
 from tests.fakes.executor import Notary
+from tests.guarded_broker import GuardedBroker, guarded_broker, provision_as_admin
 from tests.integration.commands import Command
 from tests.integration.executors import StartExecutor, StopExecutor
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedBroker]:
+    """A real broker with the generated users and permissions, provisioned by its administrator."""
+    with guarded_broker(tmp_path_factory.mktemp("broker")) as started:
+        asyncio.run(provision_as_admin(started))
+        yield started
 
 
 @pytest.fixture

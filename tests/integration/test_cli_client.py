@@ -239,7 +239,7 @@ async def test_a_review_answers_the_verdict_or_why_the_decision_does_not_count(s
 
 
 async def has_listener(jetstream: JetStreamContext) -> bool:
-    subjects = [info.config.filter_subjects or [] for info in await jetstream.consumers_info("EVT")]
+    subjects = [info.config.filter_subjects or [] for info in await jetstream.consumers_info("FACTS")]
     return any("evt.change.queued" in each for each in subjects)
 
 

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import nats
+import nats.errors
 import pytest
 
 from evoline.stack import system
@@ -73,6 +75,13 @@ async def test_the_stack_comes_up_whole_a_second_up_is_harmless_and_a_killed_sup
     assert [each["pid"] for each in again["processes"]] == [each["pid"] for each in first["processes"]]
     assert machine.json("runs") == {"runs": []}
     assert (machine.home.keys / "guardrail.key").stat().st_mode & 0o077 == 0
+    secrets = [path for path in machine.home.secrets.root.rglob("*") if path.is_file()]
+    assert len(secrets) >= 17 and all(path.stat().st_mode & 0o077 == 0 for path in secrets)
+    assert machine.json("bus", "dead-letters", "list") == {"dead_letters": []}
+    assert len(machine.json("store", "apply")["users"]) == 7
+    assert not [path.name for path in machine.home.logs.glob("*.log") if "permissions violation" in path.read_text().lower()]
+    with pytest.raises(nats.errors.Error):
+        await nats.connect(first["urls"]["nats"], allow_reconnect=False, connect_timeout=5)
     os.kill(first["supervisor_pid"], signal.SIGKILL)
     await eventually(lambda: machine.living() == [])
     code, out, _ = machine.run("status", "--json")

@@ -1,19 +1,24 @@
-"""Without arguments writes both files; with `--check` only says whether they are current."""
+"""Without arguments writes the files; with `--check` only says whether they are current."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-from shared.messaging.catalogue import asyncapi, markdown
+from shared.messaging.catalogue import access, asyncapi, markdown
 from shared.messaging.catalogue.description import describe_all, describe_parts
+from shared.messaging.permissions import permissions
 
 DOCS = Path(__file__).parents[3] / "docs"
 
 
 def files() -> dict[Path, str]:
     messages = describe_all()
-    return {DOCS / "events.md": markdown.render(messages, describe_parts()), DOCS / "asyncapi.json": asyncapi.render(messages)}
+    return {
+        DOCS / "events.md": markdown.render(messages, describe_parts()),
+        DOCS / "asyncapi.json": asyncapi.render(messages),
+        DOCS / "permissions.md": access.render(permissions()),
+    }
 
 
 def main(arguments: list[str]) -> int:

@@ -34,7 +34,7 @@ def render(messages: Sequence[Described]) -> str:
             "title": "Evoline messages",
             "version": version("evoline"),
             "description": "Commands, facts and queries on NATS. Streams: "
-            + "; ".join(f"{stream.name} ({', '.join(stream.subjects)}): {stream.purpose}" for stream in STREAMS),
+            + "; ".join(f"{stream.name} ({', '.join(stream.subjects) or stream.copies}): {stream.purpose}" for stream in STREAMS),
         },
         "servers": {"local": {"host": "127.0.0.1:4222", "protocol": "nats"}},
         "defaultContentType": "application/json",

@@ -42,7 +42,8 @@ def render(messages: Sequence[Described], parts_of_messages: Sequence[Part]) -> 
 def _streams() -> Iterable[str]:
     for stream in STREAMS:
         keeps = f"{stream.max_age.days} days" if stream.max_age else "until done"
-        yield f"| `{stream.name}` | {', '.join(f'`{subject}`' for subject in stream.subjects)} | {keeps} | {stream.purpose} |\n"
+        subjects = ", ".join(f"`{subject}`" for subject in stream.subjects or (stream.copies,))
+        yield f"| `{stream.name}` | {subjects} | {keeps} | {stream.purpose} |\n"
 
 
 def _index(messages: Sequence[Described]) -> Iterable[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,13 +14,17 @@ import pytest
 import yaml
 from pydantic_settings import BaseSettings
 
+from evoline.secret_files import SecretStore
 from services.analytics.settings import AnalyticsSettings
 from services.evolution.settings import EvolutionSettings
 from services.executor.settings import ExecutorSettings
 from services.generator.settings import GeneratorSettings
 from services.guardrail.settings import GuardrailSettings
+from shared.messaging.permissions import roles
 from shared.settings import ProviderSettings, SharedSettings
+from shared.storage.roles import USERS
 from shared.telemetry.metrics import catalogue
+from tests.servers import program
 
 ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "deploy"
@@ -92,12 +98,40 @@ def test_providers_keys_and_the_signing_key_reach_only_who_uses_them() -> None:
     assert mounts == {"guardrail", "keys"}
 
 
+def test_each_service_is_given_its_own_credentials_and_no_others() -> None:
+    services = compose()["services"]
+    for name in SERVICES:
+        given = {volume.split(":")[0] for volume in services[name]["volumes"] if volume.startswith("secrets-")}
+        assert given == {f"secrets-{name}"} | ({"secrets-sealed"} if name == "guardrail" else set())
+        variables = services[name]["environment"]
+        assert (variables["EVOLINE_NATS_USER"], variables["EVOLINE_MONGO_USER"]) == (name, name)
+    everything = {f"secrets-{folder}" for folder in (*roles(), *(user.name for user in USERS), "mongo", "nats")}
+    made = {volume.split(":")[0] for volume in services["secrets"]["volumes"]}
+    assert made == everything == {name for name in compose()["volumes"] if name.startswith("secrets-")}
+    folders = re.findall(r"for name in (.+?); do mkdir", (DEPLOY / "docker" / "Dockerfile").read_text())[0].split()
+    assert {f"secrets-{folder}" for folder in folders} == everything
+
+
+def test_the_brokers_configuration_and_the_generated_users_are_read_by_the_server(tmp_path: Path) -> None:
+    SecretStore(tmp_path / "made").create()
+    (tmp_path / "secrets").mkdir()
+    shutil.copy(tmp_path / "made" / "nats" / "users.conf", tmp_path / "secrets" / "users.conf")
+    shutil.copy(DEPLOY / "nats" / "nats.conf", tmp_path / "nats.conf")
+    done = subprocess.run(
+        [program("nats-server"), "-t", "-c", str(tmp_path / "nats.conf")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "secrets" / "users.conf").unlink()
+    without = subprocess.run([program("nats-server"), "-t", "-c", str(tmp_path / "nats.conf")], capture_output=True, check=False)
+    assert without.returncode != 0  # never open to everybody because a file is missing
+
+
 def test_every_service_runs_from_the_one_image_and_waits_for_what_it_needs() -> None:
     services = compose()["services"]
     for name in SERVICES:
         assert services[name]["image"] == "evoline:local"
         assert services[name]["command"] == ["python", "-m", f"services.{name}"]
-        assert set(services[name]["depends_on"]) == {"mongo", "bus", "keys"}
+        assert set(services[name]["depends_on"]) == {"store", "bus", "keys"}
         assert (ROOT / "services" / name / "__main__.py").is_file()
     assert "container_name" not in services["executor"] and "ports" not in services["executor"]
 

@@ -193,7 +193,7 @@ def test_every_service_waits_for_keys_streams_and_documents(tmp_path: Path) -> N
     stack = local_stack(tmp_path, executors=3)
     services = [spec for spec in stack.nodes() if spec.name.startswith("executor") or spec.name == "learner"]
     assert len(services) == 4
-    assert all(set(spec.after) == {"keys", "streams", "mongo"} for spec in services)
+    assert all(set(spec.after) == {"keys", "streams", "store-users"} for spec in services)
     assert len({getattr(spec, "port", 0) for spec in services}) == 4
 
 
