@@ -62,8 +62,8 @@ def rotate(
     out().print(plain(text))
     if not told:
         out().print("now have the broker read its users again: SIGHUP to nats-server")
-    if not finish:
-        out().print("then restart what uses this key; the command line reads it at every start")
+    if finish:
+        out().print("what still used the key before connects again with the new one at once")
 
 
 def _tell_local_broker() -> bool:

@@ -45,13 +45,12 @@ def redacted(url: str) -> str:
 
 async def open_client(settings: SharedSettings, *, name: str, on_closed: OnClosed | None = None) -> Client:
     """Raises ConfigurationError where no server answers or it refuses the credentials within 5 s."""
-    faults = ConnectionLog(name, settings.nats_user)
+    faults = ConnectionLog(name, settings.nats_user, settings.nats_seed_file)
     client = BusClient()
     client.denials = faults.denials
     faults.opening = client
-    connecting = asyncio.ensure_future(client.connect(**client_options(settings, name, faults, on_closed)))
     try:
-        await faults.until_refused_or(connecting, CONNECT_SECONDS)
+        await asyncio.wait_for(client.connect(**client_options(settings, name, faults, on_closed)), CONNECT_SECONDS)
         faults.client, faults.opening = client, None
         tolerate_broken_headers(client)
         return client
@@ -131,42 +130,34 @@ class ConnectionLog:
 
     Denied permissions are heard nowhere else: `denials` tells those who wait."""
 
-    def __init__(self, name: str, user: str = "") -> None:
+    def __init__(self, name: str, user: str = "", seed_file: Path | None = None) -> None:
         self.last = ""
         self.denials = Denials(user)
-        self._refused = asyncio.Event()
+        self._seed_file = seed_file
         self.opening: Client | None = None
-        """While it is being opened: each try of the client leaves the one before open."""
+        """While it is being opened; one that is refused tries no further."""
         self.client: Client | None = None
         """Set once connected; tells an orderly end from a fault."""
         self._log = structlog.get_logger("shared.messaging").bind(connection=name)
 
     async def on_error(self, error: Exception) -> None:
         self.denials.note(error)
-        if self.opening is not None:
-            _close_transport(self.opening)
+        if self.opening is not None and _REFUSED in str(error):
+            self.opening.options["allow_reconnect"] = False
         text = str(error) or type(error).__name__
+        if _REFUSED in text:
+            self._read_key_again()
         if text == self.last or _REFUSED in self.last:
             return
         self.last = text
-        if _REFUSED in text:
-            self._refused.set()
         self._log.warning("bus connection fault", error=text)
 
-    async def until_refused_or(self, connecting: asyncio.Future[None], seconds: float) -> None:
-        """Returns when connected. Raises what the connecting raised, or TimeoutError: at once where the credentials are refused,
-        which the client would try again and again."""
-        refused = asyncio.ensure_future(self._refused.wait())
-        either: set[asyncio.Future[Any]] = {connecting, refused}
-        try:
-            await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-            if not connecting.done():
-                raise TimeoutError
-            connecting.result()
-        finally:
-            for each in (connecting, refused):
-                each.cancel()
-            await asyncio.gather(connecting, refused, return_exceptions=True)
+    def _read_key_again(self) -> None:
+        """A key that was replaced while this process ran is used at its next try to connect: nothing need be restarted."""
+        if self.client is not None and self._seed_file is not None:
+            with contextlib.suppress(ConfigurationError):
+                self.client._nkeys_seed_str = read_seed(self._seed_file)
+                self.client._setup_nkeys_connect()
 
     async def on_disconnected(self) -> None:
         if self.client is None or not (self.client.is_draining or self.client.is_closed):

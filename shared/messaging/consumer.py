@@ -53,7 +53,7 @@ class Consumer:
     def __init__(self, bus: Bus, settings: SharedSettings, *, on_closed: OnClosed | None = None) -> None:
         self._bus = bus
         self._settings = settings
-        self._faults = ConnectionLog(f"{bus.service}-consumer", settings.nats_user)
+        self._faults = ConnectionLog(f"{bus.service}-consumer", settings.nats_user, settings.nats_seed_file)
         self._broker = self._new_broker(on_closed)
         self._desks: list[DeliveryDesk] = []
         self._pulls: list[Pull] = []
