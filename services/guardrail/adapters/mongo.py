@@ -12,6 +12,9 @@ from shared.events.changes import GrantScope
 from shared.events.values import GrantedScope
 from shared.storage.collection import Database
 
+_BULKY = frozenset(("document", "evidence", "gate", "attestation"))
+"""Fields of a change that its rules did not see as they are."""
+
 
 class MongoChanges:
     def __init__(self, database: Database) -> None:
@@ -47,6 +50,12 @@ class MongoChanges:
     async def decided_by_people(self, limit: int) -> Sequence[ChangeRecord]:
         found = await self._changes.find({"decisions": {"$ne": []}}, sort=[("decided_at", -1)], limit=limit)
         return [ChangeRecord.model_validate(each) for each in found]
+
+    async def judged(self, limit: int, since: str) -> Sequence[ChangeRecord]:
+        filters = {"created_at": {"$gte": since}, "status": {"$in": ["queued", "approved", "vetoed", "expired"]}}
+        fields = [name for name in ChangeRecord.model_fields if name not in _BULKY]
+        found = await self._changes.find(filters, sort=[("created_at", -1)], limit=limit, fields=fields)
+        return [ChangeRecord.model_validate({"document": {}, **each}) for each in found]
 
     async def barring(self, digest: str) -> ChangeRecord | None:
         found = await self._changes.find({"digest": digest, "status": "vetoed", "bars_digest": True}, limit=1)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from services.guardrail.domain.records import ChangeRecord, Deployment, RevisionRecord, redeployed
+from services.guardrail.domain.records import SHIPPED_AUTHOR, ChangeRecord, Deployment, RevisionRecord, redeployed
 from services.guardrail.ports import Guardrail, LostRaceError
+from services.guardrail.use_cases.maturity_changes import set_maturity
+from services.guardrail.use_cases.policy_changes import activate
 from shared.events.values import Attestation
 
 STALE = "another revision became stable while this change was judged; propose it again, against the new one"
+SUPERSEDED = "what this change was judged against was replaced meanwhile; propose it again, against what is in force now"
 
 
 def attested(record: ChangeRecord, at: Guardrail, now: datetime) -> Attestation:
@@ -30,6 +33,8 @@ async def apply(record: ChangeRecord, at: Guardrail) -> ChangeRecord:
     """Carries an approved change out, from wherever a crash left it. Comes back vetoed where it was overtaken meanwhile."""
     if record.applied:
         return record
+    if record.kind in ("policy", "maturity"):
+        return await _put_in_force(record, at)
     if await _overtaken(record, at):
         return await overturned(record, at, STALE)
     revision = await at.revisions.add(revision_record(record))
@@ -42,6 +47,13 @@ async def apply(record: ChangeRecord, at: Guardrail) -> ChangeRecord:
         return await overturned(record, at, STALE)
     generation, previous = serving
     return await at.changes.save(record.model_copy(update={"applied": True, "generation": generation, "previous_digest": previous}))
+
+
+async def _put_in_force(record: ChangeRecord, at: Guardrail) -> ChangeRecord:
+    generation = await (activate if record.kind == "policy" else set_maturity)(record, at)
+    if generation is None:
+        return await overturned(record, at, SUPERSEDED)
+    return await at.changes.save(record.model_copy(update={"applied": True, "generation": generation}))
 
 
 async def deployed(record: ChangeRecord, at: Guardrail) -> tuple[int, str] | None:
@@ -76,7 +88,7 @@ def revision_record(record: ChangeRecord) -> RevisionRecord:
     assert record.attestation is not None, "only an attested change becomes a revision"
     return RevisionRecord(
         digest=record.digest,
-        kind=record.attested_kind,
+        kind="template" if record.kind == "template" else "revision",
         pipeline=record.pipeline,
         domain=record.domain,
         document=record.document,
@@ -96,6 +108,7 @@ def first_deployment(record: ChangeRecord, now: str) -> Deployment:
         domain=record.domain,
         author=record.author,
         stable=record.digest,
+        maturity="production" if record.author == SHIPPED_AUTHOR else "experimental",
         updated_at=now,
         causes={record.change_id: 1},
     )
