@@ -45,7 +45,8 @@ class MaturityChanged(Fact):
 
 
 class GetPolicy(Query):
-    """Answer: `{policy, version, revision, active, source, change_id, author, approved_by, created_at, document}`."""
+    """Answer: `{policy, version, revision, active, source, change_id, author, approved_by, created_at, previous, document}`;
+    `previous` are the revisions that were in force before the one that is, newest last."""
 
     subject: ClassVar[str] = "api.guardrail.get_policy"
     owner: ClassVar[str] = "guardrail"

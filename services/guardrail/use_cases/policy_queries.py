@@ -28,7 +28,7 @@ async def get_policy(query: GetPolicy, at: Guardrail) -> dict[str, Any]:
     found = [each for each in await at.policies.latest(0) if wanted and each.revision.startswith(wanted)]
     if len(found) != 1:
         raise NotFoundError(f"{wanted!r} names {len(found)} policies; `evoline policy list` shows them")
-    return {**_row(found[0], active), "document": found[0].document}
+    return {**_row(found[0], active), "previous": list(active.previous) if active else [], "document": found[0].document}
 
 
 async def list_policies(query: ListPolicies, at: Guardrail) -> dict[str, Any]:
