@@ -98,15 +98,15 @@ async def objections(record: ChangeRecord, dossier: Dossier, at: Guardrail) -> t
     """What no policy can allow."""
     digest, found = dossier.document.digest, []
     if dossier.deployment and dossier.deployment.stable == digest:
-        found.append("no change: this is the stable revision already")
+        found.append("no change: this is the stable revision already; propose another document")
     if dossier.deployment and dossier.stable is None:
-        found.append(f"the stable revision {dossier.deployment.stable[:12]} cannot be read, so nothing can be compared with it")
+        found.append(f"the stable revision {dossier.deployment.stable[:12]} cannot be read: `evoline rollback` to another")
     if await at.revisions.is_quarantined(digest):
         found.append("this revision is quarantined after a rollback; propose another one")
     if former := await at.changes.barring(digest):
         found.append(f"the same revision was vetoed in change {former.change_id} by {former.decided_by}; propose another one")
     if ancestor := await _quarantined_ancestor(record.parent_digest, at):
-        found.append(f"it descends from {ancestor[:12]}, which is quarantined after a rollback")
+        found.append(f"it descends from {ancestor[:12]}, which is quarantined after a rollback; propose one made from another")
     if record.kind == "promotion" and dossier.deployment is None:
         found.append("there is no stable revision to be better than; propose it as `revision`")
     if record.kind == "promotion" and not record.dataset_id:
@@ -178,7 +178,7 @@ async def _unattested_children(references: Sequence[str], at: Guardrail) -> tupl
                 each.digest.startswith(at_digest) and each.status == "approved" for each in await at.revisions.of_pipeline(name)
             )
         if not known:
-            unknown.append(f"it runs pipeline `{reference}`, which nobody approved")
+            unknown.append(f"it runs pipeline `{reference}`, which nobody approved; propose that one first")
     return tuple(unknown)
 
 
