@@ -31,6 +31,10 @@ class ReviewDecision(Record):
     at: str
 
 
+UNWRITTEN = -1
+"""Version of a record that the store does not hold yet: its first save is an insertion."""
+
+
 class ChangeRecord(Record):
     """A proposed change from the first look to its end. `version` counts the writes: the store refuses one on an older state."""
 
@@ -82,8 +86,11 @@ class ChangeRecord(Record):
 
     @classmethod
     def opened(cls, command: ProposeChange, now: str) -> ChangeRecord:
+        """Not stored yet: what is decided at once is written once, with its verdict."""
         fields = command.model_dump(exclude={"deploy"})
-        return cls.model_validate({**fields, "deploy": command.deploy and command.kind != "template", "created_at": now})
+        return cls.model_validate(
+            {**fields, "deploy": command.deploy and command.kind != "template", "created_at": now, "version": UNWRITTEN}
+        )
 
     @property
     def is_open(self) -> bool:

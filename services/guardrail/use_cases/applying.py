@@ -35,14 +35,15 @@ async def apply(record: ChangeRecord, at: Guardrail) -> ChangeRecord:
         return record
     if record.kind in ("policy", "maturity"):
         return await _put_in_force(record, at)
-    if await _overtaken(record, at):
+    current = await at.deployments.get(record.pipeline) if record.deploy else None
+    if _is_overtaken(record, current):
         return await overturned(record, at, STALE)
     revision = await at.revisions.add(revision_record(record))
     if revision.status == "quarantined":
         return await overturned(record, at, "this revision was quarantined after a rollback; propose another one")
     if not record.deploy:
         return await at.changes.save(record.model_copy(update={"applied": True}))
-    serving = await deployed(record, at)
+    serving = await deployed(record, current, at)
     if serving is None:
         return await overturned(record, at, STALE)
     generation, previous = serving
@@ -56,12 +57,11 @@ async def _put_in_force(record: ChangeRecord, at: Guardrail) -> ChangeRecord:
     return await at.changes.save(record.model_copy(update={"applied": True, "generation": generation}))
 
 
-async def deployed(record: ChangeRecord, at: Guardrail) -> tuple[int, str] | None:
-    """(generation, digest before it), or None where something else than the judged incumbent serves by now.
+async def deployed(record: ChangeRecord, current: Deployment | None, at: Guardrail) -> tuple[int, str] | None:
+    """(generation, digest before it), or None where something else than the judged incumbent serves.
 
-    Raises `LostRaceError`: the next delivery looks again."""
+    Raises `LostRaceError` where it is not `current` any more: the next delivery looks again."""
     now = at.clock.now().isoformat()
-    current = await at.deployments.get(record.pipeline)
     if current is not None and record.change_id in current.causes:
         return current.causes[record.change_id], record.incumbent_digest
     if (current.stable if current else "") != record.incumbent_digest:
@@ -114,11 +114,10 @@ def first_deployment(record: ChangeRecord, now: str) -> Deployment:
     )
 
 
-async def _overtaken(record: ChangeRecord, at: Guardrail) -> bool:
+def _is_overtaken(record: ChangeRecord, current: Deployment | None) -> bool:
     """Checked before the revision is stored, so that an overtaken change leaves nothing attested behind."""
     if not record.deploy:
         return False
-    current = await at.deployments.get(record.pipeline)
     if current is not None and record.change_id in current.causes:
         return False
     return (current.stable if current else "") != record.incumbent_digest

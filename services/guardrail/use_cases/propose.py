@@ -26,7 +26,7 @@ async def propose_change(command: ProposeChange, at: Guardrail, *, attempt: int 
     Raises `InvalidInputError` for an id or author under which only the system itself acts."""
     if command.change_id.startswith(SHIPPED_PREFIX) or command.author == SHIPPED_AUTHOR:
         raise InvalidInputError(f"ids `{SHIPPED_PREFIX}...` and the author `{SHIPPED_AUTHOR}` are the system's own; choose others")
-    record = await at.changes.open(ChangeRecord.opened(command, at.clock.now().isoformat()))
+    record = await at.changes.get(command.change_id) or ChangeRecord.opened(command, at.clock.now().isoformat())
     if record.is_open:
         record = await judged(record, at, patient=attempt < at.limits.patient_attempts)
     if record.status == "approved":
