@@ -117,6 +117,10 @@ class Policy:
             raise ConfigurationError(f"the policy {source} is wrong: {found}") from error
         return cls(document, content)
 
+    def uses(self, name: str) -> bool:
+        """Whether a rule names it."""
+        return any(re.search(rf"\b{re.escape(name)}\b", f"{rule.when} {rule.show}") for rule in self.document.rules)
+
     def decide(self, names: Mapping[str, Any]) -> PolicyDecision:
         """Judges a change by its `names` (see `domain/names.py`). The first veto wins, then review, then allow.
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from datetime import UTC, datetime
 from typing import Any
 
+from services.guardrail.domain.names import NAMES, flat
 from services.guardrail.domain.policies import ActivePolicy, PolicyRecord
 from services.guardrail.domain.policy import Policy
 from services.guardrail.domain.records import ChangeRecord
@@ -45,10 +47,10 @@ async def test_policy(query: TestPolicy, at: Guardrail) -> dict[str, Any]:
     """Asks the policy what it would have said about what the rules saw then; what cannot be asked again is told with the reason."""
     policy = _parsed(query.document)
     rows, skipped = [], []
-    for number, record in enumerate(await at.changes.judged(query.last, query.since)):
+    for number, record in enumerate(await at.changes.judged(query.last, _since(query.since))):
         if number % _AT_ONCE == 0:
             await asyncio.sleep(0)
-        if reason := _why_not(record):
+        if reason := _why_not(record, policy):
             skipped.append({"change_id": record.change_id, "reason": reason})
         else:
             rows.append(_replayed(record, policy))
@@ -87,9 +89,22 @@ def _replayed(record: ChangeRecord, policy: Policy) -> dict[str, Any]:
     }
 
 
-def _why_not(record: ChangeRecord) -> str:
-    if record.names:
+def _since(text: str) -> str:
+    """As records write their times, which are compared as texts. Raises `InvalidInputError`."""
+    if not text:
         return ""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InvalidInputError(Problem(path="since", reason=f"{text!r} is no time", suggestion="2026-11-22")) from error
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
+
+
+def _why_not(record: ChangeRecord, policy: Policy) -> str:
+    if record.names:
+        missing = sorted({*NAMES} - {*flat(record.names), "diff.lines"})
+        used = [name for name in missing if policy.uses(name)]
+        return f"it was judged before rules could see {', '.join(used)}" if used else ""
     if record.status == "vetoed" and record.decided_by == "check":
         return "a check refused it before any rule was asked, and would again"
     if record.author == "evoline":

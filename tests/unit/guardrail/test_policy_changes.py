@@ -285,6 +285,31 @@ async def test_testing_is_bounded_and_says_what_is_wrong() -> None:
         await try_policy(TestPolicy(document={"policy": "x"}), at.at)
 
 
+async def test_a_record_without_a_name_that_the_policy_asks_for_is_not_guessed_at() -> None:
+    at = bench()
+    await at.propose(pipeline())
+    await at.database.collection("changes").update_if({"_id": "c1"}, {"$unset": {"names.risk.class": ""}})
+    asking = [{"id": "a", "effect": "review", "when": "risk.class == 'high'", "reason": "r"}]
+    found = await try_policy(TestPolicy(document=other(rules=asking)), at.at)
+    assert found["skipped"] == [{"change_id": "c1", "reason": "it was judged before rules could see risk.class"}]
+    assert (await try_policy(TestPolicy(document=other(rules=ALLOW_ALL)), at.at))["judged"] == 1
+
+
+@pytest.mark.parametrize("since", ["2026-11-22T14:30:00+01:00", "2026-11-22T13:30:00Z"])
+async def test_times_of_any_zone_mean_the_same(since: str) -> None:
+    at = bench()
+    for number in range(4):
+        await at.propose(pipeline(name=f"p{number}"), f"c{number}")
+        at.clock.pass_seconds(3600)
+    found = await try_policy(TestPolicy(document=shipped_policy().content, since=since), at.at)
+    assert [row["change_id"] for row in found["rows"]] == ["c3", "c2"]
+
+
+async def test_a_time_that_is_none_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="is no time"):
+        await try_policy(TestPolicy(document=shipped_policy().content, since="2026-13-45"), bench().at)
+
+
 async def test_older_records_say_that_they_cannot_be_asked_again() -> None:
     at = bench()
     await at.propose(pipeline())
