@@ -127,9 +127,18 @@ def _kind_of(path: Path, before: Mapping[Path, str], after: Mapping[Path, str]) 
     keys = {part.name for part in path[last_step + 1 :] if part.kind == "key"}
     if "schema" in keys and not _had_schema(path, before):
         return "parameter"  # answers were not checked at all
+    if path[-1].kind == "at" and _members(path, after) and _members(path, after) <= _members(path, before):
+        keys -= {"schema"}  # the same permitted values in another order, or fewer of them
     if path[-1].name == "type" and (path in before) != (path in after) and not keys & {"schema", "on_error"}:
         return "step_added" if path in after else "step_removed"
     return next((kind for names, kind in _BY_KEY if keys & names), "parameter")
+
+
+def _members(path: Path, where: Mapping[Path, str]) -> set[str]:
+    """The texts of the list of permitted values that the path leads into; empty where it is no such list."""
+    if len(path) < 2 or path[-2].name != "enum":
+        return set()
+    return {text for each, text in where.items() if each[:-1] == path[:-1]}
 
 
 def _had_schema(path: Path, before: Mapping[Path, str]) -> bool:

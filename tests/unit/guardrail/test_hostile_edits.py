@@ -131,6 +131,15 @@ def test_a_function_is_found_wherever_it_is_named() -> None:
         assert "new_function" in diff(new).kinds
 
 
+@pytest.mark.parametrize(("labels", "loosened"), [(["b", "a", "c"], False), (["a", "b"], False), (["a", "b", "c", "d"], True)])
+def test_permitted_values_may_be_fewer_or_reordered_but_not_more(labels: list[str], loosened: bool) -> None:
+    old = document()
+    old["steps"][1]["schema"] = {"label": {"type": "string", "enum": ["a", "b", "c"]}}
+    new = copy.deepcopy(old)
+    new["steps"][1]["schema"] = {"label": {"type": "string", "enum": labels}}
+    assert ("less_validation" in diff(new, old).kinds) is loosened
+
+
 def test_renaming_a_step_does_not_hide_that_it_may_do_more() -> None:
     new = edited("steps.2.max_iterations", 50)
     new["steps"][2]["name"] = "other_loop"
