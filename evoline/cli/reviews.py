@@ -37,7 +37,14 @@ def list_reviews(limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=
         print_json({"reviews": found})
         return
     rows = [
-        (one["change_id"], one["kind"], one["pipeline"], f"{one['risk']:.2f}", one["author"], "; ".join(one["reasons"]))
+        (
+            one["change_id"],
+            one["kind"],
+            one["pipeline"],
+            f"{one['risk']:.2f} {one['risk_class']}",
+            one["author"],
+            "; ".join(one["reasons"]),
+        )
         for one in found
     ]
     print_table(("change", "kind", "pipeline", "risk", "author", "waits because"), rows, empty="nothing waits for a decision")

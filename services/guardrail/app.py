@@ -13,6 +13,7 @@ from services.guardrail.adapters.files import DEFAULT_POLICY, read_policy, read_
 from services.guardrail.adapters.keys import FileSigner
 from services.guardrail.adapters.metrics import PrometheusGauges
 from services.guardrail.adapters.mongo import MongoChanges, MongoDeployments, MongoRevisions, MongoRollbacks, MongoScopes
+from services.guardrail.adapters.policies import MongoPolicies
 from services.guardrail.ports import AuditLogUnsoundError, Guardrail, Limits
 from services.guardrail.settings import GuardrailSettings
 from services.guardrail.use_cases import Effects
@@ -34,7 +35,8 @@ def create_app(settings: SharedSettings | None = None, own: GuardrailSettings | 
         at = await _guardrail(host, shared_settings, own_settings, frozenset(document.name for document in shipped))
         await _watch_audit_log(host, at, own_settings)
         if at.audit.is_sound:
-            await _tell(host, await use_cases.attest_shipped(shipped, at))
+            await _tell(host, await use_cases.seed_policy(at, reset=own_settings.policy_reset))
+            await _tell(host, await use_cases.attest_shipped(shipped, await use_cases.in_force(at)))
         subscribers.register(host.consumer, at, concurrency=own_settings.concurrency)
 
         async def expire() -> None:
@@ -62,6 +64,7 @@ async def _guardrail(host: Host, shared_settings: SharedSettings, own: Guardrail
         allowances=MongoAllowances(database),
         scopes=MongoScopes(database),
         rollbacks=MongoRollbacks(database),
+        policies=MongoPolicies(database),
         audit=audit,
         checkpoints=CheckpointFile(own.checkpoints, signer.keys),
         runs=Fleet(host.bus),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
 from services.guardrail.domain.audit import AuditEntry, AuditNote
+from services.guardrail.domain.policies import ActivePolicy, PolicyRecord
 from services.guardrail.domain.policy import Policy
 from services.guardrail.domain.records import ChangeRecord, Dataset, Deployment, RevisionRecord, RollbackRecord, SplitCases
 from shared.audit.checkpoints import Checkpoint, TreeHead
@@ -53,6 +54,10 @@ class Changes(Protocol):
 
     async def decided_by_people(self, limit: int) -> Sequence[ChangeRecord]:
         """Those on which somebody decided, latest verdict first."""
+        ...
+
+    async def judged(self, limit: int, since: str) -> Sequence[ChangeRecord]:
+        """The latest that rules judged, proposed at `since` or later; their documents are left out."""
         ...
 
     async def barring(self, digest: str) -> ChangeRecord | None:
@@ -183,6 +188,22 @@ class Checkpoints(Protocol):
     def add(self, checkpoint: Checkpoint) -> None: ...
 
 
+class Policies(Protocol):
+    async def add(self, record: PolicyRecord) -> PolicyRecord:
+        """The stored policy of this revision: the given one, or the one that was there before."""
+        ...
+
+    async def get(self, revision: str) -> PolicyRecord | None: ...
+    async def latest(self, limit: int) -> Sequence[PolicyRecord]:
+        """Newest first."""
+        ...
+
+    async def active(self) -> ActivePolicy | None: ...
+    async def activate(self, active: ActivePolicy, *, from_generation: int) -> bool:
+        """One compare-and-set: False where what is in force is not at `from_generation` any more; 0 stands for nothing yet."""
+        ...
+
+
 class Runs(Protocol):
     """The executor fleet."""
 
@@ -233,6 +254,21 @@ class Limits:
     """Deliveries after which a look that could not be completed is judged as it is."""
 
 
+@dataclass
+class LoadedPolicy:
+    """What a process remembers of the policy in force, so that it is parsed and its signature checked once an activation."""
+
+    active: ActivePolicy | None = None
+    policy: Policy | None = None
+
+    @property
+    def generation(self) -> int:
+        return self.active.generation if self.active else 0
+
+    def remember(self, active: ActivePolicy, policy: Policy) -> None:
+        self.active, self.policy = active, policy
+
+
 @dataclass(frozen=True)
 class Guardrail:
     """Everything that the use cases work with."""
@@ -244,6 +280,7 @@ class Guardrail:
     allowances: Allowances
     scopes: Scopes
     rollbacks: Rollbacks
+    policies: Policies
     audit: AuditLog
     checkpoints: Checkpoints
     runs: Runs
@@ -251,6 +288,8 @@ class Guardrail:
     gauges: Gauges
     clock: Clock
     policy: Policy
+    """The file's; at the edge `use_cases.in_force` puts the one that is in force in its place."""
     meta_names: frozenset[str]
     """Names of the system's own pipelines, whose changes always wait for people."""
     limits: Limits = Limits()
+    loaded: LoadedPolicy = field(default_factory=LoadedPolicy)

@@ -21,7 +21,10 @@ class GuardrailSettings(EvolineSettings):
     """A user of its own, who may use that database and nothing else; empty: the guardrail's own, as on a server without users."""
     sealed_mongo_password: SecretStr = SecretStr("")
     policy_file: Path | None = None
-    """None: the policy that ships with the service."""
+    """None: the policy that ships with the service. It is put in force where no policy is, or where the one in force came from a
+    file too; what people activated stays."""
+    policy_reset: bool = False
+    """Put the file's policy in force whatever the store says: the way out after the loss of a key."""
     concurrency: int = Field(default=4, ge=1)
     """Proposals judged at the same time; a look at sealed cases holds one of them."""
     gate_in_flight: int = Field(default=8, ge=1)

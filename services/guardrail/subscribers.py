@@ -29,6 +29,7 @@ from shared.events.changes import (
 )
 from shared.events.custody import ListDatasets, ListFeedback
 from shared.events.message import Command
+from shared.events.policies import CheckPolicy, GetPolicy, ListPolicies, TestPolicy
 from shared.events.values import GrantedScope
 from shared.messaging.consumer import Consumer
 from shared.messaging.handling import Delivery, Handler
@@ -38,14 +39,15 @@ def register(consumer: Consumer, at: Guardrail, *, concurrency: int) -> None:
     _commands(consumer, at, concurrency)
     _queries(consumer, at)
     _audit_queries(consumer, at)
+    _policy_queries(consumer, at)
 
 
 def _commands(consumer: Consumer, at: Guardrail, concurrency: int) -> None:
     async def on_propose(command: ProposeChange, delivery: Delivery) -> Effects:
-        return await use_cases.propose_change(command, at, attempt=delivery.attempt)
+        return await use_cases.propose_change(command, await use_cases.in_force(at), attempt=delivery.attempt)
 
     async def on_decide(command: DecideReview, delivery: Delivery) -> Effects:
-        return await use_cases.decide_review(command, at, decision_id=delivery.message_id)
+        return await use_cases.decide_review(command, await use_cases.in_force(at), decision_id=delivery.message_id)
 
     async def on_rollback(command: RollbackPipeline, _: Delivery) -> Effects:
         return await use_cases.roll_back(command, at)
@@ -54,7 +56,7 @@ def _commands(consumer: Consumer, at: Guardrail, concurrency: int) -> None:
         return await use_cases.register_dataset(command, at)
 
     async def on_measure(command: MeasurePipelines, delivery: Delivery) -> Effects:
-        return await use_cases.measure_pipelines(command, at, attempt=delivery.attempt)
+        return await use_cases.measure_pipelines(command, await use_cases.in_force(at), attempt=delivery.attempt)
 
     def on(command: type[Command], handler: Handler, **options: Any) -> None:
         async def while_the_log_is_sound(message: Any, delivery: Delivery) -> Effects:
@@ -77,7 +79,7 @@ def _commands(consumer: Consumer, at: Guardrail, concurrency: int) -> None:
 def _queries(consumer: Consumer, at: Guardrail) -> None:
     async def grant_scope(query: GrantScope) -> GrantedScope:
         at.audit.require_sound()
-        return await use_cases.grant_scope(query, at)
+        return await use_cases.grant_scope(query, await use_cases.in_force(at))
 
     async def get_dataset(query: GetDataset) -> dict[str, Any]:
         return await use_cases.get_dataset(query, at)
@@ -131,3 +133,19 @@ def _audit_queries(consumer: Consumer, at: Guardrail) -> None:
     consumer.answers(FindAuditEntries, find_entries)
     consumer.answers(GetAuditProof, get_proof)
     consumer.answers(GetAuditConsistency, get_consistency)
+
+
+def _policy_queries(consumer: Consumer, at: Guardrail) -> None:
+    async def get_policy(query: GetPolicy) -> dict[str, Any]:
+        return await use_cases.get_policy(query, at)
+
+    async def list_policies(query: ListPolicies) -> dict[str, Any]:
+        return await use_cases.list_policies(query, at)
+
+    async def test_policy(query: TestPolicy) -> dict[str, Any]:
+        return await use_cases.test_policy(query, at)
+
+    consumer.answers(GetPolicy, get_policy)
+    consumer.answers(ListPolicies, list_policies)
+    consumer.answers(CheckPolicy, use_cases.check_policy)
+    consumer.answers(TestPolicy, test_policy)

@@ -20,7 +20,7 @@ from shared.events.values import (
     Split,
 )
 
-ChangeKind = Literal["revision", "promotion", "template"]
+ChangeKind = Literal["revision", "promotion", "template", "policy", "maturity"]
 ChangeStatus = Literal["proposed", "measuring", "queued", "approved", "vetoed", "expired"]
 GateVerdict = Literal["certified", "canary", "rejected"]
 
@@ -86,9 +86,10 @@ class Evidence(Value):
 
 
 class ProposeChange(Command):
-    """Proposes a pipeline revision, the promotion of a candidate over the stable one, or a learned template.
+    """Proposes a pipeline revision, the promotion of a candidate over the stable one, a learned template, a policy or a maturity.
 
-    `revision` creates or replaces `pipeline`; `promotion` demands the sealed gate against the stable revision."""
+    `revision` creates or replaces `pipeline`; `promotion` demands the sealed gate against the stable revision. `policy`: the whole
+    policy as `document`, its name as `pipeline`; it always waits for people. `maturity`: `{maturity: beta}` as `document`."""
 
     subject: ClassVar[str] = "cmd.guardrail.propose"
     owner: ClassVar[str] = "guardrail"
@@ -96,7 +97,7 @@ class ProposeChange(Command):
     change_id: Identifier
     kind: ChangeKind
     pipeline: PipelineName
-    """Name of the pipeline or of the template."""
+    """Name of the pipeline, of the template or of the policy."""
     document: dict[str, Any]
     domain: Domain
     author: Identifier
@@ -124,6 +125,8 @@ class ChangeQueued(Fact):
     digest: str
     author: str
     risk: float
+    risk_class: str = ""
+    """`low`, `medium`, `high` or `critical`."""
     risk_reasons: tuple[str, ...] = ()
     reasons: tuple[str, ...]
     group_id: str | None = None
@@ -335,7 +338,8 @@ class GetChange(Query):
 
 
 class GetPipeline(Query):
-    """Answer: `{name, stable, canary, previous: [...], generation, revisions: [{digest, status, change_id, ...}], document}`."""
+    """Answer: `{name, stable, canary, maturity, previous: [...], generation, revisions: [{digest, status, change_id, ...}],
+    document}`."""
 
     subject: ClassVar[str] = "api.guardrail.get_pipeline"
     owner: ClassVar[str] = "guardrail"
@@ -344,7 +348,7 @@ class GetPipeline(Query):
 
 
 class ListPipelines(Query):
-    """Answer: `{pipelines: [{name, domain, stable, generation, updated_at}]}`."""
+    """Answer: `{pipelines: [{name, domain, stable, maturity, generation, updated_at}]}`."""
 
     subject: ClassVar[str] = "api.guardrail.list_pipelines"
     owner: ClassVar[str] = "guardrail"

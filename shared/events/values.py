@@ -103,7 +103,7 @@ class Score(Part):
 class Attestation(Part):
     """Ed25519 signature of the guardrail over everything above `signature` (see `shared.attestation`)."""
 
-    kind: Literal["revision", "scope", "template"]
+    kind: Literal["revision", "scope", "template", "policy", "maturity"]
     digest: Digest
     """What is approved: a revision's or a scope's digest."""
     scope: str

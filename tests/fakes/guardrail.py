@@ -15,9 +15,12 @@ from services.guardrail.adapters.audit_log import MongoAuditLog
 from services.guardrail.adapters.custody import MongoDatasets
 from services.guardrail.adapters.files import DEFAULT_POLICY, read_policy
 from services.guardrail.adapters.mongo import MongoChanges, MongoDeployments, MongoRevisions, MongoRollbacks, MongoScopes
+from services.guardrail.adapters.policies import MongoPolicies
+from services.guardrail.domain.policies import PolicyRecord, followed
 from services.guardrail.domain.policy import Policy
 from services.guardrail.ports import Guardrail, Limits
 from services.guardrail.use_cases import propose_change, register_dataset
+from services.guardrail.use_cases.policies import signed
 from shared.attestation import Verifier, public_pem, sign, verify_scope
 from shared.audit.checkpoints import Checkpoint, TreeHead, signed
 from shared.clock import Clock
@@ -183,7 +186,9 @@ class Bench:
     tally: Tally
 
     def with_policy(self, policy: Policy) -> Bench:
-        return replace(self, at=replace(self.at, policy=policy))
+        at = replace(self.at, policy=policy)
+        put_in_force(at, self.database)
+        return replace(self, at=at)
 
     async def propose(self, document: dict[str, Any], change_id: str = "c1", **fields: Any) -> list[Message]:
         return facts(await propose_change(proposal(document, change_id, **fields), self.at))
@@ -205,6 +210,7 @@ def bench(*, meta_names: frozenset[str] = frozenset(("context_aware_pipeline_gen
         allowances=MongoAllowances(database),
         scopes=MongoScopes(database),
         rollbacks=MongoRollbacks(database),
+        policies=MongoPolicies(database),
         audit=MongoAuditLog(database),
         checkpoints=KeptCheckpoints(),
         runs=fleet,
@@ -215,7 +221,16 @@ def bench(*, meta_names: frozenset[str] = frozenset(("context_aware_pipeline_gen
         meta_names=meta_names,
         limits=Limits(),
     )
+    put_in_force(at, database)
     return Bench(at, clock, fleet, signer, database, sealed, tally)
+
+
+def put_in_force(at: Guardrail, database: InMemoryDatabase) -> None:
+    """What a start does with the policy file, without waiting."""
+    active = signed(followed(None, at.policy, "file", "file:1", START.isoformat()), at)
+    record = PolicyRecord.of(at.policy, source="file", created_at=START.isoformat())
+    database.collection("active_policy").store({"_id": "active", **active.model_dump(mode="json")})
+    database.collection("policies").store({"_id": record.revision, **record.model_dump(mode="json")})
 
 
 @cache

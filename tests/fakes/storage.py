@@ -30,7 +30,7 @@ class InMemoryCollection:
     async def insert_once(self, document: Mapping[str, Any]) -> bool:
         if document["_id"] in self._documents:
             return False
-        self._store(document)
+        self.store(document)
         return True
 
     async def insert_many(self, documents: Sequence[Mapping[str, Any]]) -> frozenset[str]:
@@ -55,7 +55,7 @@ class InMemoryCollection:
     async def update_if(self, filters: Mapping[str, Any], update: Mapping[str, Any]) -> bool:
         for document in self._documents.values():
             if matches(document, filters):
-                self._store(_updated(document, update))
+                self.store(_updated(document, update))
                 return True
         return False
 
@@ -71,7 +71,7 @@ class InMemoryCollection:
         return matched
 
     async def put(self, document: Mapping[str, Any]) -> None:
-        self._store(document)
+        self.store(document)
 
     async def delete(self, filters: Mapping[str, Any]) -> int:
         if not filters:
@@ -85,7 +85,7 @@ class InMemoryCollection:
         if unique:
             self._unique[name] = tuple(field for field, _ in keys)
 
-    def _store(self, document: Mapping[str, Any]) -> None:
+    def store(self, document: Mapping[str, Any]) -> None:
         for name, fields in self._unique.items():
             key = [_value(document, field) for field in fields]
             for other in self._documents.values():

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from services.guardrail.domain.records import ChangeRecord, Deployment, RevisionRecord, RollbackRecord
+from services.guardrail.domain.records import UNWRITTEN, ChangeRecord, Deployment, RevisionRecord, RollbackRecord
 from services.guardrail.ports import LostRaceError
 from shared.errors import UnavailableError
 from shared.events.changes import GrantScope
 from shared.events.values import GrantedScope
 from shared.storage.collection import Database
+
+_BULKY = frozenset(("document", "evidence", "gate", "attestation"))
+"""Fields of a change that its rules did not see as they are."""
 
 
 class MongoChanges:
@@ -36,7 +39,11 @@ class MongoChanges:
     async def save(self, record: ChangeRecord) -> ChangeRecord:
         after = record.model_copy(update={"version": record.version + 1})
         fields = after.model_dump(mode="json")
-        if not await self._changes.update_if({"_id": record.change_id, "version": record.version}, {"$set": fields}):
+        if record.version == UNWRITTEN:
+            is_written = await self._changes.insert_once({"_id": record.change_id, **fields})
+        else:
+            is_written = await self._changes.update_if({"_id": record.change_id, "version": record.version}, {"$set": fields})
+        if not is_written:
             raise LostRaceError(f"change {record.change_id} was written by another process at this moment")
         return after
 
@@ -47,6 +54,12 @@ class MongoChanges:
     async def decided_by_people(self, limit: int) -> Sequence[ChangeRecord]:
         found = await self._changes.find({"decisions": {"$ne": []}}, sort=[("decided_at", -1)], limit=limit)
         return [ChangeRecord.model_validate(each) for each in found]
+
+    async def judged(self, limit: int, since: str) -> Sequence[ChangeRecord]:
+        filters = {"created_at": {"$gte": since}, "status": {"$in": ["queued", "approved", "vetoed", "expired"]}}
+        fields = [name for name in ChangeRecord.model_fields if name not in _BULKY]
+        found = await self._changes.find(filters, sort=[("created_at", -1)], limit=limit, fields=fields)
+        return [ChangeRecord.model_validate({"document": {}, **each}) for each in found]
 
     async def barring(self, digest: str) -> ChangeRecord | None:
         found = await self._changes.find({"digest": digest, "status": "vetoed", "bars_digest": True}, limit=1)
@@ -65,12 +78,12 @@ class MongoRevisions:
         await self._revisions.ensure_index([("parent_digest", 1)], name="parent_digest")
 
     async def add(self, revision: RevisionRecord) -> RevisionRecord:
-        quarantined = await self.is_quarantined(revision.digest)
-        revision = revision.model_copy(update={"status": "quarantined" if quarantined else revision.status})
-        await self._revisions.insert_once(_document(revision, revision.digest))
-        # A quarantine that was written in between is not lost: it is looked up again after the revision exists.
-        if not quarantined and await self.is_quarantined(revision.digest):
+        inserted = await self._revisions.insert_once(_document(revision, revision.digest))
+        # Looked up after the revision exists, so that a quarantine which was written at the same time is not lost.
+        if await self.is_quarantined(revision.digest):
             await self._revisions.update_if({"_id": revision.digest}, {"$set": {"status": "quarantined"}})
+        elif inserted:
+            return revision
         stored = await self.get(revision.digest)
         if stored is None:
             raise UnavailableError(f"revision {revision.digest} cannot be read back")

@@ -1,73 +1,37 @@
-"""What a change changes, and how much risk that is: a structural diff of two revisions, one table of weights."""
+"""What a change changes: a structural diff of two revisions, told as kinds that carry risk and as lines that people read."""
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
+from services.guardrail.domain.bounds import Bounds, bounds_of, widened_limits, widened_steps
+from services.guardrail.domain.hidden_text import hidden
+from services.guardrail.domain.leaves import ORDER, Path, leaves, line
+from services.guardrail.domain.risk import RISK, DiffKind, Risk, ordered, risk_of_kinds
 from shared.pipeline.document import Document, Limits
 from shared.pipeline.facts import DocumentFacts
 
-DiffKind = Literal[
-    "prompt_text",
-    "parameter",
-    "contract",
-    "step_added",
-    "step_removed",
-    "new_step_type",
-    "new_provider",
-    "new_model",
-    "new_function",
-    "nested_pipeline",
-    "wider_limits",
-    "new_domain",
-    "file_access",
-    "deployment_step",
-    "new_pipeline",
-    "new_template",
-    "meta_pipeline",
-]
-RISK: Mapping[DiffKind, tuple[float, str]] = {
-    "prompt_text": (0.10, "prompt text changes"),
-    "parameter": (0.10, "parameters change"),
-    "new_template": (0.10, "a new template"),
-    "step_added": (0.15, "steps are added"),
-    "step_removed": (0.15, "steps are removed"),
-    "new_pipeline": (0.20, "a new pipeline"),
-    "new_step_type": (0.25, "uses a step type that it did not use"),
-    "contract": (0.30, "inputs or outputs change, which callers rely on"),
-    "new_model": (0.30, "names a model that it did not name"),
-    "new_provider": (0.40, "calls a provider that it did not call"),
-    "new_function": (0.40, "calls a function that it did not call"),
-    "nested_pipeline": (0.40, "runs other pipelines that it did not run"),
-    "wider_limits": (0.40, "may use more than before"),
-    "new_domain": (0.50, "moves to another domain"),
-    "file_access": (0.50, "reads or writes files"),
-    "deployment_step": (0.60, "proposes deployments by itself"),
-    "meta_pipeline": (0.80, "is one of the system's own pipelines"),
-}
-"""Kind -> (weight, reason). Weights are judged chances of harm, joined as if independent: 1 - product of (1 - weight)."""
-_TEXT_KEYS = frozenset(("prompt", "system", "prompts", "description", "simplified_prompt"))
-_SHOWN_CHARACTERS = 80
+__all__ = ["RISK", "Diff", "DiffKind", "Revision", "Risk", "compare", "compare_values", "risk_of"]
+
 MAX_LINES = 200
+_TEXT_KEYS = frozenset(("prompt", "system", "prompts", "tasks", "description", "simplified_prompt"))
+_BY_KEY: tuple[tuple[frozenset[str], DiffKind], ...] = (
+    (frozenset(("schema",)), "less_validation"),
+    (frozenset(("on_error", "on_item_error")), "error_handling"),
+    (frozenset(("after", "when")), "edges"),
+    (frozenset(("retry",)), "retry"),
+    (_TEXT_KEYS, "prompt_text"),
+)
+"""Keys of steps and what a change below them is, heaviest first, so that no key inside hides a heavier one above."""
 
 
 @dataclass(frozen=True)
 class Diff:
     kinds: tuple[DiffKind, ...]
     lines: tuple[str, ...]
-    """`+ path: new`, `- path: old` or `~ path: old -> new`, values cut to 80 characters."""
-
-
-@dataclass(frozen=True)
-class Risk:
-    score: float
-    """In [0, 1]."""
-    reasons: tuple[str, ...]
-    """Heaviest first."""
+    """`+ path: new`, `- path: old` or `~ path: old -> new`, values cut to 80 characters around their difference."""
 
 
 @dataclass(frozen=True)
@@ -76,40 +40,37 @@ class Revision:
     facts: DocumentFacts
 
 
-def compare(old: Revision | None, new: Revision, *, template: bool = False, meta: bool = False) -> Diff:
+def compare(old: Revision | None, new: Revision, *, template: bool = False, meta: bool = False, new_dataset: bool = False) -> Diff:
     """Diff of `new` against what serves now (`old`), or against nothing."""
     kinds: set[DiffKind] = set(_sensitive(old, new))
     if meta:
         kinds.add("meta_pipeline")
+    after = leaves(new.document.canonical())
     if old is None:
         kinds.add("new_template" if template else "new_pipeline")
-        return Diff(_ordered(kinds), (f"+ {new.document.name}: {len(new.document.steps)} steps",))
-    before, after = flatten(old.document.canonical()), flatten(new.document.canonical())
+        if any(hidden(text) for text in after.values()):
+            kinds.add("hidden_text")
+        return Diff(ordered(kinds), (f"+ {new.document.name}: {len(new.document.steps)} steps",))
+    if new_dataset:
+        kinds.add("new_dataset")
+    before = leaves(old.document.canonical())
     paths = [path for path in sorted({*before, *after}) if before.get(path) != after.get(path)]
-    kinds.update(_kind_of(path, before, after) for path in paths if not path.startswith("limits."))
+    kinds.update(_kind_of(path, before, after) for path in paths if path[0].name != "limits")
+    kinds.update(_hiding(paths, before, after))
     kinds.update(_limit_kinds(old.document.limits, new.document.limits))
+    kinds.update(_bound_kinds(bounds_of(old.document), bounds_of(new.document)))
     kinds.update(_new_uses(old.facts, new.facts))
-    return Diff(_ordered(kinds), tuple(_line(path, before, after) for path in paths[:MAX_LINES]))
+    return Diff(ordered(kinds), _lines(paths, before, after))
+
+
+def compare_values(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, ...]:
+    """Lines of the difference of any two JSON maps."""
+    before, after = leaves(old), leaves(new)
+    return _lines([path for path in sorted({*before, *after}) if before.get(path) != after.get(path)], before, after)
 
 
 def risk_of(diff: Diff) -> Risk:
-    weights = [RISK[kind] for kind in diff.kinds]
-    score = 1.0 - math.prod(1.0 - weight for weight, _ in weights)
-    return Risk(round(score, 4), tuple(reason for _, reason in weights))
-
-
-def flatten(value: Any, path: str = "") -> dict[str, Any]:
-    """Leaves by dotted path. Lists of named things (steps) are keyed by name, so that an insertion moves nothing else."""
-    if isinstance(value, Mapping) and value:
-        entries = [(f"{path}.{key}" if path else str(key), each) for key, each in value.items()]
-    elif isinstance(value, list) and value and all(isinstance(each, Mapping) and "name" in each for each in value):
-        entries = [(f"{path}.{each['name']}", each) for each in value]
-        entries.append((f"{path}.order", " ".join(str(each["name"]) for each in value)))
-    elif isinstance(value, list) and value:
-        entries = [(f"{path}[{index}]", each) for index, each in enumerate(value)]
-    else:
-        return {path: value}
-    return {leaf: found for inner, each in entries for leaf, found in flatten(each, inner).items()}
+    return risk_of_kinds(diff.kinds)
 
 
 def _sensitive(old: Revision | None, new: Revision) -> Iterator[DiffKind]:
@@ -143,29 +104,62 @@ def _limit_kinds(old: Limits, new: Limits) -> Iterator[DiffKind]:
         yield "parameter"
 
 
-def _kind_of(path: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> DiffKind:
-    root, last = path.split(".", 1)[0], path.rsplit(".", 1)[-1].split("[", 1)[0]
-    if path == "domain":
+def _bound_kinds(old: Bounds, new: Bounds) -> Iterator[DiffKind]:
+    if widened_limits(old, new):
+        yield "wider_limits"
+    if widened_steps(old, new):
+        yield "wider_step_bounds"
+    if old.inside != new.inside:
+        yield "nested_change"
+
+
+def _kind_of(path: Path, before: Mapping[Path, str], after: Mapping[Path, str]) -> DiffKind:
+    root = path[0].name
+    if root == "domain":
         return "new_domain"
     if root in ("inputs", "outputs", "name"):
         return "contract"
-    if last == "type" and path.startswith("steps.") and (path in before) != (path in after) and "schema" not in path.split("."):
+    if root == "execution":
+        return "edges"
+    if path[-1] == ORDER:
+        return "edges" if path in before and path in after and _is_reordered(before[path], after[path]) else "parameter"
+    last_step = max((index for index, part in enumerate(path) if part.kind == "step"), default=-1)
+    keys = {part.name for part in path[last_step + 1 :] if part.kind == "key"}
+    if "schema" in keys and not _had_schema(path, before):
+        return "parameter"  # answers were not checked at all
+    if path[-1].kind == "at" and _members(path, after) and _members(path, after) <= _members(path, before):
+        keys -= {"schema"}  # the same permitted values in another order, or fewer of them
+    if path[-1].name == "type" and (path in before) != (path in after) and not keys & {"schema", "on_error"}:
         return "step_added" if path in after else "step_removed"
-    return "prompt_text" if last in _TEXT_KEYS else "parameter"
+    return next((kind for names, kind in _BY_KEY if keys & names), "parameter")
 
 
-def _line(path: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-    if path not in before:
-        return f"+ {path}: {_shown(after[path])}"
-    if path not in after:
-        return f"- {path}: {_shown(before[path])}"
-    return f"~ {path}: {_shown(before[path])} -> {_shown(after[path])}"
+def _members(path: Path, where: Mapping[Path, str]) -> set[str]:
+    """The texts of the list of permitted values that the path leads into; empty where it is no such list."""
+    if len(path) < 2 or path[-2].name != "enum":
+        return set()
+    return {text for each, text in where.items() if each[:-1] == path[:-1]}
 
 
-def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 1]}…"
+def _had_schema(path: Path, before: Mapping[Path, str]) -> bool:
+    below = path[: next(index for index, part in enumerate(path) if part.name == "schema") + 1]
+    return any(each[: len(below)] == below for each in before)
 
 
-def _ordered(kinds: set[DiffKind]) -> tuple[DiffKind, ...]:
-    return tuple(sorted(kinds, key=lambda kind: (-RISK[kind][0], kind)))
+def _is_reordered(old: str, new: str) -> bool:
+    """Whether steps that both have stand in another order."""
+    before, after = old.strip('"').split(" "), new.strip('"').split(" ")
+    return [name for name in before if name in set(after)] != [name for name in after if name in set(before)]
+
+
+def _hiding(paths: list[Path], before: Mapping[Path, str], after: Mapping[Path, str]) -> Iterator[DiffKind]:
+    for path in paths:
+        spoken = "".join(part.name for part in path)
+        if hidden(after.get(path, "")) - hidden(before.get(path, "")) or (path not in before and hidden(spoken)):
+            yield "hidden_text"
+
+
+def _lines(paths: list[Path], before: Mapping[Path, str], after: Mapping[Path, str]) -> tuple[str, ...]:
+    shown = [line(path, before.get(path), after.get(path)) for path in paths[:MAX_LINES]]
+    more = len(paths) - MAX_LINES
+    return (*shown, f"… and {more} more differences") if more > 0 else tuple(shown)

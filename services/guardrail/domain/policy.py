@@ -5,38 +5,27 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import celpy
-from celpy.adapter import json_to_cel
-from celpy.celparser import CELParseError
-from celpy.celtypes import BoolType, ListType
-from celpy.evaluation import CELEvalError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from services.guardrail.domain.maturity import Maturity, MaturityRule, outside
+from services.guardrail.domain.names import flat
+from services.guardrail.domain.rules import Effect, Rule, RuleBook
 from shared.errors import ConfigurationError
 from shared.events.values import Budget
 
-Effect = Literal["allow", "review", "veto"]
 NOTHING_MATCHED = "nothing-matched"
+_UNMATCHED = f"no rule of the policy allows it: a person has to decide (`evoline review list`) [{NOTHING_MATCHED}]"
+
+
+MAX_RULES = 500
 
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Rule(_Frozen):
-    """Holds where the CEL expression `when` is true. `show`, a CEL expression too, names the offenders behind the reason."""
-
-    id: str = Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")
-    effect: Effect
-    when: str = Field(min_length=1, max_length=2000)
-    reason: str = Field(min_length=1, max_length=500)
-    show: str = ""
-    do: str = ""
-    """What the author may do about it."""
 
 
 class ScopeRule(_Frozen):
@@ -93,7 +82,9 @@ class PolicyDocument(_Frozen):
     attestation_days: float = Field(default=1825, gt=0)
     gate: GateRule = GateRule()
     scopes: dict[str, ScopeRule]
-    rules: tuple[Rule, ...] = Field(min_length=1)
+    maturities: dict[Maturity, MaturityRule] = Field(default_factory=dict)
+    """What a pipeline of this maturity may use at most; `allowed` stays the outer bound."""
+    rules: tuple[Rule, ...] = Field(min_length=1, max_length=MAX_RULES)
 
 
 @dataclass(frozen=True)
@@ -107,16 +98,14 @@ class PolicyDecision:
 class Policy:
     """A parsed policy, its rules compiled once. `revision` is the SHA-256 of its content: what attestations name."""
 
-    def __init__(self, document: PolicyDocument) -> None:
-        """Raises `ConfigurationError` naming every rule that does not parse."""
+    def __init__(self, document: PolicyDocument, content: Mapping[str, Any] | None = None) -> None:
+        """`content` is the document as it was written, so that a later version of this class names it the same. Raises
+        `ConfigurationError` naming every rule that is wrong."""
         self.document = document
-        text = json.dumps(document.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-        self.revision = hashlib.sha256(text.encode()).hexdigest()
-        self._lists = {
-            "allowed": json_to_cel(document.allowed),
-            "domains": json_to_cel(document.domains.model_dump(mode="json")),
-        }
-        self._rules = _compiled(document.rules)
+        self.content = dict(content) if content is not None else document.model_dump(mode="json", exclude_unset=True)
+        self.revision = hashlib.sha256(_canonical(self.content)).hexdigest()
+        lists = {"allowed": document.allowed, "domains": document.domains.model_dump(mode="json")}
+        self._book = RuleBook(document.rules, lists)
 
     @classmethod
     def parse(cls, content: Any, source: str) -> Policy:
@@ -126,65 +115,33 @@ class Policy:
         except ValidationError as error:
             found = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
             raise ConfigurationError(f"the policy {source} is wrong: {found}") from error
-        return cls(document)
+        return cls(document, content)
+
+    def uses(self, name: str) -> bool:
+        """Whether a rule names it."""
+        return any(re.search(rf"\b{re.escape(name)}\b", f"{rule.when} {rule.show}") for rule in self.document.rules)
 
     def decide(self, names: Mapping[str, Any]) -> PolicyDecision:
-        """Judges `names`: `change`, `facts`, `diff`, `risk`, `evidence`, `budget`. The first veto wins, then review, then allow.
+        """Judges a change by its `names` (see `domain/names.py`). The first veto wins, then review, then allow.
 
-        A rule that cannot be evaluated counts as one that asks for review; so does a change that no rule matches."""
-        context = {**{name: json_to_cel(value) for name, value in names.items()}, **self._lists}
+        A rule that cannot be evaluated counts as one that asks for review; so does a change that no rule matches. What the
+        change's maturity does not permit is a veto like a rule's, and no rule can lift it."""
+        activation = self._book.activation(flat(names))
         matched: dict[Effect, list[tuple[str, str]]] = {"veto": [], "review": [], "allow": []}
-        for rule in self._rules:
-            effect, reason = rule.judge(context)
+        for rule in self._book.rules:
+            effect, reason = rule.judge(activation)
             if effect is not None:
                 matched[effect].append((rule.rule.id, reason))
+        matched["veto"] += outside(self.document.maturities, names)
         for effect, found in matched.items():
             if found:
                 return PolicyDecision(effect, f"policy:{found[0][0]}", tuple(reason for _, reason in found))
-        return PolicyDecision("review", f"policy:{NOTHING_MATCHED}", ("no rule of the policy allows it: a person has to decide",))
+        return PolicyDecision("review", f"policy:{NOTHING_MATCHED}", (_UNMATCHED,))
 
 
-@dataclass(frozen=True)
-class _CompiledRule:
-    rule: Rule
-    when: Any
-    show: Any
-
-    def judge(self, context: Mapping[str, Any]) -> tuple[Effect | None, str]:
-        try:
-            holds = self.when.evaluate(context)
-        except CELEvalError as error:
-            return "review", f"rule {self.rule.id} could not be evaluated ({error.args[0]}): a person has to decide"
-        if not isinstance(holds, BoolType | bool):
-            return "review", f"rule {self.rule.id} gave {holds!r} instead of true or false: a person has to decide"
-        return (self.rule.effect, self._reason(context)) if holds else (None, "")
-
-    def _reason(self, context: Mapping[str, Any]) -> str:
-        shown = f": {_offenders(self.show, context)}" if self.show is not None else ""
-        advice = f" ({self.rule.do})" if self.rule.do else ""
-        return f"{self.rule.reason}{shown}{advice} [{self.rule.id}]"
-
-
-def _offenders(show: Any, context: Mapping[str, Any]) -> str:
+def _canonical(content: Mapping[str, Any]) -> bytes:
     try:
-        value = show.evaluate(context)
-    except CELEvalError:
-        return "?"
-    return ", ".join(map(str, value)) if isinstance(value, ListType) else str(value)
-
-
-def _compiled(rules: Sequence[Rule]) -> tuple[_CompiledRule, ...]:
-    environment = celpy.Environment()
-    compiled, wrong = [], []
-    for rule in rules:
-        try:
-            programs = [environment.program(environment.compile(text)) if text else None for text in (rule.when, rule.show)]
-        except CELParseError as error:
-            wrong.append(f"rule {rule.id}: {error}")
-            continue
-        compiled.append(_CompiledRule(rule, *programs))
-    doubled = {rule.id for rule in rules if sum(other.id == rule.id for other in rules) > 1}
-    wrong += [f"rule {name} stands twice" for name in sorted(doubled)]
-    if wrong:
-        raise ConfigurationError(f"the policy cannot be used: {'; '.join(wrong)}")
-    return tuple(compiled)
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"the policy holds what JSON cannot: {error}; write texts in quotes") from error
+    return text.encode()

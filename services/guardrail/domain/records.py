@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from services.guardrail.domain.maturity import Maturity
 from shared.errors import Problem
 from shared.events.changes import ChangeKind, ChangeStatus, Evidence, GateFinished, ProposeChange
 from shared.events.values import Attestation, Case, GraderSpec, Split
@@ -28,6 +29,10 @@ class ReviewDecision(Record):
     decision: Literal["approve", "deny"]
     comment: str = ""
     at: str
+
+
+UNWRITTEN = -1
+"""Version of a record that the store does not hold yet: its first save is an insertion."""
 
 
 class ChangeRecord(Record):
@@ -55,8 +60,14 @@ class ChangeRecord(Record):
     """The stable revision that the change was judged against; empty where there was none."""
     policy_revision: str = ""
     risk: float = 0.0
+    risk_class: str = ""
     risk_reasons: tuple[str, ...] = ()
     diff: tuple[str, ...] = ()
+    names: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """What the rules saw when they last judged it, without the lines of the diff; empty where they never did."""
+    rule_effect: str = ""
+    """What they said then: `allow`, `review` or `veto`."""
+    decided_by_rule: str = ""
     gate: GateFinished | None = None
     decided_by: str = ""
     """`policy:<rule>`, `check`, `gate`, `review:<person>` or `expiry`."""
@@ -75,16 +86,19 @@ class ChangeRecord(Record):
 
     @classmethod
     def opened(cls, command: ProposeChange, now: str) -> ChangeRecord:
+        """Not stored yet: what is decided at once is written once, with its verdict."""
         fields = command.model_dump(exclude={"deploy"})
-        return cls.model_validate({**fields, "deploy": command.deploy and command.kind != "template", "created_at": now})
+        return cls.model_validate(
+            {**fields, "deploy": command.deploy and command.kind != "template", "created_at": now, "version": UNWRITTEN}
+        )
 
     @property
     def is_open(self) -> bool:
         return self.status in ("proposed", "measuring")
 
     @property
-    def attested_kind(self) -> Literal["revision", "template"]:
-        return "template" if self.kind == "template" else "revision"
+    def attested_kind(self) -> Literal["revision", "template", "policy", "maturity"]:
+        return "revision" if self.kind == "promotion" else self.kind
 
 
 class RevisionRecord(Record):
@@ -112,6 +126,8 @@ class Deployment(Record):
     domain: str
     author: str
     stable: str
+    maturity: Maturity = "experimental"
+    """Every revision of the pipeline has it; raising it is a change of its own."""
     canary: str | None = None
     previous: tuple[str, ...] = ()
     """Former stable revisions, newest last."""

@@ -16,6 +16,8 @@ from services.guardrail.use_cases.bootstrap import attest_shipped
 from services.guardrail.use_cases.datasets import get_dataset, list_datasets, register_dataset
 from services.guardrail.use_cases.feedback import list_feedback
 from services.guardrail.use_cases.measuring import measure_pipelines
+from services.guardrail.use_cases.policies import in_force, seed_policy
+from services.guardrail.use_cases.policy_queries import check_policy, get_policy, list_policies, test_policy
 from services.guardrail.use_cases.propose import propose_change
 from services.guardrail.use_cases.queries import get_change, get_pipeline, list_pipelines, list_reviews
 from services.guardrail.use_cases.reviews import decide_review, expire_reviews
@@ -28,6 +30,7 @@ __all__ = [
     "attest_shipped",
     "audit_refusals",
     "check_audit_log",
+    "check_policy",
     "checkpoint_audit_log",
     "decide_review",
     "expire_reviews",
@@ -38,14 +41,19 @@ __all__ = [
     "get_change",
     "get_dataset",
     "get_pipeline",
+    "get_policy",
     "grant_scope",
+    "in_force",
     "list_datasets",
     "list_feedback",
     "list_pipelines",
+    "list_policies",
     "list_reviews",
     "measure_pipelines",
     "propose_change",
     "read_audit_log",
     "register_dataset",
     "roll_back",
+    "seed_policy",
+    "test_policy",
 ]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from services.guardrail.domain.records import ChangeRecord, Deployment, RevisionRecord, redeployed
+from services.guardrail.domain.records import SHIPPED_AUTHOR, ChangeRecord, Deployment, RevisionRecord, redeployed
 from services.guardrail.ports import Guardrail, LostRaceError
+from services.guardrail.use_cases.maturity_changes import set_maturity
+from services.guardrail.use_cases.policy_changes import activate
 from shared.events.values import Attestation
 
 STALE = "another revision became stable while this change was judged; propose it again, against the new one"
+SUPERSEDED = "what this change was judged against was replaced meanwhile; propose it again, against what is in force now"
 
 
 def attested(record: ChangeRecord, at: Guardrail, now: datetime) -> Attestation:
@@ -30,26 +33,35 @@ async def apply(record: ChangeRecord, at: Guardrail) -> ChangeRecord:
     """Carries an approved change out, from wherever a crash left it. Comes back vetoed where it was overtaken meanwhile."""
     if record.applied:
         return record
-    if await _overtaken(record, at):
+    if record.kind in ("policy", "maturity"):
+        return await _put_in_force(record, at)
+    current = await at.deployments.get(record.pipeline) if record.deploy else None
+    if _is_overtaken(record, current):
         return await overturned(record, at, STALE)
     revision = await at.revisions.add(revision_record(record))
     if revision.status == "quarantined":
         return await overturned(record, at, "this revision was quarantined after a rollback; propose another one")
     if not record.deploy:
         return await at.changes.save(record.model_copy(update={"applied": True}))
-    serving = await deployed(record, at)
+    serving = await deployed(record, current, at)
     if serving is None:
         return await overturned(record, at, STALE)
     generation, previous = serving
     return await at.changes.save(record.model_copy(update={"applied": True, "generation": generation, "previous_digest": previous}))
 
 
-async def deployed(record: ChangeRecord, at: Guardrail) -> tuple[int, str] | None:
-    """(generation, digest before it), or None where something else than the judged incumbent serves by now.
+async def _put_in_force(record: ChangeRecord, at: Guardrail) -> ChangeRecord:
+    generation = await (activate if record.kind == "policy" else set_maturity)(record, at)
+    if generation is None:
+        return await overturned(record, at, SUPERSEDED)
+    return await at.changes.save(record.model_copy(update={"applied": True, "generation": generation}))
 
-    Raises `LostRaceError`: the next delivery looks again."""
+
+async def deployed(record: ChangeRecord, current: Deployment | None, at: Guardrail) -> tuple[int, str] | None:
+    """(generation, digest before it), or None where something else than the judged incumbent serves.
+
+    Raises `LostRaceError` where it is not `current` any more: the next delivery looks again."""
     now = at.clock.now().isoformat()
-    current = await at.deployments.get(record.pipeline)
     if current is not None and record.change_id in current.causes:
         return current.causes[record.change_id], record.incumbent_digest
     if (current.stable if current else "") != record.incumbent_digest:
@@ -76,7 +88,7 @@ def revision_record(record: ChangeRecord) -> RevisionRecord:
     assert record.attestation is not None, "only an attested change becomes a revision"
     return RevisionRecord(
         digest=record.digest,
-        kind=record.attested_kind,
+        kind="template" if record.kind == "template" else "revision",
         pipeline=record.pipeline,
         domain=record.domain,
         document=record.document,
@@ -96,16 +108,16 @@ def first_deployment(record: ChangeRecord, now: str) -> Deployment:
         domain=record.domain,
         author=record.author,
         stable=record.digest,
+        maturity="production" if record.author == SHIPPED_AUTHOR else "experimental",
         updated_at=now,
         causes={record.change_id: 1},
     )
 
 
-async def _overtaken(record: ChangeRecord, at: Guardrail) -> bool:
+def _is_overtaken(record: ChangeRecord, current: Deployment | None) -> bool:
     """Checked before the revision is stored, so that an overtaken change leaves nothing attested behind."""
     if not record.deploy:
         return False
-    current = await at.deployments.get(record.pipeline)
     if current is not None and record.change_id in current.causes:
         return False
     return (current.stable if current else "") != record.incumbent_digest

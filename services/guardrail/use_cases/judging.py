@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.guardrail.domain.diff import Diff, Revision, Risk, compare, risk_of
+from services.guardrail.domain.maturity import UNKNOWN
+from services.guardrail.domain.policy import PolicyDecision
 from services.guardrail.domain.records import ChangeRecord, Deployment, RevisionRecord
 from services.guardrail.ports import Guardrail
 from shared.errors import InvalidInputError, Problem
@@ -26,6 +28,8 @@ class Dossier:
     stable: RevisionRecord | None
     diff: Diff
     risk: Risk
+    nested_maturities: tuple[str, ...] = ()
+    """`name: maturity` of every pipeline that it runs by name."""
     problems: tuple[Problem, ...] = ()
 
 
@@ -42,8 +46,18 @@ async def compiled(record: ChangeRecord, at: Guardrail) -> Dossier:
         Revision(document, facts),
         template=record.kind == "template",
         meta=record.kind != "template" and record.pipeline in at.meta_names,
+        new_dataset=_is_other_dataset(record, stable),
     )
-    return Dossier(document, facts, deployment, stable, diff, risk_of(diff))
+    return Dossier(document, facts, deployment, stable, diff, risk_of(diff), await nested_maturities(facts.nested, at))
+
+
+async def nested_maturities(references: Sequence[str], at: Guardrail) -> tuple[str, ...]:
+    found = set()
+    for reference in references:
+        name = reference.partition("@")[0]
+        deployment = None if "{{" in reference else await at.deployments.get(name)
+        found.add(f"{name}: {deployment.maturity if deployment else UNKNOWN}")
+    return tuple(sorted(found))
 
 
 def revision_of(record: RevisionRecord) -> Revision:
@@ -60,25 +74,39 @@ def described(record: ChangeRecord, dossier: Dossier, at: Guardrail) -> ChangeRe
             "incumbent_digest": dossier.deployment.stable if dossier.deployment else "",
             "policy_revision": at.policy.revision,
             "risk": dossier.risk.score,
+            "risk_class": dossier.risk.risk_class,
             "risk_reasons": dossier.risk.reasons,
             "diff": dossier.diff.lines,
         }
     )
 
 
+def ruled(record: ChangeRecord, names: dict[str, Any], at: Guardrail) -> tuple[ChangeRecord, PolicyDecision]:
+    """What the policy says, and the record with what it was asked: so that another policy can be asked the same later."""
+    decision = at.policy.decide(names)
+    kept = {**names, "diff": {name: value for name, value in names["diff"].items() if name != "lines"}}
+    update = {
+        "names": kept,
+        "rule_effect": decision.effect,
+        "decided_by_rule": decision.decided_by,
+        "policy_revision": at.policy.revision,
+    }
+    return record.model_copy(update=update), decision
+
+
 async def objections(record: ChangeRecord, dossier: Dossier, at: Guardrail) -> tuple[str, ...]:
     """What no policy can allow."""
     digest, found = dossier.document.digest, []
     if dossier.deployment and dossier.deployment.stable == digest:
-        found.append("no change: this is the stable revision already")
+        found.append("no change: this is the stable revision already; propose another document")
     if dossier.deployment and dossier.stable is None:
-        found.append(f"the stable revision {dossier.deployment.stable[:12]} cannot be read, so nothing can be compared with it")
+        found.append(f"the stable revision {dossier.deployment.stable[:12]} cannot be read: `evoline rollback` to another")
     if await at.revisions.is_quarantined(digest):
         found.append("this revision is quarantined after a rollback; propose another one")
     if former := await at.changes.barring(digest):
         found.append(f"the same revision was vetoed in change {former.change_id} by {former.decided_by}; propose another one")
     if ancestor := await _quarantined_ancestor(record.parent_digest, at):
-        found.append(f"it descends from {ancestor[:12]}, which is quarantined after a rollback")
+        found.append(f"it descends from {ancestor[:12]}, which is quarantined after a rollback; propose one made from another")
     if record.kind == "promotion" and dossier.deployment is None:
         found.append("there is no stable revision to be better than; propose it as `revision`")
     if record.kind == "promotion" and not record.dataset_id:
@@ -99,15 +127,18 @@ def policy_names(record: ChangeRecord, dossier: Dossier) -> dict[str, Any]:
             "new_pipeline": deployment is None,
             "replaces": record.deploy and deployment is not None,
             "meta": "meta_pipeline" in dossier.diff.kinds,
-            "maturity": "experimental",
+            "maturity": deployment.maturity if deployment else "experimental",
+            "maturity_before": deployment.maturity if deployment else "experimental",
+            "raises": False,
             "name_taken": deployment is not None and (deployment.author, deployment.domain) != (record.author, record.domain),
-            "dataset_changed": bool(stable and stable.dataset_id and stable.dataset_id != record.dataset_id),
+            "dataset": record.dataset_id or "",
+            "dataset_changed": _is_other_dataset(record, stable),
         },
-        "facts": _listed(dossier.facts),
+        "facts": {**listed(dossier.facts), "nested_maturities": list(dossier.nested_maturities)},
         "diff": {"kinds": list(dossier.diff.kinds), "lines": list(dossier.diff.lines)},
-        "risk": {"score": float(dossier.risk.score), "reasons": list(dossier.risk.reasons)},
+        "risk": told_risk(dossier.risk),
         "evidence": _evidence(record.evidence, record),
-        "budget": _limits(dossier.document.limits),
+        "budget": budget(dossier.document.limits),
     }
 
 
@@ -147,7 +178,7 @@ async def _unattested_children(references: Sequence[str], at: Guardrail) -> tupl
                 each.digest.startswith(at_digest) and each.status == "approved" for each in await at.revisions.of_pipeline(name)
             )
         if not known:
-            unknown.append(f"it runs pipeline `{reference}`, which nobody approved")
+            unknown.append(f"it runs pipeline `{reference}`, which nobody approved; propose that one first")
     return tuple(unknown)
 
 
@@ -160,7 +191,15 @@ def _mismatches(record: ChangeRecord, document: Document) -> list[Problem]:
     return found
 
 
-def _listed(facts: DocumentFacts) -> dict[str, Any]:
+def told_risk(risk: Risk) -> dict[str, Any]:
+    return {"score": float(risk.score), "class": risk.risk_class, "reasons": list(risk.reasons)}
+
+
+def _is_other_dataset(record: ChangeRecord, stable: RevisionRecord | None) -> bool:
+    return bool(stable and stable.dataset_id and stable.dataset_id != record.dataset_id)
+
+
+def listed(facts: DocumentFacts) -> dict[str, Any]:
     return {
         "step_types": list(facts.step_types),
         "providers": list(facts.families),
@@ -184,7 +223,7 @@ def _evidence(evidence: Sequence[Evidence], record: ChangeRecord) -> dict[str, A
     }
 
 
-def _limits(limits: Limits) -> dict[str, Any]:
+def budget(limits: Limits) -> dict[str, Any]:
     """Seconds and dollars as doubles, counts as integers: CEL compares like with like."""
     return {
         "seconds": float(limits.seconds),

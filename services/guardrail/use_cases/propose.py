@@ -8,7 +8,10 @@ from services.guardrail.domain.policy import PolicyDecision
 from services.guardrail.domain.records import SHIPPED_AUTHOR, SHIPPED_PREFIX, ChangeRecord
 from services.guardrail.ports import Guardrail
 from services.guardrail.use_cases.applying import apply, attested
-from services.guardrail.use_cases.judging import Dossier, compiled, described, objections, policy_names
+from services.guardrail.use_cases.judging import Dossier, compiled, described, objections, policy_names, ruled
+from services.guardrail.use_cases.maturity_changes import assess_maturity
+from services.guardrail.use_cases.policies import in_force
+from services.guardrail.use_cases.policy_changes import assess_policy
 from services.guardrail.use_cases.sealed_gate import GateRefusedError, pass_gate
 from services.guardrail.use_cases.telling import Effects, told
 from shared.errors import InvalidInputError, Problem
@@ -23,7 +26,7 @@ async def propose_change(command: ProposeChange, at: Guardrail, *, attempt: int 
     Raises `InvalidInputError` for an id or author under which only the system itself acts."""
     if command.change_id.startswith(SHIPPED_PREFIX) or command.author == SHIPPED_AUTHOR:
         raise InvalidInputError(f"ids `{SHIPPED_PREFIX}...` and the author `{SHIPPED_AUTHOR}` are the system's own; choose others")
-    record = await at.changes.open(ChangeRecord.opened(command, at.clock.now().isoformat()))
+    record = await at.changes.get(command.change_id) or ChangeRecord.opened(command, at.clock.now().isoformat())
     if record.is_open:
         record = await judged(record, at, patient=attempt < at.limits.patient_attempts)
     if record.status == "approved":
@@ -33,6 +36,9 @@ async def propose_change(command: ProposeChange, at: Guardrail, *, attempt: int 
 
 async def judged(record: ChangeRecord, at: Guardrail, *, patient: bool) -> ChangeRecord:
     """The record as approved, queued or vetoed. `patient`: a look at the sealed cases that is not complete may be tried again."""
+    if record.kind in ("policy", "maturity"):
+        record, decision = await (assess_policy if record.kind == "policy" else assess_maturity)(record, at)
+        return await settled(record, decision, at)
     try:
         dossier = await compiled(record, at)
     except InvalidInputError as error:
@@ -40,7 +46,7 @@ async def judged(record: ChangeRecord, at: Guardrail, *, patient: bool) -> Chang
     record = described(record, dossier, at)
     if found := await objections(record, dossier, at):
         return await vetoed(record, at, CHECK, found)
-    decision = at.policy.decide(policy_names(record, dossier))
+    record, decision = ruled(record, policy_names(record, dossier), at)
     if record.kind == "promotion" and decision.effect != "veto":
         return await _promoted(record, dossier, at, patient=patient)
     return await settled(record, decision, at)
@@ -109,12 +115,13 @@ async def _promoted(record: ChangeRecord, dossier: Dossier, at: Guardrail, *, pa
         gate = record.gate or await pass_gate(record, dossier, at, patient=patient)
     except GateRefusedError as error:
         return await vetoed(record, at, GATE, (str(error),))
-    record = record.model_copy(update={"gate": gate})
+    record, at = record.model_copy(update={"gate": gate}), await in_force(at)  # a look takes minutes
     if gate.verdict == "rejected":
         return await vetoed(record, at, GATE, gate.reasons, bars_digest=True)
     if gate.verdict == "canary":
         return await _undecided(record, at)
-    return await settled(record, at.policy.decide(policy_names(record, dossier)), at)
+    record, decision = ruled(record, policy_names(record, dossier), at)
+    return await settled(record, decision, at)
 
 
 async def _undecided(record: ChangeRecord, at: Guardrail) -> ChangeRecord:

@@ -34,6 +34,7 @@ async def get_pipeline(query: GetPipeline, at: Guardrail) -> dict[str, Any]:
         "domain": revision.domain,
         "stable": deployment.stable if deployment else None,
         "canary": deployment.canary if deployment else None,
+        "maturity": deployment.maturity if deployment else "experimental",
         "previous": list(deployment.previous) if deployment else [],
         "generation": deployment.generation if deployment else 0,
         "updated_at": deployment.updated_at if deployment else "",
@@ -51,6 +52,7 @@ async def list_pipelines(query: ListPipelines, at: Guardrail) -> dict[str, Any]:
                 "name": each.pipeline,
                 "domain": each.domain,
                 "stable": each.stable,
+                "maturity": each.maturity,
                 "generation": each.generation,
                 "updated_at": each.updated_at,
             }
@@ -93,6 +95,7 @@ def _review(record: ChangeRecord) -> dict[str, Any]:
         "digest",
         "author",
         "risk",
+        "risk_class",
         "risk_reasons",
         "reasons",
         "diff",

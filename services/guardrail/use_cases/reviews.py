@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from services.guardrail.domain.authors import is_person
 from services.guardrail.domain.records import ChangeRecord, ReviewDecision
 from services.guardrail.ports import Guardrail
-from services.guardrail.use_cases.applying import STALE, apply
+from services.guardrail.use_cases.applying import STALE, SUPERSEDED, apply
 from services.guardrail.use_cases.judging import compiled, objections, policy_names
+from services.guardrail.use_cases.maturity_changes import assess_maturity
+from services.guardrail.use_cases.policy_changes import assess_policy
 from services.guardrail.use_cases.propose import CHECK, approved, vetoed
 from services.guardrail.use_cases.telling import Effects, outcome_key, told
 from shared.errors import InvalidInputError, UnavailableError
 from shared.events.changes import DecideReview, ReviewRefused
 
-SERVICES = frozenset(
-    ("generator", "executor", "analytics", "learner", "evolution", "guardrail", "console", "evoline", "anonymous", "default")
-)
-"""Names under which the system itself acts: oversight is by people, so none of these reviews anything."""
 EXPIRED_BY = "expiry"
 RECORDING_SECONDS = 60.0
 """Who decides at once may be faster than the audit entry of the queueing; after this time there is none."""
@@ -81,6 +80,8 @@ async def _not_as_queued(record: ChangeRecord, at: Guardrail) -> str:
         raise UnavailableError(f"the audit log does not hold yet that {record.change_id} was queued; the decision is tried again")
     if queued is None or queued.digest != record.digest:
         return "the audit log does not hold this revision as the one that was queued"
+    if record.kind in ("policy", "maturity"):
+        return await _not_as_assessed(record, at)
     try:
         dossier = await compiled(record, at)
     except InvalidInputError as error:
@@ -97,6 +98,15 @@ async def _not_as_queued(record: ChangeRecord, at: Guardrail) -> str:
     return "; ".join(decision.reasons) if decision.effect == "veto" else ""
 
 
+async def _not_as_assessed(record: ChangeRecord, at: Guardrail) -> str:
+    again, decision = await (assess_policy if record.kind == "policy" else assess_maturity)(record, at)
+    if decision.effect == "veto":
+        return "; ".join(decision.reasons)
+    if again.digest != record.digest:
+        return f"it was changed after it was queued: it is {again.digest[:12]}, queued was {record.digest[:12]}; propose it again"
+    return SUPERSEDED if again.incumbent_digest != record.incumbent_digest else ""
+
+
 def _seconds_queued(record: ChangeRecord, now: datetime) -> float:
     return (now - datetime.fromisoformat(record.decided_at)).total_seconds()
 
@@ -104,7 +114,7 @@ def _seconds_queued(record: ChangeRecord, now: datetime) -> float:
 def _why_not(command: DecideReview, record: ChangeRecord) -> str:
     if record.status != "queued":
         return f"the change is {record.status}: only what is queued can be decided"
-    if command.reviewer.casefold() in SERVICES:
+    if not is_person(command.reviewer):
         return f"{command.reviewer!r} is no person: reviews are for people"
     if command.decision == "approve" and command.reviewer.casefold() == record.author.casefold():
         return "an author never approves: ask somebody else"

@@ -7,8 +7,11 @@ from services.guardrail.domain.records import ChangeRecord, ReviewDecision
 from services.guardrail.ports import Guardrail
 from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, PipelineDeployed
 from shared.events.message import Message
+from shared.events.policies import MaturityChanged, PolicyActivated
 
 Effects = list[tuple[str, Message]]
+_DEPLOYED = {"policy": "policy.activated", "maturity": "pipeline.maturity_changed"}
+"""Audit action of what a change of this kind did, other than deploying a revision."""
 
 
 async def told(record: ChangeRecord, at: Guardrail, *, with_gate: bool = True) -> Effects:
@@ -19,8 +22,32 @@ async def told(record: ChangeRecord, at: Guardrail, *, with_gate: bool = True) -
     facts: Effects = [("gate", record.gate)] if record.gate and with_gate else []
     facts.append(("verdict", verdict_fact(record)))
     if record.generation:
-        facts.append(("deployed", deployed_fact(record)))
+        facts.append(("deployed", effect_fact(record)))
     return facts
+
+
+def effect_fact(record: ChangeRecord) -> Message:
+    """What the change did to what is in force."""
+    if record.kind == "policy":
+        return PolicyActivated(
+            policy=record.pipeline,
+            version=record.document["version"],
+            revision=record.digest,
+            previous_revision=record.incumbent_digest,
+            change_id=record.change_id,
+            activated_by=record.decided_by,
+            generation=record.generation,
+        )
+    if record.kind == "maturity":
+        return MaturityChanged(
+            pipeline=record.pipeline,
+            maturity=record.document["maturity"],
+            previous_maturity=record.diff[0].split(": ", 1)[1].split(" -> ")[0],
+            digest=record.incumbent_digest,
+            change_id=record.change_id,
+            generation=record.generation,
+        )
+    return deployed_fact(record)
 
 
 def verdict_fact(record: ChangeRecord) -> ChangeApproved | ChangeQueued | ChangeVetoed:
@@ -61,6 +88,7 @@ def queued_fact(record: ChangeRecord) -> ChangeQueued:
         digest=record.digest,
         author=record.author,
         risk=record.risk,
+        risk_class=record.risk_class,
         risk_reasons=record.risk_reasons,
         reasons=record.reasons,
         group_id=record.group_id,
@@ -131,7 +159,7 @@ def deployment_note(record: ChangeRecord) -> AuditNote:
     return AuditNote(
         key=outcome_key(record.change_id, "deployed"),
         at=record.decided_at,
-        action="pipeline.deployed",
+        action=_DEPLOYED.get(record.kind, "pipeline.deployed"),
         actor=record.decided_by,
         subject=record.pipeline,
         digest=record.digest,

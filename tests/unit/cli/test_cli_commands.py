@@ -26,7 +26,9 @@ COMMANDS = (
     ["pause"], ["resume"], ["retry"], ["fork"], ["journal"], ["export"], ["import"],
     ["measure"], ["evolve"], ["learn"], ["version"], ["review", "list"], ["review", "approve"], ["review", "deny"],
     ["bus", "apply"], ["bus", "dead-letters", "list"], ["bus", "dead-letters", "redrive"], ["keys", "show"], ["keys", "create"],
-    ["cassette", "show"],
+    ["cassette", "show"], ["maturity"],
+    ["policy", "show"], ["policy", "list"], ["policy", "validate"], ["policy", "test"], ["policy", "propose"],
+    ["policy", "rollback"], ["policy", "diff"],
 )  # fmt: skip
 
 

@@ -52,7 +52,7 @@ def names(**parts: dict[str, Any]) -> dict[str, Any]:
     return {name: {**usual[name], **parts.get(name, {})} for name in usual}
 
 
-def minimal(*rules: dict[str, Any]) -> Policy:
+def minimal(*rules: dict[str, Any], **fields: Any) -> Policy:
     content = {
         "policy": "test",
         "version": 1,
@@ -60,6 +60,7 @@ def minimal(*rules: dict[str, Any]) -> Policy:
         "allowed": {"list": ["a"]},
         "scopes": {},
         "rules": rules,
+        **fields,
     }
     return Policy.parse(content, "test.yaml")
 
@@ -142,7 +143,54 @@ def test_what_no_rule_matches_waits_for_people() -> None:
     assert (decision.effect, decision.decided_by) == ("review", "policy:nothing-matched")
 
 
-@pytest.mark.parametrize("when", ["change.unheard_of", "risk.score + 'x' == 'y'", "change.kind", "facts.steps / 0 == 1"])
+@pytest.mark.parametrize(
+    ("when", "said"),
+    [
+        ("change.unheard_of", "undeclared reference to 'change.unheard_of'"),
+        ("change.matrity == 'beta'", "did you mean `change.maturity`?"),
+        ("allowed.lsit == ['a']", "did you mean `allowed.list`?"),
+        ("chnge.kind == 'revision'", "did you mean `change.kind`?"),
+        ("risk.score + 'x' == 'y'", "no matching overload"),
+        ("risk.score == 'high'", "no matching overload"),
+        ("budget.calls > 5.0", "no matching overload"),
+        ("change.kind", "gives string, and must give true or false"),
+        ("facts.steps.exists(s, true)", "range of a comprehension"),
+    ],
+)
+@pytest.mark.parametrize("effect", ["veto", "review", "allow"])
+def test_a_rule_about_what_does_not_exist_is_refused_when_it_is_loaded(when: str, said: str, effect: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        minimal(rule(effect, when, "odd"), rule("allow", "true", "any"))
+    assert "rule odd: `when`" in str(refused.value) and said in str(refused.value)
+
+
+def test_a_wrong_name_in_show_is_refused_too() -> None:
+    with pytest.raises(ConfigurationError, match="rule odd: `show`"):
+        minimal(rule("veto", "true", "odd", show="facts.stepz"))
+
+
+@pytest.mark.parametrize(
+    ("allowed", "said"),
+    [
+        ({"a-b": 1}, "a-b"),
+        ({"deep": {"x": 1}}, "allowed.deep"),
+        ({"mixed": [1, "a"]}, "allowed.mixed"),
+        ({"big": 2**60}, "too large"),
+    ],
+)
+def test_lists_that_rules_could_not_use_are_refused(allowed: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        minimal(rule("veto", "true"), allowed=allowed)
+
+
+def test_a_rule_whose_name_is_missing_when_it_is_judged_asks_people() -> None:
+    given = names()
+    del given["risk"]
+    decision = minimal(rule("allow", "risk.score < 0.5", "odd"), rule("allow", "true", "any")).decide(given)
+    assert (decision.effect, decision.decided_by) == ("review", "policy:odd")
+
+
+@pytest.mark.parametrize("when", ["facts.steps / 0 == 1", "allowed.list[7] == 'x'", "1 / (facts.steps - 1) == 1"])
 @pytest.mark.parametrize("effect", ["veto", "allow"])
 def test_a_rule_that_cannot_be_judged_asks_people(when: str, effect: str) -> None:
     decision = minimal(rule(effect, when, "odd"), rule("allow", "true", "any")).decide(names())
@@ -150,7 +198,7 @@ def test_a_rule_that_cannot_be_judged_asks_people(when: str, effect: str) -> Non
 
 
 def test_a_veto_wins_over_a_rule_that_cannot_be_judged() -> None:
-    decision = minimal(rule("allow", "change.unheard_of", "odd"), rule("veto", "true", "stop")).decide(names())
+    decision = minimal(rule("allow", "facts.steps / 0 == 1", "odd"), rule("veto", "true", "stop")).decide(names())
     assert decision.effect == "veto"
 
 

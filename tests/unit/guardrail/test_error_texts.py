@@ -1,0 +1,83 @@
+"""Every no of the guardrail names the rule, the reason and what to do next."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from services.guardrail.domain.names import completed, flat
+from services.guardrail.domain.rules import NEXT, Rule, RuleBook
+from services.guardrail.use_cases import propose_change
+from shared.events.changes import ChangeQueued, ChangeVetoed
+from tests.fakes.guardrail import Bench, bench, facts, pipeline, proposal, shipped_policy
+
+RULES = [rule for rule in shipped_policy().document.rules if rule.effect != "allow"]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
+def test_every_shipped_rule_names_itself_the_reason_and_what_to_do(rule: Rule) -> None:
+    document = shipped_policy().document
+    lists = {"allowed": document.allowed, "domains": document.domains.model_dump(mode="json")}
+    holding = RuleBook([rule.model_copy(update={"when": "true"})], lists)
+    effect, text = holding.rules[0].judge(holding.activation(flat(completed({}))))
+    assert effect == rule.effect
+    assert text.startswith(rule.reason) and text.endswith(f"[{rule.id}]")
+    advice = text.removesuffix(f" [{rule.id}]").rsplit("(", 1)[-1].removesuffix(")")
+    assert advice == (rule.do or NEXT[rule.effect]) and len(advice) > 10
+    assert ": ?" not in text, "what is shown can be evaluated"
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULES if rule.effect == "veto"], ids=lambda rule: rule.id)
+def test_every_shipped_veto_says_itself_what_its_author_may_do(rule: Rule) -> None:
+    assert rule.do
+
+
+async def refused(at: Bench, document: dict[str, Any], **fields: Any) -> str:
+    found = facts(await propose_change(proposal(document, "x1", **fields), at.at))
+    fact = next(fact for fact in found if isinstance(fact, ChangeVetoed | ChangeQueued))
+    assert isinstance(fact, ChangeVetoed) and fact.vetoed_by
+    return "; ".join(fact.reasons)
+
+
+async def serving() -> Bench:
+    at = bench()
+    await at.propose(pipeline())
+    return at
+
+
+CALLING = [{"name": "call", "type": "pipeline", "pipeline": "nobody_knows"}]
+CHECKS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("an invalid document", pipeline(steps=[]), {}),
+    ("another name", pipeline(), {"pipeline": "other"}),
+    ("no change", pipeline(), {}),
+    ("a promotion of nothing", pipeline(name="fresh"), {"kind": "promotion", "dataset_id": "tweets"}),
+    ("a promotion without a dataset", pipeline("Name: {{ text }}"), {"kind": "promotion"}),
+    ("a nested pipeline that nobody approved", pipeline(name="outer", steps=CALLING, outputs={}), {}),
+    ("a maturity that is none", {"maturity": "great"}, {"kind": "maturity", "pipeline": "triage"}),
+    ("a maturity of nothing", {"maturity": "beta"}, {"kind": "maturity", "pipeline": "nobody"}),
+    ("the maturity that it has", {"maturity": "experimental"}, {"kind": "maturity", "pipeline": "triage"}),
+    ("a maturity of another domain", {"maturity": "beta"}, {"kind": "maturity", "pipeline": "triage", "domain": "legal"}),
+    ("a policy of a service", shipped_policy().content, {"kind": "policy", "pipeline": "default"}),
+    ("a policy that cannot be read", {"policy": "default"}, {"kind": "policy", "pipeline": "default", "author": "ada"}),
+    ("the policy in force", shipped_policy().content, {"kind": "policy", "pipeline": "default", "author": "ada"}),
+]
+WHAT_TO_DO = re.compile(r"propose|mend|`evoline [a-z]+|set `|deploy|register|choose|approve")
+
+
+@pytest.mark.parametrize(("what", "document", "fields"), CHECKS, ids=[each[0] for each in CHECKS])
+async def test_every_fixed_check_says_what_is_wrong_and_what_to_do(
+    what: str, document: dict[str, Any], fields: dict[str, Any]
+) -> None:
+    text = await refused(await serving(), document, **fields)
+    assert len(text) > 25 and WHAT_TO_DO.search(text), text
+
+
+async def test_a_quarantined_or_denied_revision_says_what_to_do() -> None:
+    at = await serving()
+    former = await at.at.deployments.get("triage")
+    assert former is not None
+    await at.at.revisions.quarantine("a" * 64, cause="r", reason="bad", at="now")
+    text = await refused(at, pipeline("Other: {{ text }}"), parent_digest="a" * 64)
+    assert "quarantined after a rollback" in text and WHAT_TO_DO.search(text)
