@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from evoline.cli.app import build
+from evoline.cli.audit import build
 from evoline.client.audit import PROOF_FORMAT, Kept, checked_proof, kept_in_file
 from services.guardrail.use_cases import checkpoint_audit_log, get_audit_proof
 from shared.attestation import public_pem
@@ -56,11 +56,11 @@ async def test_the_command_checks_a_file_and_ends_with_1_where_it_proves_nothing
     keys, file = tmp_path / "guardrail.pub", tmp_path / "proof.json"
     keys.write_bytes(public_pem(at.signer.key.public_key()))
     file.write_text(json.dumps(proof))
-    good = CliRunner().invoke(build(), ["audit", "check", str(file), "--keys", str(keys)])
+    good = CliRunner().invoke(build(), ["check", str(file), "--keys", str(keys)])
     assert good.exit_code == 0 and "entry 3 of 7" in good.stdout
     for text in (json.dumps({**proof, "path": []}), "[]", "nonsense", "[" * 100_000):
         file.write_text(text)
-        result = CliRunner().invoke(build(), ["audit", "check", str(file), "--keys", str(keys)])
+        result = CliRunner().invoke(build(), ["check", str(file), "--keys", str(keys)])
         assert isinstance(result.exception, InvalidInputError), text[:50]
 
 
