@@ -14,7 +14,7 @@ export VENV
 # The tests start hundreds of processes: each would compile all modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install install-runtime demo test check unit contract integration e2e model up down bench bench-executor bench-limits lock clean
+.PHONY: help install install-runtime demo test check unit contract integration e2e model up down bench bench-executor bench-limits bench-guardrail lock clean
 
 # Several processes run the tests, a file each at a time; see docs/decisions/0025-tests-side-by-side.md.
 SIDE_BY_SIDE = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
@@ -72,6 +72,11 @@ bench-executor: install  ## the executor beside DBOS, LangGraph and Temporal, 15
 
 bench-limits: install  ## limits of providers that executors share: overshoot, utilisation, waits beside a flood
 	@$(BIN)/python -m bench.limits
+
+bench-guardrail: install  ## rollback under load and outages of the guardrail, 15 minutes
+	@$(BIN)/python -m bench.guardrail.rollback 50
+	@$(BIN)/python -m bench.guardrail.outage stopped 10000
+	@$(BIN)/python -m bench.guardrail.outage dead 10000
 
 LOCK = UV_NO_CONFIG=1 $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 lock: install  ## regenerate the lock files from pyproject.toml

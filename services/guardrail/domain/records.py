@@ -72,6 +72,12 @@ class ChangeRecord(Record):
     """Revision written and, where wanted, deployed: what follows is only telling."""
     generation: int = 0
     previous_digest: str = ""
+    cause: str = ""
+    """Message whose handling tells the outcome; ids of facts derive from it."""
+    sequence: int = 0
+    """The proposal's place in the stream: changes of one pipeline are judged in this order."""
+    held_by: str = ""
+    """Freeze during which it came; until what followed is told."""
 
     @classmethod
     def opened(cls, command: ProposeChange, now: str) -> ChangeRecord:
@@ -81,6 +87,11 @@ class ChangeRecord(Record):
     @property
     def is_open(self) -> bool:
         return self.status in ("proposed", "measuring")
+
+    @property
+    def is_held(self) -> bool:
+        """Waits for the end of a freeze before it is judged, or before it takes effect."""
+        return bool(self.held_by) and (self.is_open or (self.status == "approved" and not self.applied))
 
     @property
     def attested_kind(self) -> Literal["revision", "template"]:

@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 
 from services.guardrail.domain.records import ChangeRecord, Deployment, RevisionRecord, redeployed
 from services.guardrail.ports import Guardrail, LostRaceError
+from services.guardrail.use_cases.judging import quarantined_ancestor
+from shared.events.recovery import Freeze
 from shared.events.values import Attestation
 
 STALE = "another revision became stable while this change was judged; propose it again, against the new one"
@@ -27,14 +29,23 @@ def attested(record: ChangeRecord, at: Guardrail, now: datetime) -> Attestation:
 
 
 async def apply(record: ChangeRecord, at: Guardrail) -> ChangeRecord:
-    """Carries an approved change out, from wherever a crash left it. Comes back vetoed where it was overtaken meanwhile."""
+    """Carries an approved change out, from wherever a crash left it. Comes back vetoed where it was overtaken meanwhile, held where
+    people keep everything as it is."""
     if record.applied:
         return record
+    if freeze := await at.freeze.holding(record.pipeline, record.domain):
+        return await held(record, freeze, at)
+    if record.kind == "release":
+        return await _released(record, at)
     if await _overtaken(record, at):
         return await overturned(record, at, STALE)
     revision = await at.revisions.add(revision_record(record))
     if revision.status == "quarantined":
         return await overturned(record, at, "this revision was quarantined after a rollback; propose another one")
+    if ancestor := await quarantined_ancestor(record.parent_digest, at):
+        now = at.clock.now().isoformat()
+        await at.revisions.quarantine(record.digest, cause=record.change_id, reason=f"descends from {ancestor}", at=now)
+        return await overturned(record, at, f"it descends from {ancestor[:12]}, which was quarantined at this moment")
     if not record.deploy:
         return await at.changes.save(record.model_copy(update={"applied": True}))
     serving = await deployed(record, at)
@@ -42,6 +53,17 @@ async def apply(record: ChangeRecord, at: Guardrail) -> ChangeRecord:
         return await overturned(record, at, STALE)
     generation, previous = serving
     return await at.changes.save(record.model_copy(update={"applied": True, "generation": generation, "previous_digest": previous}))
+
+
+async def _released(record: ChangeRecord, at: Guardrail) -> ChangeRecord:
+    assert record.attestation is not None, "an approved release carries its attestation"
+    await at.revisions.release(record.digest, record.attestation)
+    return await at.changes.save(record.model_copy(update={"applied": True}))
+
+
+async def held(record: ChangeRecord, freeze: Freeze, at: Guardrail) -> ChangeRecord:
+    """Kept as it is until the freeze ends, whatever it has come to so far."""
+    return record if record.held_by else await at.changes.save(record.model_copy(update={"held_by": freeze.freeze_id}))
 
 
 async def deployed(record: ChangeRecord, at: Guardrail) -> tuple[int, str] | None:
