@@ -6,6 +6,7 @@
     │   ├── NotFoundError
     │   ├── NotAttestedError      a run that nobody approved
     │   ├── OutOfScopeError       a trial outside what its scope allows
+    │   ├── FrozenError           a search or change while people keep everything as it is
     │   ├── PipelineCycleError    a nested run of what an outer run executes already
     │   ├── LimitReachedError     time, steps, calls, tokens, cost, depth or quota used up
     │   ├── StepLimitError        a bound of one step: rounds, rows, bytes; the step fails, the run may go on
@@ -81,6 +82,10 @@ class NotAttestedError(PermanentError):
 
 class OutOfScopeError(PermanentError):
     code = "out_of_scope"
+
+
+class FrozenError(PermanentError):
+    code = "frozen"
 
 
 class PipelineCycleError(PermanentError):

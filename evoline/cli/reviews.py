@@ -13,6 +13,7 @@ from shared.events import Fact
 from shared.events.changes import ListReviews, PipelineRolledBack
 
 ChangeId = Annotated[str, typer.Argument(metavar="CHANGE", help="Id of the change, from `evoline review list`.")]
+CancelRunning = Annotated[bool, typer.Option("--cancel-running", help="Cancel runs under way on it; else they finish.")]
 Comment = Annotated[str, typer.Option("--comment", help="Kept with the decision.")]
 
 
@@ -76,6 +77,7 @@ def rollback(
     pipeline: Annotated[str, typer.Argument(help="Name of the pipeline.")],
     reason: Annotated[str, typer.Option(help="Why; kept in the audit log.")],
     to: Annotated[str | None, typer.Option(help="Digest of a former revision; default: the one before.")] = None,
+    cancel_running: CancelRunning = False,
     author: Author = "",
     as_json: AsJson = False,
 ) -> None:
@@ -83,7 +85,7 @@ def rollback(
 
     async def work() -> PipelineRolledBack:
         async with connected(author=author) as client:
-            return await client.rollback(pipeline, reason, to_digest=to)
+            return await client.rollback(pipeline, reason, to_digest=to, cancel_running=cancel_running)
 
     fact = run_async(work())
     if as_json:

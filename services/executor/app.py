@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import get_args
 
 from services.executor.adapters.computing.processes import Bounds, ProcessComputations
-from services.executor.adapters.guardrail_store import KeyFile, MongoRevisions
+from services.executor.adapters.guardrail_store import MongoRevisions
 from services.executor.adapters.limits_file import read_limits
 from services.executor.adapters.metrics import MeteredModel
 from services.executor.adapters.model_records import AnalyticsModelRecords
@@ -18,6 +18,7 @@ from services.executor.adapters.mongo_pools import MongoPools
 from services.executor.adapters.mongo_runs import MongoJournal, MongoRunStore
 from services.executor.adapters.mongo_values import MongoAnswerCache, MongoConversations, MongoScopeLedger, MongoStops
 from services.executor.adapters.nats import BusAnnouncer, BusProposals, BusQuestions, BusTimers, FleetChildren
+from services.executor.adapters.standing import MongoStanding
 from services.executor.engine import StepServices
 from services.executor.engine.batches import ProviderBatches
 from services.executor.engine.children import ChildRuns, IsHeld, IsOver, Outside, RunLocally
@@ -30,7 +31,8 @@ from services.executor.engine.run_state import AnswerDefaults
 from services.executor.engine.services import Breakers
 from services.executor.settings import ExecutorSettings
 from services.executor.subscribers import Subscribers
-from services.executor.use_cases import Admission, DocumentLibrary, Executor, PollingCancelWatch, run_child
+from services.executor.use_cases import Admission, DocumentLibrary, Executor, GuardedStops, PollingCancelWatch, run_child
+from shared.attestation import KeyFile
 from shared.events.runs import ExecuteRun, RunFinished
 from shared.large_values import LargeValues
 from shared.llm import ModelOnDemand, build_models, providers_of, sent_to
@@ -147,7 +149,8 @@ def _executor(host: Host, own: ExecutorSettings, runs: MongoRunStore, services: 
     """Raises `ConfigurationError` where the guardrail's public keys cannot be read."""
     keys = KeyFile(host.settings.guardrail_public_key_file)
     keys.verifier()
-    revisions = MongoRevisions(host.mongo.database("evoline_guardrail"))
+    guardrail = host.mongo.database("evoline_guardrail")
+    revisions, standing = MongoRevisions(guardrail), MongoStanding(guardrail)
     ledger = MongoScopeLedger(host.database)
     stops = MongoStops(host.database, host.clock)
     blobs = ObjectStoreBlobs(host.bus)
@@ -155,9 +158,11 @@ def _executor(host: Host, own: ExecutorSettings, runs: MongoRunStore, services: 
         executor_id=_name(own),
         runs=runs,
         journal=MongoJournal(host.database, host.clock, blobs),
-        admission=Admission(keys.verifier, revisions, ledger, DocumentLibrary(), host.clock),
+        admission=Admission(keys.verifier, revisions, standing, ledger, DocumentLibrary(), host.clock),
         services=services,
-        watch=PollingCancelWatch(stops, host.clock, own.cancel_poll_seconds, pause_grace_seconds=own.pause_grace_seconds),
+        watch=PollingCancelWatch(
+            GuardedStops(stops, standing), host.clock, own.cancel_poll_seconds, pause_grace_seconds=own.pause_grace_seconds
+        ),
         stops=stops,
         timers=BusTimers(host.bus),
         values=LargeValues(blobs),

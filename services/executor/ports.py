@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +13,7 @@ from services.executor.domain.records import JournalEntry, RunRecord
 from services.executor.domain.spending import Spending
 from shared.events.changes import ProposeChange
 from shared.events.message import Fact, Query
+from shared.events.recovery import Freeze
 from shared.events.runs import ExecuteRun, ListRuns, RunFinished
 from shared.events.values import Budget, Usage
 from shared.pipeline.completion import Completion
@@ -76,6 +77,8 @@ class Stop:
     verb: Literal["cancel", "pause"]
     author: str
     reason: str
+    code: str = "cancelled"
+    """Error code of a cancelled run."""
 
 
 @dataclass(frozen=True)
@@ -182,6 +185,24 @@ class Revisions(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Stopped:
+    """Who took a revision back so that not even runs under way may go on, and why."""
+
+    author: str
+    reason: str
+
+
+class Standing(Protocol):
+    """What the guardrail stops, read only. Nothing is remembered; every method raises `UnavailableError` without the store."""
+
+    async def freezes(self) -> tuple[Freeze, ...]: ...
+    async def is_quarantined(self, digest: str) -> bool: ...
+    async def read(self, digests: Collection[str]) -> tuple[tuple[Freeze, ...], Mapping[str, Stopped]]:
+        """Freezes, and those of `digests` whose runs are to be cancelled."""
+        ...
+
+
 class Announcer(Protocol):
     async def announce(self, fact: Fact, *, cause: str, effect: str) -> None: ...
 
@@ -271,7 +292,7 @@ class RunObserver(Protocol):
 class RunScope(Protocol):
     """Where a run can be stopped from outside."""
 
-    def cancel(self, reason: str) -> None: ...
+    def cancel(self, reason: str, code: str = "cancelled") -> None: ...
     def pause(self, reason: str, author: str, grace_seconds: float) -> None: ...
 
 

@@ -10,10 +10,12 @@ from services.guardrail.adapters.audit_log import MongoAuditLog
 from services.guardrail.adapters.checkpoint_file import CheckpointFile
 from services.guardrail.adapters.custody import MongoDatasets
 from services.guardrail.adapters.files import DEFAULT_POLICY, read_policy, read_shipped
+from services.guardrail.adapters.freezes import MongoFreezes
 from services.guardrail.adapters.keys import FileSigner
 from services.guardrail.adapters.metrics import PrometheusGauges
 from services.guardrail.adapters.mongo import MongoChanges, MongoDeployments, MongoRevisions, MongoRollbacks, MongoScopes
 from services.guardrail.adapters.policies import MongoPolicies
+from services.guardrail.domain.turns import Turns
 from services.guardrail.ports import AuditLogUnsoundError, Guardrail, Limits
 from services.guardrail.settings import GuardrailSettings
 from services.guardrail.use_cases import Effects
@@ -23,6 +25,7 @@ from shared.service import Application, Host
 from shared.settings import SharedSettings
 from shared.storage.mongo import MongoStore, connect
 
+KEYS_AGAIN_SECONDS = 60.0
 SEALED_DATABASE = "evoline_sealed"
 
 
@@ -46,6 +49,8 @@ def create_app(settings: SharedSettings | None = None, own: GuardrailSettings | 
                 await host.clock.sleep(own_settings.expiry_interval_seconds)
 
         host.run_in_background("expire reviews", expire)
+        host.run_in_background("adopt keys", lambda: _adopt_keys(host, at, own_settings.keys_interval_seconds))
+        host.run_in_background("carry on held changes", lambda: _carry_on(host, at, own_settings.held_interval_seconds))
 
     return Application("guardrail", shared_settings, register)
 
@@ -65,6 +70,7 @@ async def _guardrail(host: Host, shared_settings: SharedSettings, own: Guardrail
         scopes=MongoScopes(database),
         rollbacks=MongoRollbacks(database),
         policies=MongoPolicies(database),
+        freeze=MongoFreezes(database),
         audit=audit,
         checkpoints=CheckpointFile(own.checkpoints, signer.keys),
         runs=Fleet(host.bus),
@@ -74,6 +80,7 @@ async def _guardrail(host: Host, shared_settings: SharedSettings, own: Guardrail
         policy=read_policy(own.policy_file or DEFAULT_POLICY),
         meta_names=meta_names,
         limits=Limits(gate_in_flight=own.gate_in_flight, gate_seconds=own.gate_seconds),
+        turns=Turns(own.concurrency),
     )
 
 
@@ -121,6 +128,42 @@ async def _sealed_store(host: Host, shared_settings: SharedSettings, own: Guardr
         raise ConfigurationError(f"the store of sealed cases cannot be used: {error}") from error
     host.checks["sealed store"] = store.ping
     return store
+
+
+async def _carry_on(host: Host, at: Guardrail, seconds: float) -> None:
+    async def tell(cause: str, effects: Effects) -> None:
+        for effect, fact in effects:
+            await host.bus.publish(fact, cause=cause, effect=effect)
+
+    held = use_cases.HeldChanges(at, tell)
+    while True:
+        try:
+            done = await held.round()
+        except UnavailableError as error:
+            structlog.get_logger("services.guardrail").warning("held changes not readable", error=str(error))
+            done = 0
+        if not done:
+            await host.clock.sleep(seconds)
+
+
+async def _adopt_keys(host: Host, at: Guardrail, seconds: float) -> None:
+    """Looks anew after a minute too: another process may have stored what it signed before it read the new key."""
+    seen, rounds = None, 0
+    while True:
+        try:
+            keys = at.signer.ring()
+            if keys != seen or rounds >= KEYS_AGAIN_SECONDS / seconds:
+                effects = await use_cases.adopt_keys(at)
+                if seen is not None and keys != seen and at.audit.is_sound:
+                    # The newest checkpoint must not be one that only a former key signed: that key may be revoked next.
+                    await _tell(host, await use_cases.checkpoint_audit_log(at))
+                if keys != seen or any(getattr(fact, "reattested", 0) for _, fact in effects):
+                    await _tell(host, effects)
+                seen, rounds = keys, 0
+        except UnavailableError as error:
+            structlog.get_logger("services.guardrail").error("keys cannot be used", error=str(error))
+        rounds += 1
+        await host.clock.sleep(seconds)
 
 
 async def _tell(host: Host, effects: Effects) -> None:

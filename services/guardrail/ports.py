@@ -8,14 +8,18 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from services.guardrail.domain.audit import AuditEntry, AuditNote
+from services.guardrail.domain.freezing import FreezeBoard
+from services.guardrail.domain.keys import Keys
 from services.guardrail.domain.policies import ActivePolicy, PolicyRecord
 from services.guardrail.domain.policy import Policy
 from services.guardrail.domain.records import ChangeRecord, Dataset, Deployment, RevisionRecord, RollbackRecord, SplitCases
+from services.guardrail.domain.turns import Turns
 from shared.audit.checkpoints import Checkpoint, TreeHead
 from shared.audit.merkle import Node
 from shared.clock import Clock
 from shared.errors import UnavailableError
 from shared.events.changes import GrantScope
+from shared.events.recovery import Freeze
 from shared.events.runs import ExecuteRun, RunFinished
 from shared.events.values import Attestation, Budget, Case, GrantedScope, Split
 
@@ -60,6 +64,15 @@ class Changes(Protocol):
         """The latest that rules judged, proposed at `since` or later; their documents are left out."""
         ...
 
+    async def earlier(self, record: ChangeRecord) -> Sequence[ChangeRecord]:
+        """Changes of the same pipeline that came before this one and are not judged yet, in their order."""
+        ...
+
+    async def held(self, limit: int) -> Sequence[ChangeRecord]:
+        """Those that came during a freeze and are not told yet, as they came."""
+        ...
+
+    async def count_held(self) -> int: ...
     async def barring(self, digest: str) -> ChangeRecord | None:
         """A former veto that holds for this digest under any change id."""
         ...
@@ -76,11 +89,29 @@ class Revisions(Protocol):
         """Revisions and templates made directly from any of `digests`."""
         ...
 
-    async def quarantine(self, digest: str, *, cause: str, reason: str, at: str) -> None:
-        """No run starts on it any more, even where no revision of this digest exists yet. Repeatable."""
+    async def quarantine(
+        self, digest: str, *, cause: str, reason: str, at: str, author: str = "", cancel_running: bool = False
+    ) -> None:
+        """No run starts on it any more, even where no revision of this digest exists yet. Repeatable; the first cause stays.
+        `cancel_running`: executors end the runs that are under way on it."""
+        ...
+
+    async def release(self, digest: str, attestation: Attestation) -> None:
+        """Takes it out of quarantine under a new attestation. Repeatable."""
         ...
 
     async def is_quarantined(self, digest: str) -> bool: ...
+    async def why_quarantined(self, digest: str) -> dict[str, Any] | None:
+        """`{cause, reason, at, author, cancel_running}`."""
+        ...
+
+    async def signed_otherwise(self, key: str) -> Sequence[RevisionRecord]:
+        """Approved revisions and templates whose attestation is not under this key."""
+        ...
+
+    async def reattest(self, digest: str, attestation: Attestation, *, from_key: str) -> bool:
+        """False where it is not signed with `from_key` any more, or not approved."""
+        ...
 
 
 class Deployments(Protocol):
@@ -94,6 +125,21 @@ class Deployments(Protocol):
         ...
 
     async def all(self, limit: int) -> Sequence[Deployment]: ...
+    async def fence(self, pipeline: str | None, domain: str | None) -> None:
+        """Raises the generation of this pipeline's deployment, of all of this domain, or of all: who read one of them before loses
+        its compare-and-set."""
+        ...
+
+
+class Freezes(Protocol):
+    """What people keep as it is. `holding` says why something may not change now, None where it may."""
+
+    async def read(self) -> FreezeBoard: ...
+    async def swap(self, board: FreezeBoard, *, from_generation: int) -> bool:
+        """One compare-and-set: False where the board is not at `from_generation` any more."""
+        ...
+
+    async def holding(self, pipeline: str, *domains: str) -> Freeze | None: ...
 
 
 class Datasets(Protocol):
@@ -224,6 +270,7 @@ class Signer(Protocol):
         ...
 
     def sign_head(self, head: TreeHead) -> Checkpoint: ...
+    def ring(self) -> Keys: ...
 
 
 class Gauges(Protocol):
@@ -242,6 +289,13 @@ class Gauges(Protocol):
     def checkpointed(self, moment: datetime) -> None:
         """When the newest checkpoint was signed, or confirmed as still covering the whole log."""
         ...
+
+    def quarantined(self, revisions: int) -> None: ...
+    def frozen(self, count: int) -> None:
+        """Freezes that stand."""
+        ...
+
+    def changes_held(self, count: int) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -281,6 +335,7 @@ class Guardrail:
     scopes: Scopes
     rollbacks: Rollbacks
     policies: Policies
+    freeze: Freezes
     audit: AuditLog
     checkpoints: Checkpoints
     runs: Runs
@@ -293,3 +348,4 @@ class Guardrail:
     """Names of the system's own pipelines, whose changes always wait for people."""
     limits: Limits = Limits()
     loaded: LoadedPolicy = field(default_factory=LoadedPolicy)
+    turns: Turns = field(default_factory=Turns)

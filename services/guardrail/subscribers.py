@@ -6,7 +6,7 @@ from typing import Any
 
 from services.guardrail import use_cases
 from services.guardrail.ports import Guardrail
-from services.guardrail.use_cases import Effects
+from services.guardrail.use_cases import Effects, Place
 from shared.events.audit import (
     FindAuditEntries,
     GetAuditCheckpoint,
@@ -30,13 +30,18 @@ from shared.events.changes import (
 from shared.events.custody import ListDatasets, ListFeedback
 from shared.events.message import Command
 from shared.events.policies import CheckPolicy, GetPolicy, ListPolicies, TestPolicy
+from shared.events.recovery import FreezeSystem, GetFreezes, GetKeys, QuarantineRevision, ReleaseRevision, UnfreezeSystem
 from shared.events.values import GrantedScope
 from shared.messaging.consumer import Consumer
 from shared.messaging.handling import Delivery, Handler
 
+TAKEN_AHEAD = 8
+"""Proposals taken for each that is judged: those that wait for their turn must not keep other pipelines waiting."""
+
 
 def register(consumer: Consumer, at: Guardrail, *, concurrency: int) -> None:
     _commands(consumer, at, concurrency)
+    _recovery(consumer, at)
     _queries(consumer, at)
     _audit_queries(consumer, at)
     _policy_queries(consumer, at)
@@ -44,7 +49,8 @@ def register(consumer: Consumer, at: Guardrail, *, concurrency: int) -> None:
 
 def _commands(consumer: Consumer, at: Guardrail, concurrency: int) -> None:
     async def on_propose(command: ProposeChange, delivery: Delivery) -> Effects:
-        return await use_cases.propose_change(command, await use_cases.in_force(at), attempt=delivery.attempt)
+        place = Place(delivery.message_id, delivery.sequence)
+        return await use_cases.propose_change(command, await use_cases.in_force(at), attempt=delivery.attempt, place=place)
 
     async def on_decide(command: DecideReview, delivery: Delivery) -> Effects:
         return await use_cases.decide_review(command, await use_cases.in_force(at), decision_id=delivery.message_id)
@@ -69,11 +75,45 @@ def _commands(consumer: Consumer, at: Guardrail, concurrency: int) -> None:
 
     # A look bounds itself; the deadline is only behind it. Rollbacks and reviews have consumers of their own, so they never wait.
     patient = at.limits.gate_seconds + 60
-    on(ProposeChange, on_propose, durable="guardrail-propose", concurrency=concurrency, deadline_seconds=patient)
+    on(
+        ProposeChange,
+        on_propose,
+        durable="guardrail-propose",
+        concurrency=concurrency * TAKEN_AHEAD,
+        # Looks at cases of one pipeline wait for each other.
+        deadline_seconds=patient * TAKEN_AHEAD,
+    )
     on(MeasurePipelines, on_measure, durable="guardrail-measure", concurrency=2, deadline_seconds=patient)
     on(DecideReview, on_decide, durable="guardrail-decide")
     on(RollbackPipeline, on_rollback, durable="guardrail-rollback", concurrency=2)
     on(RegisterDataset, on_register_dataset, durable="guardrail-register-dataset")
+
+
+def _recovery(consumer: Consumer, at: Guardrail) -> None:
+    async def on_freeze(command: FreezeSystem, _: Delivery) -> Effects:
+        return await use_cases.freeze_system(command, at)
+
+    async def on_unfreeze(command: UnfreezeSystem, _: Delivery) -> Effects:
+        return await use_cases.unfreeze_system(command, at)
+
+    async def on_quarantine(command: QuarantineRevision, _: Delivery) -> Effects:
+        return await use_cases.quarantine_revision(command, at)
+
+    async def on_release(command: ReleaseRevision, delivery: Delivery) -> Effects:
+        return await use_cases.release_revision(command, at, message_id=delivery.message_id)
+
+    async def get_freezes(query: GetFreezes) -> dict[str, Any]:
+        return await use_cases.get_freezes(query, at)
+
+    async def get_keys(query: GetKeys) -> dict[str, Any]:
+        return await use_cases.get_keys(query, at)
+
+    consumer.answers(GetKeys, get_keys)
+    consumer.on(FreezeSystem, on_freeze, durable="guardrail-freeze")
+    consumer.on(UnfreezeSystem, on_unfreeze, durable="guardrail-unfreeze")
+    consumer.on(QuarantineRevision, on_quarantine, durable="guardrail-quarantine")
+    consumer.on(ReleaseRevision, on_release, durable="guardrail-release")
+    consumer.answers(GetFreezes, get_freezes)
 
 
 def _queries(consumer: Consumer, at: Guardrail) -> None:

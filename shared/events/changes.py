@@ -20,7 +20,7 @@ from shared.events.values import (
     Split,
 )
 
-ChangeKind = Literal["revision", "promotion", "template", "policy", "maturity"]
+ChangeKind = Literal["revision", "promotion", "template", "policy", "maturity", "release"]
 ChangeStatus = Literal["proposed", "measuring", "queued", "approved", "vetoed", "expired"]
 GateVerdict = Literal["certified", "canary", "rejected"]
 
@@ -95,7 +95,7 @@ class ProposeChange(Command):
     owner: ClassVar[str] = "guardrail"
 
     change_id: Identifier
-    kind: ChangeKind
+    kind: Literal["revision", "promotion", "template", "policy", "maturity"]
     pipeline: PipelineName
     """Name of the pipeline, of the template or of the policy."""
     document: dict[str, Any]
@@ -231,7 +231,9 @@ class PipelineDeployed(Fact):
 
 
 class RollbackPipeline(Command):
-    """Makes the previous stable revision (or `to_digest`, a former one) stable again and quarantines the present one."""
+    """Makes the previous stable revision (or `to_digest`, a former one) stable again and quarantines the present one.
+
+    Runs under way on it finish, unless `cancel_running`."""
 
     subject: ClassVar[str] = "cmd.guardrail.rollback"
     owner: ClassVar[str] = "guardrail"
@@ -241,6 +243,7 @@ class RollbackPipeline(Command):
     to_digest: str | None = Field(default=None, pattern=r"^[0-9a-f]{8,64}$")
     reason: str = Field(min_length=1, max_length=2000)
     author: Identifier
+    cancel_running: bool = False
 
 
 class PipelineRolledBack(Fact):
@@ -338,8 +341,9 @@ class GetChange(Query):
 
 
 class GetPipeline(Query):
-    """Answer: `{name, stable, canary, maturity, previous: [...], generation, revisions: [{digest, status, change_id, ...}],
-    document}`."""
+    """Answer: `{name, stable, canary, maturity, previous: [...], generation, frozen, revisions: [{digest, status, change_id,
+    quarantine, ...}], document}`; `frozen` is the id of the freeze that keeps it as it is, `quarantine` says why a revision is out
+    of use."""
 
     subject: ClassVar[str] = "api.guardrail.get_pipeline"
     owner: ClassVar[str] = "guardrail"
@@ -348,7 +352,7 @@ class GetPipeline(Query):
 
 
 class ListPipelines(Query):
-    """Answer: `{pipelines: [{name, domain, stable, maturity, generation, updated_at}]}`."""
+    """Answer: `{pipelines: [{name, domain, stable, maturity, generation, updated_at, quarantined, frozen}]}`."""
 
     subject: ClassVar[str] = "api.guardrail.list_pipelines"
     owner: ClassVar[str] = "guardrail"

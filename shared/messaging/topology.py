@@ -81,15 +81,29 @@ STREAMS: tuple[Stream, ...] = (
 
 FACT_SUBSCRIPTIONS: dict[str, tuple[str, ...]] = {
     "analytics": ("evt.run.finished", "evt.pipeline.scored", "evt.pipelines.measured"),
-    "learner": ("evt.pipeline.scored", "evt.run.finished", "evt.change.approved", "evt.pipeline.rolled_back"),
+    "learner": (
+        "evt.pipeline.scored",
+        "evt.run.finished",
+        "evt.change.approved",
+        "evt.pipeline.rolled_back",
+        "evt.revision.quarantined",
+    ),
     "generator": (
         "evt.template.learned",
         "evt.pipeline.rolled_back",
+        "evt.revision.quarantined",
         "evt.change.approved",
         "evt.change.vetoed",
         "evt.change.queued",
     ),
-    "evolution": ("evt.gate.finished", "evt.change.approved", "evt.change.vetoed", "evt.change.queued"),
+    "evolution": (
+        "evt.gate.finished",
+        "evt.change.approved",
+        "evt.change.vetoed",
+        "evt.change.queued",
+        "evt.pipeline.rolled_back",
+        "evt.revision.quarantined",
+    ),
 }
 """Service -> facts that it consumes durably. Add a row, then `evoline bus apply`."""
 

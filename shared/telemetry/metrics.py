@@ -116,6 +116,11 @@ PROVIDER_PAUSES = Metric(
 CHANGES = Metric("evoline_changes_total", "counter", "changes", "Judged changes.", ("kind", "verdict"))
 CHANGE_SECONDS = Metric("evoline_change_decision_seconds", "histogram", "seconds", "Proposal to verdict or queue.", ("kind",))
 REVIEWS_WAITING = Metric("evoline_reviews_waiting", "gauge", "changes", "Changes that wait for people.")
+FREEZES = Metric("evoline_freezes", "gauge", "freezes", "Freezes that stand: nothing changes within their scope.")
+CHANGES_HELD = Metric("evoline_changes_held", "gauge", "changes", "Proposals that wait for the end of a freeze, 200 at most.")
+QUARANTINES = Metric(
+    "evoline_quarantines_total", "counter", "revisions", "Revisions that were taken out of use, descendants included."
+)
 ROLLBACKS = Metric("evoline_rollbacks_total", "counter", "rollbacks", "Deployments taken back.")
 
 AUDIT_ENTRIES = Metric("evoline_audit_entries", "gauge", "entries", "Decisions in the audit log.")
@@ -252,6 +257,9 @@ class ChangeMetrics:
         self._seconds = CHANGE_SECONDS.histogram(registry)
         self.reviews_waiting = REVIEWS_WAITING.gauge(registry)
         self._rollbacks = ROLLBACKS.counter(registry)
+        self._quarantines = QUARANTINES.counter(registry)
+        self.freezes = FREEZES.gauge(registry)
+        self.held = CHANGES_HELD.gauge(registry)
 
     def judged(self, kind: str, verdict: str, seconds: float) -> None:
         self._changes.labels(kind, verdict).inc()
@@ -259,6 +267,9 @@ class ChangeMetrics:
 
     def rolled_back(self) -> None:
         self._rollbacks.inc()
+
+    def quarantined(self, revisions: int) -> None:
+        self._quarantines.inc(revisions)
 
 
 class AuditMetrics:

@@ -19,6 +19,7 @@ from services.executor.adapters.model_records import AnalyticsModelRecords
 from services.executor.adapters.mongo_pools import MongoPools
 from services.executor.adapters.mongo_runs import MongoJournal, MongoRunStore
 from services.executor.adapters.mongo_values import MongoAnswerCache, MongoConversations, MongoScopeLedger, MongoStops
+from services.executor.adapters.standing import MongoStanding
 from services.executor.domain.delivery import CommandDelivery
 from services.executor.domain.limits.listed import LimitList
 from services.executor.engine import StepServices
@@ -29,7 +30,15 @@ from services.executor.engine.functions import FunctionDesk
 from services.executor.engine.generated import TrialScopes
 from services.executor.engine.services import Breakers
 from services.executor.ports import Allowance, Computations, SharedStates
-from services.executor.use_cases import Admission, DocumentLibrary, Executor, PollingCancelWatch, execute_run, run_child
+from services.executor.use_cases import (
+    Admission,
+    DocumentLibrary,
+    Executor,
+    GuardedStops,
+    PollingCancelWatch,
+    execute_run,
+    run_child,
+)
 from shared.attestation import Verifier, public_pem, scope_digest, sign
 from shared.clock import Clock, SystemClock
 from shared.events.changes import ProposeChange
@@ -263,14 +272,14 @@ class ExecutorKit:
             workspace_dir=Path(tempfile.gettempdir()) / "evoline-test-workspaces" / str(os.getpid()),
             park_after_seconds=self.park_after_seconds,
         )
-        revisions = MongoRevisions(self.guardrail)
+        revisions, standing = MongoRevisions(self.guardrail), MongoStanding(self.guardrail)
         self.executor = Executor(
             executor_id=self.name,
             runs=self.runs,
             journal=self.journal,
-            admission=Admission(lambda: self.notary.verifier, revisions, ledger, DocumentLibrary(), clock),
+            admission=Admission(lambda: self.notary.verifier, revisions, standing, ledger, DocumentLibrary(), clock),
             services=services,
-            watch=PollingCancelWatch(self.stops, clock, 0.02, pause_grace_seconds=self.pause_grace_seconds),
+            watch=PollingCancelWatch(GuardedStops(self.stops, standing), clock, 0.02, pause_grace_seconds=self.pause_grace_seconds),
             stops=self.stops,
             timers=self.timers,
             values=LargeValues(self.blobs),

@@ -14,14 +14,16 @@ from services.guardrail.adapters.allowances import MongoAllowances
 from services.guardrail.adapters.audit_log import MongoAuditLog
 from services.guardrail.adapters.custody import MongoDatasets
 from services.guardrail.adapters.files import DEFAULT_POLICY, read_policy
+from services.guardrail.adapters.freezes import MongoFreezes
 from services.guardrail.adapters.mongo import MongoChanges, MongoDeployments, MongoRevisions, MongoRollbacks, MongoScopes
 from services.guardrail.adapters.policies import MongoPolicies
+from services.guardrail.domain.keys import Keys
 from services.guardrail.domain.policies import PolicyRecord, followed
 from services.guardrail.domain.policy import Policy
 from services.guardrail.ports import Guardrail, Limits
 from services.guardrail.use_cases import propose_change, register_dataset
-from services.guardrail.use_cases.policies import signed
-from shared.attestation import Verifier, public_pem, sign, verify_scope
+from services.guardrail.use_cases.policies import signed as signed_policy
+from shared.attestation import Verifier, key_id, public_pem, sign, verify_scope
 from shared.audit.checkpoints import Checkpoint, TreeHead, signed
 from shared.clock import Clock
 from shared.errors import EvolineError
@@ -72,6 +74,9 @@ class KeySigner:
 
     def sign_head(self, head: TreeHead) -> Checkpoint:
         return signed(self.key, head)
+
+    def ring(self) -> Keys:
+        return Keys(key_id(self.key.public_key()), self.verifier.key_ids, ())
 
     def check(self, attestation: Attestation, *, kind: str, digest: str) -> None:
         self.verifier.verify(attestation, kind=kind, digest=digest, now=self.clock.now())
@@ -140,6 +145,9 @@ class Tally:
         self.waiting = 0
         self.faults = 0
         self.checkpointed_at: datetime | None = None
+        self.freezes = 0
+        self.quarantines = 0
+        self.held = 0
 
     def judged(self, kind: str, verdict: str, seconds: float) -> None:
         self.verdicts.append((kind, verdict))
@@ -149,6 +157,15 @@ class Tally:
 
     def reviews_waiting(self, count: int) -> None:
         self.waiting = count
+
+    def quarantined(self, revisions: int) -> None:
+        self.quarantines += revisions
+
+    def frozen(self, count: int) -> None:
+        self.freezes = count
+
+    def changes_held(self, count: int) -> None:
+        self.held = count
 
     def audit_checked(self, *, size: int, faults: int) -> None:
         self.faults = faults
@@ -211,6 +228,7 @@ def bench(*, meta_names: frozenset[str] = frozenset(("context_aware_pipeline_gen
         scopes=MongoScopes(database),
         rollbacks=MongoRollbacks(database),
         policies=MongoPolicies(database),
+        freeze=MongoFreezes(database),
         audit=MongoAuditLog(database),
         checkpoints=KeptCheckpoints(),
         runs=fleet,
@@ -227,7 +245,7 @@ def bench(*, meta_names: frozenset[str] = frozenset(("context_aware_pipeline_gen
 
 def put_in_force(at: Guardrail, database: InMemoryDatabase) -> None:
     """What a start does with the policy file, without waiting."""
-    active = signed(followed(None, at.policy, "file", "file:1", START.isoformat()), at)
+    active = signed_policy(followed(None, at.policy, "file", "file:1", START.isoformat()), at)
     record = PolicyRecord.of(at.policy, source="file", created_at=START.isoformat())
     database.collection("active_policy").store({"_id": "active", **active.model_dump(mode="json")})
     database.collection("policies").store({"_id": record.revision, **record.model_dump(mode="json")})

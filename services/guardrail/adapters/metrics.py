@@ -27,3 +27,12 @@ class PrometheusGauges:
 
     def checkpointed(self, moment: datetime) -> None:
         self._audit.checkpoint_time.set(moment.timestamp())
+
+    def quarantined(self, revisions: int) -> None:
+        self._metrics.quarantined(revisions)
+
+    def frozen(self, count: int) -> None:
+        self._metrics.freezes.set(count)
+
+    def changes_held(self, count: int) -> None:
+        self._metrics.held.set(count)

@@ -83,6 +83,12 @@ class ChangeRecord(Record):
     """Revision written and, where wanted, deployed: what follows is only telling."""
     generation: int = 0
     previous_digest: str = ""
+    cause: str = ""
+    """Message whose handling tells the outcome; ids of facts derive from it."""
+    sequence: int = 0
+    """The proposal's place in the stream: changes of one pipeline are judged in this order."""
+    held_by: str = ""
+    """Freeze during which it came; until what followed is told."""
 
     @classmethod
     def opened(cls, command: ProposeChange, now: str) -> ChangeRecord:
@@ -97,8 +103,13 @@ class ChangeRecord(Record):
         return self.status in ("proposed", "measuring")
 
     @property
+    def is_held(self) -> bool:
+        """Waits for the end of a freeze before it is judged, or before it takes effect."""
+        return bool(self.held_by) and (self.is_open or (self.status == "approved" and not self.applied))
+
+    @property
     def attested_kind(self) -> Literal["revision", "template", "policy", "maturity"]:
-        return "revision" if self.kind == "promotion" else self.kind
+        return "revision" if self.kind == "promotion" or self.kind == "release" else self.kind
 
 
 class RevisionRecord(Record):

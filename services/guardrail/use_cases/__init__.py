@@ -15,10 +15,14 @@ from services.guardrail.use_cases.auditing import (
 from services.guardrail.use_cases.bootstrap import attest_shipped
 from services.guardrail.use_cases.datasets import get_dataset, list_datasets, register_dataset
 from services.guardrail.use_cases.feedback import list_feedback
+from services.guardrail.use_cases.freezing import freeze_system, get_freezes, unfreeze_system
+from services.guardrail.use_cases.holding import HeldChanges
+from services.guardrail.use_cases.keys import adopt_keys, get_keys
 from services.guardrail.use_cases.measuring import measure_pipelines
 from services.guardrail.use_cases.policies import in_force, seed_policy
 from services.guardrail.use_cases.policy_queries import check_policy, get_policy, list_policies, test_policy
-from services.guardrail.use_cases.propose import propose_change
+from services.guardrail.use_cases.propose import Place, propose_change
+from services.guardrail.use_cases.quarantine import quarantine_revision, release_revision
 from services.guardrail.use_cases.queries import get_change, get_pipeline, list_pipelines, list_reviews
 from services.guardrail.use_cases.reviews import decide_review, expire_reviews
 from services.guardrail.use_cases.rollbacks import roll_back
@@ -27,6 +31,9 @@ from services.guardrail.use_cases.telling import Effects
 
 __all__ = [
     "Effects",
+    "HeldChanges",
+    "Place",
+    "adopt_keys",
     "attest_shipped",
     "audit_refusals",
     "check_audit_log",
@@ -35,11 +42,14 @@ __all__ = [
     "decide_review",
     "expire_reviews",
     "find_audit_entries",
+    "freeze_system",
     "get_audit_checkpoint",
     "get_audit_consistency",
     "get_audit_proof",
     "get_change",
     "get_dataset",
+    "get_freezes",
+    "get_keys",
     "get_pipeline",
     "get_policy",
     "grant_scope",
@@ -51,9 +61,12 @@ __all__ = [
     "list_reviews",
     "measure_pipelines",
     "propose_change",
+    "quarantine_revision",
     "read_audit_log",
     "register_dataset",
+    "release_revision",
     "roll_back",
     "seed_policy",
     "test_policy",
+    "unfreeze_system",
 ]

@@ -12,6 +12,7 @@ from services.guardrail.use_cases.judging import compiled, objections, policy_na
 from services.guardrail.use_cases.maturity_changes import assess_maturity
 from services.guardrail.use_cases.policy_changes import assess_policy
 from services.guardrail.use_cases.propose import CHECK, approved, vetoed
+from services.guardrail.use_cases.quarantine import why_not_released
 from services.guardrail.use_cases.telling import Effects, outcome_key, told
 from shared.errors import InvalidInputError, UnavailableError
 from shared.events.changes import DecideReview, ReviewRefused
@@ -27,7 +28,7 @@ async def decide_review(command: DecideReview, at: Guardrail, *, decision_id: st
         return [_refused(command, "there is no such change")]
     if any(each.decision_id == decision_id for each in record.decisions) and not record.is_open and record.status != "queued":
         return await told(await apply(record, at) if record.status == "approved" else record, at, with_gate=False)
-    if reason := _why_not(command, record):
+    if reason := _why_not(command, record) or await _why_not_now(command, record, at):
         return [_refused(command, reason)]
     if _is_expired(record, at.clock.now()):
         return [
@@ -49,7 +50,7 @@ async def expire_reviews(at: Guardrail, *, limit: int = 100) -> Effects:
     at.gauges.reviews_waiting(len(waiting))
     effects: Effects = []
     for record in waiting:
-        if _is_expired(record, at.clock.now()):
+        if _is_expired(record, at.clock.now()) and not await at.freeze.holding(record.pipeline, record.domain):
             facts = await told(await expired(record, at), at, with_gate=False)
             effects += [(f"{record.change_id}:{effect}", fact) for effect, fact in facts]
     return effects
@@ -82,6 +83,8 @@ async def _not_as_queued(record: ChangeRecord, at: Guardrail) -> str:
         return "the audit log does not hold this revision as the one that was queued"
     if record.kind in ("policy", "maturity"):
         return await _not_as_assessed(record, at)
+    if record.kind == "release":
+        return await why_not_released(record, at)
     try:
         dossier = await compiled(record, at)
     except InvalidInputError as error:
@@ -121,6 +124,11 @@ def _why_not(command: DecideReview, record: ChangeRecord) -> str:
     return ""
 
 
+async def _why_not_now(command: DecideReview, record: ChangeRecord, at: Guardrail) -> str:
+    freeze = await at.freeze.holding(record.pipeline, record.domain) if command.decision == "approve" else None
+    return str(freeze.error) if freeze else ""
+
+
 def _with_decision(record: ChangeRecord, command: DecideReview, decision_id: str, at: Guardrail) -> ChangeRecord:
     decision = ReviewDecision(
         decision_id=decision_id,
@@ -129,7 +137,7 @@ def _with_decision(record: ChangeRecord, command: DecideReview, decision_id: str
         comment=command.comment,
         at=at.clock.now().isoformat(),
     )
-    return record.model_copy(update={"decisions": (*record.decisions, decision)})
+    return record.model_copy(update={"decisions": (*record.decisions, decision), "cause": decision_id})
 
 
 def _is_expired(record: ChangeRecord, now: datetime) -> bool:

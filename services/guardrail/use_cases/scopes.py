@@ -31,6 +31,8 @@ async def _granted(query: GrantScope, at: Guardrail) -> GrantedScope:
     rule = at.policy.document.scopes.get(query.purpose)
     if rule is None:
         raise OutOfScopeError(f"policy grants no scopes for {query.purpose!r}")
+    if freeze := await at.freeze.holding("", query.domain):
+        raise freeze.error
     outside = [] if at.policy.document.domains.allows(query.domain) else [f"the system does not work in domain {query.domain!r}"]
     if wrong := [*outside, *_excess(query, rule)]:
         raise OutOfScopeError("; ".join(wrong))

@@ -54,6 +54,8 @@ def test_what_is_reported_is_exposed() -> None:
     metrics.providers.paused("anthropic", "*")
     metrics.changes.judged("revision", "approved", 0.02)
     metrics.changes.reviews_waiting.set(2)
+    metrics.changes.freezes.set(1)
+    metrics.changes.held.set(3)
     metrics.generation.finished("approved", 20.0)
     metrics.evolution.evaluated("climb", "run", 5)
     metrics.evolution.certified("climb", 0.12)
