@@ -36,6 +36,8 @@ class GuardrailSettings(EvolineSettings):
     """How often the whole audit log is recomputed and compared with every checkpoint, beside the start."""
     expiry_interval_seconds: float = Field(default=30.0, gt=0)
     """How often reviews that nobody decided are looked for."""
+    budget_sweep_seconds: float = Field(default=5.0, gt=0)
+    """How often scopes and reservations that are over are looked for."""
 
     @property
     def checkpoints(self) -> Path:

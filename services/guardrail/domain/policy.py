@@ -16,6 +16,7 @@ from celpy.celtypes import BoolType, ListType
 from celpy.evaluation import CELEvalError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from services.guardrail.domain.budgets import QuotaRules
 from shared.errors import ConfigurationError
 from shared.events.values import Budget
 
@@ -93,6 +94,7 @@ class PolicyDocument(_Frozen):
     attestation_days: float = Field(default=1825, gt=0)
     gate: GateRule = GateRule()
     scopes: dict[str, ScopeRule]
+    quotas: QuotaRules = QuotaRules()
     rules: tuple[Rule, ...] = Field(min_length=1)
 
 

@@ -13,14 +13,17 @@ from services.guardrail.use_cases.auditing import (
     read_audit_log,
 )
 from services.guardrail.use_cases.bootstrap import attest_shipped
+from services.guardrail.use_cases.budget_queries import estimate_cost, list_budgets, list_reservations
 from services.guardrail.use_cases.datasets import get_dataset, list_datasets, register_dataset
 from services.guardrail.use_cases.feedback import list_feedback
 from services.guardrail.use_cases.measuring import measure_pipelines
+from services.guardrail.use_cases.production import lease_quota, report_use
 from services.guardrail.use_cases.propose import propose_change
 from services.guardrail.use_cases.queries import get_change, get_pipeline, list_pipelines, list_reviews
 from services.guardrail.use_cases.reviews import decide_review, expire_reviews
 from services.guardrail.use_cases.rollbacks import roll_back
 from services.guardrail.use_cases.scopes import grant_scope
+from services.guardrail.use_cases.settling import close_scope, sweep_budgets
 from services.guardrail.use_cases.telling import Effects
 
 __all__ = [
@@ -29,7 +32,9 @@ __all__ = [
     "audit_refusals",
     "check_audit_log",
     "checkpoint_audit_log",
+    "close_scope",
     "decide_review",
+    "estimate_cost",
     "expire_reviews",
     "find_audit_entries",
     "get_audit_checkpoint",
@@ -39,13 +44,18 @@ __all__ = [
     "get_dataset",
     "get_pipeline",
     "grant_scope",
+    "lease_quota",
+    "list_budgets",
     "list_datasets",
     "list_feedback",
     "list_pipelines",
+    "list_reservations",
     "list_reviews",
     "measure_pipelines",
     "propose_change",
     "read_audit_log",
     "register_dataset",
+    "report_use",
     "roll_back",
+    "sweep_budgets",
 ]
