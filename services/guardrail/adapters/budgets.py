@@ -1,7 +1,10 @@
 """Budgets in the store: one document a day with all its accounts and open reservations, every change one conditional update.
 
 So a reservation touches all of its accounts or none, and a process that dies leaves it whole or not at all. An account's numbers
-stand under its name, a reservation's under the hash of its id: neither may hold a dot, which would be a path."""
+stand under its name, a reservation's under the hash of its id: neither may hold a dot, which would be a path.
+
+What was used without a reservation, by runs that nothing bounds, is counted in a document of its own: there may be thousands of
+such pipelines, and every reservation rewrites its document."""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from typing import Any
 from services.guardrail.domain.budgets import KINDS, Amounts, Reservation, Shortage, Standing, kind_of, needed, shortages
 from services.guardrail.ports import ReservationError
 from shared.errors import UnavailableError
-from shared.storage.collection import Database
+from shared.storage.collection import Collection, Database
 
 _TRIES = 200
 """A try is lost only when somebody else reserved or settled in between."""
@@ -28,6 +31,7 @@ Limits = Mapping[str, Mapping[str, int]]
 class MongoBudgets:
     def __init__(self, database: Database) -> None:
         self._days = database.collection("budget_days")
+        self._counts = database.collection("budget_counts")
         self._rules = database.collection("quota_rules")
 
     async def reserve(self, wanted: Reservation, limits: Limits) -> Shortage | None:
@@ -37,7 +41,7 @@ class MongoBudgets:
         for _ in range(_TRIES):
             if await self._days.update_if(filters, update):
                 return None
-            found = await self._day(wanted.day)
+            found = await _opened(self._days, wanted.day)
             if _is_open(wanted, found):
                 return None
             if shortage := _shortage(wanted, found, limits):
@@ -70,17 +74,17 @@ class MongoBudgets:
         for account, amounts in used.items():
             for name, amount in amounts.counts().items():
                 change |= {f"accounts.{_key(account)}.{kind}.{name}": amount for kind in ("total", "used")}
-        await self._day(day)
+        await _opened(self._counts, day)
         update: dict[str, Any] = {"$set": {f"done.{mark}": at.timestamp()}}
         if change:
             update["$inc"] = change
-        return await self._days.update_if({"_id": day, f"done.{mark}": {"$exists": False}}, update)
+        return await self._counts.update_if({"_id": day, f"done.{mark}": {"$exists": False}}, update)
 
     async def standings(self, day: str, accounts: Sequence[str] | None = None) -> list[Standing]:
-        found = await self._days.get(day) or {"accounts": {}}
+        found = [each for each in (await self._days.get(day), await self._counts.get(day)) if each]
         if accounts is None:
-            accounts = [_name(key) for key in found["accounts"]]
-        return [_standing(account, found) for account in accounts]
+            accounts = sorted({_name(key) for each in found for key in each["accounts"]})
+        return [_sum_of([_standing(account, each) for each in found], account) for account in accounts]
 
     async def reservations(self, since: str) -> list[Reservation]:
         found = await self._days.find({"_id": {"$gte": since}}, fields=["open"])
@@ -95,17 +99,26 @@ class MongoBudgets:
         return True
 
     async def forget(self, day: str) -> None:
-        found = await self._days.find({"_id": day}, fields=["done"])
-        done = sorted(found[0]["done"], key=found[0]["done"].__getitem__) if found else []
-        if extra := done[: max(0, len(done) - REMEMBERED)]:
-            await self._days.update_if({"_id": day}, {"$unset": {f"done.{mark}": "" for mark in extra}})
+        for collection in (self._days, self._counts):
+            found = await collection.find({"_id": day}, fields=["done"])
+            done = sorted(found[0]["done"], key=found[0]["done"].__getitem__) if found else []
+            if extra := done[: max(0, len(done) - REMEMBERED)]:
+                await collection.update_if({"_id": day}, {"$unset": {f"done.{mark}": "" for mark in extra}})
 
-    async def _day(self, day: str) -> dict[str, Any]:
-        for _ in range(2):
-            if found := await self._days.get(day):
-                return found
-            await self._days.insert_once({"_id": day, "accounts": {}, "open": {}, "done": {}})
-        raise UnavailableError(f"the budgets of {day} cannot be read back")
+
+async def _opened(collection: Collection, day: str) -> dict[str, Any]:
+    for _ in range(2):
+        if found := await collection.get(day):
+            return found
+        await collection.insert_once({"_id": day, "accounts": {}, "open": {}, "done": {}})
+    raise UnavailableError(f"the budgets of {day} cannot be read back")
+
+
+def _sum_of(standings: Sequence[Standing], account: str) -> Standing:
+    total, used = Amounts(), Amounts()
+    for each in standings:
+        total, used = total.plus(each.total), used.plus(each.used)
+    return Standing(account, total, used)
 
 
 def _room(wanted: Reservation, limits: Limits) -> dict[str, Any]:
