@@ -44,6 +44,7 @@ PLACES = (
     Place("review", "evoline.cli.reviews", group_help="Changes that wait for people."),
     Place("policy", "evoline.cli.policies", group_help="The rules that every change is judged by."),
     Place("audit", "evoline.cli.audit", group_help="Who decided what, and proof that nobody changed it since."),
+    Place("budget", "evoline.cli.budgets", group_help="What is used, reserved and left today, and what a search would cost."),
     Place("bus", "evoline.cli.bus", group_help="Streams, consumers and dead letters of the broker."),
     Place("cassette", "evoline.cli.cassette", group_help="Recorded model calls."),
     Place("keys", "evoline.cli.keys", group_help="The guardrail's signing keys."),

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from shared.events.changes import GrantScope
 from shared.events.message import Message
 from shared.events.runs import ExecuteRun, RunFinished
-from shared.events.values import Case, GraderSpec, GrantedScope
+from shared.events.values import Budget, Case, GraderSpec, GrantedScope
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,10 @@ class Custodian(Protocol):
 
     async def stable(self, pipeline: str) -> StablePipeline: ...
     async def dataset(self, dataset_id: str) -> LabelledCases: ...
+    async def estimate(self, pipeline: str, runs: int) -> Budget:
+        """What so many runs of the stable revision may use."""
+        ...
+
     async def grant_scope(self, query: GrantScope) -> GrantedScope: ...
     async def gate_of(self, change_id: str) -> dict[str, Any] | None:
         """`GateFinished` of the change as a map; None where it came to no gate."""

@@ -9,10 +9,12 @@ from datetime import datetime
 from typing import Any, Literal, Protocol
 
 from services.executor.domain.admission import Revision
+from services.executor.domain.quotas import Bound
 from services.executor.domain.records import JournalEntry, RunRecord
-from services.executor.domain.spending import Spending
+from services.executor.domain.spending import SealedUse, Spending
 from shared.events.changes import ProposeChange
 from shared.events.message import Fact, Query
+from shared.events.quotas import Spent
 from shared.events.recovery import Freeze
 from shared.events.runs import ExecuteRun, ListRuns, RunFinished
 from shared.events.values import Budget, Usage
@@ -140,6 +142,30 @@ class Conversations(Protocol):
 
     async def save(self, session: Session) -> Session:
         """Raises `FencedError` where the stored version is not `session.version`."""
+        ...
+
+
+class ClosedScopes(Protocol):
+    """The guardrail's scopes, read only."""
+
+    async def is_closed(self, scope_id: str) -> bool: ...
+
+
+class SealableScopes(Protocol):
+    async def seal(self, scope_id: str) -> SealedUse:
+        """From now on nothing is reserved under it. Repeatable."""
+        ...
+
+
+class QuotaRules(Protocol):
+    """The guardrail's, read only."""
+
+    async def bounds(self) -> tuple[Bound, ...]: ...
+
+
+class LeasedRuns(Protocol):
+    async def under_lease(self, lease_id: str) -> tuple[Spent, int]:
+        """What runs used that were admitted under it, and how many of them have not ended."""
         ...
 
 

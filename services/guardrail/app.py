@@ -7,22 +7,26 @@ import structlog
 from services.guardrail import subscribers, use_cases
 from services.guardrail.adapters.allowances import MongoAllowances
 from services.guardrail.adapters.audit_log import MongoAuditLog
+from services.guardrail.adapters.budgets import MongoBudgets
 from services.guardrail.adapters.checkpoint_file import CheckpointFile
 from services.guardrail.adapters.custody import MongoDatasets
 from services.guardrail.adapters.files import DEFAULT_POLICY, read_policy, read_shipped
 from services.guardrail.adapters.freezes import MongoFreezes
 from services.guardrail.adapters.keys import FileSigner
 from services.guardrail.adapters.metrics import PrometheusGauges
-from services.guardrail.adapters.mongo import MongoChanges, MongoDeployments, MongoRevisions, MongoRollbacks, MongoScopes
+from services.guardrail.adapters.mongo import MongoChanges, MongoDeployments, MongoRevisions, MongoRollbacks
 from services.guardrail.adapters.policies import MongoPolicies
+from services.guardrail.adapters.prices import TablePrices
+from services.guardrail.adapters.scopes import BusSealing, MongoScopes
 from services.guardrail.domain.turns import Turns
 from services.guardrail.ports import AuditLogUnsoundError, Guardrail, Limits
 from services.guardrail.settings import GuardrailSettings
 from services.guardrail.use_cases import Effects
 from shared.errors import ConfigurationError, UnavailableError
+from shared.llm import providers_of
 from shared.messaging.fleet import Fleet
 from shared.service import Application, Host
-from shared.settings import SharedSettings
+from shared.settings import ProviderSettings, SharedSettings
 from shared.storage.mongo import MongoStore, connect
 
 KEYS_AGAIN_SECONDS = 60.0
@@ -48,9 +52,15 @@ def create_app(settings: SharedSettings | None = None, own: GuardrailSettings | 
                     await _tell(host, await use_cases.expire_reviews(at))
                 await host.clock.sleep(own_settings.expiry_interval_seconds)
 
+        async def sweep() -> None:
+            while True:
+                await use_cases.sweep_budgets(await use_cases.in_force(at))
+                await host.clock.sleep(own_settings.budget_sweep_seconds)
+
         host.run_in_background("expire reviews", expire)
         host.run_in_background("adopt keys", lambda: _adopt_keys(host, at, own_settings.keys_interval_seconds))
         host.run_in_background("carry on held changes", lambda: _carry_on(host, at, own_settings.held_interval_seconds))
+        host.run_in_background("sweep budgets", sweep)
 
     return Application("guardrail", shared_settings, register)
 
@@ -67,6 +77,9 @@ async def _guardrail(host: Host, shared_settings: SharedSettings, own: Guardrail
         deployments=MongoDeployments(database),
         datasets=MongoDatasets(database, sealed),
         allowances=MongoAllowances(database),
+        budgets=MongoBudgets(database),
+        sealing=BusSealing(host.bus),
+        prices=TablePrices(providers_of(ProviderSettings())),
         scopes=MongoScopes(database),
         rollbacks=MongoRollbacks(database),
         policies=MongoPolicies(database),
@@ -75,7 +88,7 @@ async def _guardrail(host: Host, shared_settings: SharedSettings, own: Guardrail
         checkpoints=CheckpointFile(own.checkpoints, signer.keys),
         runs=Fleet(host.bus),
         signer=signer,
-        gauges=PrometheusGauges(host.metrics.changes, host.metrics.audit),
+        gauges=PrometheusGauges(host.metrics.changes, host.metrics.audit, host.metrics.budgets),
         clock=host.clock,
         policy=read_policy(own.policy_file or DEFAULT_POLICY),
         meta_names=meta_names,

@@ -43,6 +43,8 @@ class GuardrailSettings(EvolineSettings):
     """How often the key files are looked at for a change; what is signed or checked looks itself."""
     expiry_interval_seconds: float = Field(default=30.0, gt=0)
     """How often reviews that nobody decided are looked for."""
+    budget_sweep_seconds: float = Field(default=5.0, gt=0)
+    """How often scopes and reservations that are over are looked for."""
 
     @property
     def checkpoints(self) -> Path:

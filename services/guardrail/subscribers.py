@@ -30,6 +30,7 @@ from shared.events.changes import (
 from shared.events.custody import ListDatasets, ListFeedback
 from shared.events.message import Command
 from shared.events.policies import CheckPolicy, GetPolicy, ListPolicies, TestPolicy
+from shared.events.quotas import CloseScope, EstimateCost, LeaseQuota, ListBudgets, ListReservations, ReportUse
 from shared.events.recovery import FreezeSystem, GetFreezes, GetKeys, QuarantineRevision, ReleaseRevision, UnfreezeSystem
 from shared.events.values import GrantedScope
 from shared.messaging.consumer import Consumer
@@ -45,6 +46,7 @@ def register(consumer: Consumer, at: Guardrail, *, concurrency: int) -> None:
     _queries(consumer, at)
     _audit_queries(consumer, at)
     _policy_queries(consumer, at)
+    _budget_queries(consumer, at)
 
 
 def _commands(consumer: Consumer, at: Guardrail, concurrency: int) -> None:
@@ -63,6 +65,9 @@ def _commands(consumer: Consumer, at: Guardrail, concurrency: int) -> None:
 
     async def on_measure(command: MeasurePipelines, delivery: Delivery) -> Effects:
         return await use_cases.measure_pipelines(command, await use_cases.in_force(at), attempt=delivery.attempt)
+
+    async def on_close_scope(command: CloseScope, _: Delivery) -> Effects:
+        return await use_cases.close_scope(command, at)
 
     def on(command: type[Command], handler: Handler, **options: Any) -> None:
         async def while_the_log_is_sound(message: Any, delivery: Delivery) -> Effects:
@@ -86,6 +91,7 @@ def _commands(consumer: Consumer, at: Guardrail, concurrency: int) -> None:
     on(MeasurePipelines, on_measure, durable="guardrail-measure", concurrency=2, deadline_seconds=patient)
     on(DecideReview, on_decide, durable="guardrail-decide")
     on(RollbackPipeline, on_rollback, durable="guardrail-rollback", concurrency=2)
+    on(CloseScope, on_close_scope, durable="guardrail-close-scope", concurrency=2)
     on(RegisterDataset, on_register_dataset, durable="guardrail-register-dataset")
 
 
@@ -189,3 +195,26 @@ def _policy_queries(consumer: Consumer, at: Guardrail) -> None:
     consumer.answers(ListPolicies, list_policies)
     consumer.answers(CheckPolicy, use_cases.check_policy)
     consumer.answers(TestPolicy, test_policy)
+
+
+def _budget_queries(consumer: Consumer, at: Guardrail) -> None:
+    async def list_budgets(query: ListBudgets) -> dict[str, Any]:
+        return await use_cases.list_budgets(query, await use_cases.in_force(at))
+
+    async def list_reservations(query: ListReservations) -> dict[str, Any]:
+        return await use_cases.list_reservations(query, await use_cases.in_force(at))
+
+    async def estimate_cost(query: EstimateCost) -> dict[str, Any]:
+        return await use_cases.estimate_cost(query, await use_cases.in_force(at))
+
+    async def lease_quota(query: LeaseQuota) -> dict[str, Any]:
+        return await use_cases.lease_quota(query, await use_cases.in_force(at))
+
+    async def report_use(query: ReportUse) -> dict[str, Any]:
+        return await use_cases.report_use(query, at)
+
+    consumer.answers(LeaseQuota, lease_quota)
+    consumer.answers(ReportUse, report_use)
+    consumer.answers(ListBudgets, list_budgets)
+    consumer.answers(ListReservations, list_reservations)
+    consumer.answers(EstimateCost, estimate_cost)

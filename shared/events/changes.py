@@ -319,6 +319,12 @@ class GrantScope(Query):
     functions: tuple[str, ...] = ()
     budget: Budget
     seconds: float = Field(default=900, gt=0, le=86_400)
+    pipeline: PipelineName | None = None
+    """What is searched for or made better, if it has a name already: its quota counts too."""
+    group_id: Identifier | None = None
+    """The request or evolution that the scope is for: its quota counts too."""
+    estimate: Budget | None = None
+    """What the search is expected to use at most; refused at once where that much is not left, though `budget` would be."""
 
 
 class ListReviews(Query):

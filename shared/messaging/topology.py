@@ -115,15 +115,23 @@ _RUNS = ("cmd.executor.execute", "api.executor.finished_runs")
 _TRIALS = (*_RUNS, "cmd.guardrail.propose", "api.guardrail.grant_scope", "api.guardrail.get_dataset")
 
 SENDS: dict[str, tuple[str, ...]] = {
-    "generator": (*_TRIALS, "api.analytics.report"),
-    "evolution": (*_TRIALS, "api.guardrail.get_change", "api.guardrail.get_pipeline"),
+    "generator": (*_TRIALS, "cmd.guardrail.close_scope", "api.analytics.report"),
+    "evolution": (
+        *_TRIALS,
+        "cmd.guardrail.close_scope",
+        "api.guardrail.estimate_cost",
+        "api.guardrail.get_change",
+        "api.guardrail.get_pipeline",
+    ),
     "learner": ("cmd.guardrail.propose",),
-    "guardrail": _RUNS,
+    "guardrail": (*_RUNS, "api.executor.seal_scope", "api.executor.count_lease"),
     "executor": (
         *_RUNS,
         "cmd.executor.cancel",
         "cmd.guardrail.propose",
         "api.guardrail.grant_scope",
+        "api.guardrail.lease_quota",
+        "api.guardrail.report_use",
         "api.guardrail.get_change",
         "api.guardrail.get_pipeline",
         "api.guardrail.list_pipelines",

@@ -7,6 +7,7 @@ from typing import Any
 
 from services.executor.adapters.group_read import GroupRead
 from services.executor.domain.admission import Revision
+from services.executor.domain.quotas import Bound
 from shared.errors import NotFoundError
 from shared.events.values import Attestation
 from shared.storage import Database
@@ -71,3 +72,21 @@ class MongoRevisions:
         if len(found) > 1:
             raise NotFoundError(f"pipeline {pipeline!r} has several revisions that begin with {digest}")
         return found[0]
+
+
+class MongoClosedScopes:
+    def __init__(self, database: Database) -> None:
+        self._scopes = database.collection("scopes")
+
+    async def is_closed(self, scope_id: str) -> bool:
+        found = await self._scopes.get(scope_id)
+        return found is not None and found.get("closed_at") is not None
+
+
+class MongoQuotaRules:
+    def __init__(self, database: Database) -> None:
+        self._rules = database.collection("quota_rules")
+
+    async def bounds(self) -> tuple[Bound, ...]:
+        found = await self._rules.get("in_force")
+        return tuple(Bound.model_validate(each) for each in found["bounds"]) if found else ()

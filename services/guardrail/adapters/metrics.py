@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
+from shared.telemetry.budget_metrics import BudgetMetrics
 from shared.telemetry.metrics import AuditMetrics, ChangeMetrics
 
 
 class PrometheusGauges:
-    def __init__(self, metrics: ChangeMetrics, audit: AuditMetrics) -> None:
+    def __init__(self, metrics: ChangeMetrics, audit: AuditMetrics, budgets: BudgetMetrics) -> None:
         self._metrics = metrics
         self._audit = audit
+        self._budgets = budgets
 
     def judged(self, kind: str, verdict: str, seconds: float) -> None:
         self._metrics.judged(kind, verdict, seconds)
@@ -36,3 +39,9 @@ class PrometheusGauges:
 
     def changes_held(self, count: int) -> None:
         self._metrics.held.set(count)
+
+    def budget_refused(self, kind: str) -> None:
+        self._budgets.refused(kind)
+
+    def budgets_stand(self, amounts: Mapping[tuple[str, str, str, str], float], shares: Mapping[tuple[str, str], float]) -> None:
+        self._budgets.stand(amounts, shares)

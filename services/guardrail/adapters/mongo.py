@@ -1,4 +1,4 @@
-"""Changes, revisions, deployments, rollbacks and scopes as documents of the store."""
+"""Changes, revisions, deployments and rollbacks as documents of the store."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Any
 from services.guardrail.domain.records import UNWRITTEN, ChangeRecord, Deployment, RevisionRecord, RollbackRecord
 from services.guardrail.ports import LostRaceError
 from shared.errors import UnavailableError
-from shared.events.changes import GrantScope
-from shared.events.values import Attestation, GrantedScope
+from shared.events.values import Attestation
 from shared.storage.collection import Database
 
 _BULKY = frozenset(("document", "evidence", "gate", "attestation"))
@@ -187,23 +186,6 @@ class MongoRollbacks:
     async def latest(self, limit: int) -> Sequence[RollbackRecord]:
         found = await self._rollbacks.find({"refused": ""}, sort=[("at", -1)], limit=limit)
         return [RollbackRecord.model_validate(each) for each in found]
-
-
-class MongoScopes:
-    def __init__(self, database: Database) -> None:
-        self._scopes = database.collection("scopes")
-
-    async def get(self, scope_id: str) -> tuple[GrantScope, GrantedScope] | None:
-        found = await self._scopes.get(scope_id)
-        return (GrantScope.model_validate(found["wish"]), GrantedScope.model_validate(found["granted"])) if found else None
-
-    async def add(self, query: GrantScope, granted: GrantedScope) -> tuple[GrantScope, GrantedScope]:
-        document = {"_id": query.scope_id, "wish": query.model_dump(mode="json"), "granted": granted.model_dump(mode="json")}
-        await self._scopes.insert_once(document)
-        stored = await self.get(query.scope_id)
-        if stored is None:
-            raise UnavailableError(f"scope {query.scope_id} cannot be read back")
-        return stored
 
 
 def _document(record: Any, document_id: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from services.guardrail.use_cases.auditing import (
     read_audit_log,
 )
 from services.guardrail.use_cases.bootstrap import attest_shipped
+from services.guardrail.use_cases.budget_queries import estimate_cost, list_budgets, list_reservations
 from services.guardrail.use_cases.datasets import get_dataset, list_datasets, register_dataset
 from services.guardrail.use_cases.feedback import list_feedback
 from services.guardrail.use_cases.freezing import freeze_system, get_freezes, unfreeze_system
@@ -21,12 +22,14 @@ from services.guardrail.use_cases.keys import adopt_keys, get_keys
 from services.guardrail.use_cases.measuring import measure_pipelines
 from services.guardrail.use_cases.policies import in_force, seed_policy
 from services.guardrail.use_cases.policy_queries import check_policy, get_policy, list_policies, test_policy
+from services.guardrail.use_cases.production import lease_quota, report_use
 from services.guardrail.use_cases.propose import Place, propose_change
 from services.guardrail.use_cases.quarantine import quarantine_revision, release_revision
 from services.guardrail.use_cases.queries import get_change, get_pipeline, list_pipelines, list_reviews
 from services.guardrail.use_cases.reviews import decide_review, expire_reviews
 from services.guardrail.use_cases.rollbacks import roll_back
 from services.guardrail.use_cases.scopes import grant_scope
+from services.guardrail.use_cases.settling import close_scope, sweep_budgets
 from services.guardrail.use_cases.telling import Effects
 
 __all__ = [
@@ -39,7 +42,9 @@ __all__ = [
     "check_audit_log",
     "check_policy",
     "checkpoint_audit_log",
+    "close_scope",
     "decide_review",
+    "estimate_cost",
     "expire_reviews",
     "find_audit_entries",
     "freeze_system",
@@ -54,10 +59,13 @@ __all__ = [
     "get_policy",
     "grant_scope",
     "in_force",
+    "lease_quota",
+    "list_budgets",
     "list_datasets",
     "list_feedback",
     "list_pipelines",
     "list_policies",
+    "list_reservations",
     "list_reviews",
     "measure_pipelines",
     "propose_change",
@@ -65,8 +73,10 @@ __all__ = [
     "read_audit_log",
     "register_dataset",
     "release_revision",
+    "report_use",
     "roll_back",
     "seed_policy",
+    "sweep_budgets",
     "test_policy",
     "unfreeze_system",
 ]

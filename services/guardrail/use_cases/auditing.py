@@ -44,7 +44,7 @@ async def audit_refusals(command: Command, effects: Effects, at: Guardrail, *, m
 
 def _refusal(command: Command, fact: Message, key: str, at: Guardrail) -> AuditNote:
     said = fact.model_dump(mode="json")
-    about = [str(said[name]) for name in ("pipeline", "dataset_id", "change_id") if said.get(name)]
+    about = [str(said[name]) for name in ("pipeline", "dataset_id", "change_id", "scope_id") if said.get(name)]
     reasons = [str(Problem.model_validate(each)) for each in said.pop("problems", ())]
     return AuditNote(
         key=key,
