@@ -30,6 +30,8 @@ from shared.events.changes import (
 from shared.events.custody import ListDatasets, ListFeedback
 from shared.events.message import Command
 from shared.events.policies import CheckPolicy, GetPolicy, ListPolicies, TestPolicy
+from shared.events.rollouts import ControlRollout, GetRollout, ListRollouts, ReportOutcome, StartRollout
+from shared.events.runs import RunFinished
 from shared.events.values import GrantedScope
 from shared.messaging.consumer import Consumer
 from shared.messaging.handling import Delivery, Handler
@@ -37,6 +39,7 @@ from shared.messaging.handling import Delivery, Handler
 
 def register(consumer: Consumer, at: Guardrail, *, concurrency: int) -> None:
     _commands(consumer, at, concurrency)
+    _rollouts(consumer, at, concurrency)
     _queries(consumer, at)
     _audit_queries(consumer, at)
     _policy_queries(consumer, at)
@@ -74,6 +77,35 @@ def _commands(consumer: Consumer, at: Guardrail, concurrency: int) -> None:
     on(DecideReview, on_decide, durable="guardrail-decide")
     on(RollbackPipeline, on_rollback, durable="guardrail-rollback", concurrency=2)
     on(RegisterDataset, on_register_dataset, durable="guardrail-register-dataset")
+
+
+def _rollouts(consumer: Consumer, at: Guardrail, concurrency: int) -> None:
+    pace = use_cases.Pace(at)
+
+    async def on_start(command: StartRollout, _: Delivery) -> Effects:
+        return await use_cases.start_rollout(command, at)
+
+    async def on_control(command: ControlRollout, _: Delivery) -> Effects:
+        return await use_cases.control_rollout(command, at)
+
+    async def on_report(command: ReportOutcome, _: Delivery) -> Effects:
+        return await use_cases.report_outcome(command, pace)
+
+    async def on_run_finished(fact: RunFinished, _: Delivery) -> Effects:
+        return await use_cases.observe_run(fact, pace)
+
+    async def get_rollout(query: GetRollout) -> dict[str, Any]:
+        return await use_cases.get_rollout(query, at)
+
+    async def list_rollouts(query: ListRollouts) -> dict[str, Any]:
+        return await use_cases.list_rollouts(query, at)
+
+    consumer.on(StartRollout, on_start, durable="guardrail-start-rollout")
+    consumer.on(ControlRollout, on_control, durable="guardrail-control-rollout")
+    consumer.on(ReportOutcome, on_report, durable="guardrail-report-outcome", concurrency=concurrency)
+    consumer.on(RunFinished, on_run_finished, durable="guardrail-run-finished", concurrency=4 * concurrency)
+    consumer.answers(GetRollout, get_rollout)
+    consumer.answers(ListRollouts, list_rollouts)
 
 
 def _queries(consumer: Consumer, at: Guardrail) -> None:

@@ -89,6 +89,7 @@ FACT_SUBSCRIPTIONS: dict[str, tuple[str, ...]] = {
         "evt.change.vetoed",
         "evt.change.queued",
     ),
+    "guardrail": ("evt.run.finished",),
     "evolution": ("evt.gate.finished", "evt.change.approved", "evt.change.vetoed", "evt.change.queued"),
 }
 """Service -> facts that it consumes durably. Add a row, then `evoline bus apply`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -16,6 +16,7 @@ from services.guardrail.adapters.custody import MongoDatasets
 from services.guardrail.adapters.files import DEFAULT_POLICY, read_policy
 from services.guardrail.adapters.mongo import MongoChanges, MongoDeployments, MongoRevisions, MongoRollbacks, MongoScopes
 from services.guardrail.adapters.policies import MongoPolicies
+from services.guardrail.adapters.rollouts import MongoRollouts
 from services.guardrail.domain.policies import PolicyRecord, followed
 from services.guardrail.domain.policy import Policy
 from services.guardrail.ports import Guardrail, Limits
@@ -26,7 +27,7 @@ from shared.audit.checkpoints import Checkpoint, TreeHead, signed
 from shared.clock import Clock
 from shared.errors import EvolineError
 from shared.events.changes import ProposeChange, RegisterDataset
-from shared.events.message import Message
+from shared.events.message import Message, derive_id
 from shared.events.runs import ExecuteRun, RunFinished
 from shared.events.values import Attestation, Case, GraderSpec, Usage
 from shared.pipeline.facts import document_facts
@@ -140,6 +141,8 @@ class Tally:
         self.waiting = 0
         self.faults = 0
         self.checkpointed_at: datetime | None = None
+        self.decisions: list[str] = []
+        self.open: dict[tuple[str, float], int] = {}
 
     def judged(self, kind: str, verdict: str, seconds: float) -> None:
         self.verdicts.append((kind, verdict))
@@ -155,6 +158,12 @@ class Tally:
 
     def checkpointed(self, moment: datetime) -> None:
         self.checkpointed_at = moment
+
+    def rollout_decided(self, decision: str) -> None:
+        self.decisions.append(decision)
+
+    def rollouts_open(self, counts: Mapping[tuple[str, float], int]) -> None:
+        self.open = dict(counts)
 
 
 class KeptCheckpoints:
@@ -173,6 +182,16 @@ class KeptCheckpoints:
         self.kept.append(checkpoint)
 
 
+class RecordingAnnouncer:
+    """`Announcer` that keeps what is said, once an id as the broker does."""
+
+    def __init__(self) -> None:
+        self.said: dict[str, Message] = {}
+
+    async def announce(self, fact: Message, *, cause: str, effect: str) -> None:
+        self.said.setdefault(derive_id(cause, effect), fact)
+
+
 @dataclass
 class Bench:
     """One guardrail with everything a test looks at."""
@@ -184,6 +203,7 @@ class Bench:
     database: InMemoryDatabase
     sealed: InMemoryDatabase
     tally: Tally
+    announcer: RecordingAnnouncer
 
     def with_policy(self, policy: Policy) -> Bench:
         at = replace(self.at, policy=policy)
@@ -201,6 +221,7 @@ def bench(*, meta_names: frozenset[str] = frozenset(("context_aware_pipeline_gen
     """Signs with the same key always, so that two benches that did the same tell the same facts."""
     clock = StillClock()
     signer = KeySigner(clock, Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
+    announcer = RecordingAnnouncer()
     fleet, tally, database, sealed = ScriptedFleet(signer.verifier, clock), Tally(), InMemoryDatabase(), InMemoryDatabase()
     at = Guardrail(
         changes=MongoChanges(database),
@@ -211,6 +232,8 @@ def bench(*, meta_names: frozenset[str] = frozenset(("context_aware_pipeline_gen
         scopes=MongoScopes(database),
         rollbacks=MongoRollbacks(database),
         policies=MongoPolicies(database),
+        rollouts=MongoRollouts(database),
+        announcer=announcer,
         audit=MongoAuditLog(database),
         checkpoints=KeptCheckpoints(),
         runs=fleet,
@@ -222,7 +245,7 @@ def bench(*, meta_names: frozenset[str] = frozenset(("context_aware_pipeline_gen
         limits=Limits(),
     )
     put_in_force(at, database)
-    return Bench(at, clock, fleet, signer, database, sealed, tally)
+    return Bench(at, clock, fleet, signer, database, sealed, tally, announcer)
 
 
 def put_in_force(at: Guardrail, database: InMemoryDatabase) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.errors import FencedError, InvalidInputError, PermanentError, Problem, UnavailableError
-from shared.events.runs import ExecuteRun, ModelUse, RunFinished, RunStatus
+from shared.events.runs import ExecuteRun, ModelUse, RunArm, RunFinished, RunStatus
 from shared.events.values import Usage
 from shared.pipeline.completion import Family
 from shared.pipeline.step import StepResult
@@ -117,6 +117,12 @@ class RunRecord(_Frozen):
     suspended_for: str = ""
     controls: tuple[Control, ...] = ()
     imported: Imported | None = None
+    arm: RunArm = ""
+    rollout_id: str | None = None
+    shadow: str = ""
+    """Digest on which the run is repeated after its end."""
+    shadow_runs: int = 0
+    """The most shadow runs of the rollout."""
 
     @property
     def is_inert(self) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import shutil
 from collections.abc import AsyncIterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from services.executor.domain.admission import Admitted, split_reference
@@ -16,6 +16,7 @@ from services.executor.domain.inputs import checked_inputs
 from services.executor.domain.meter import RunMeter, tightened
 from services.executor.domain.outcome import Outcome, executed_steps, failed, refused, run_finished
 from services.executor.domain.records import LOCAL_SEQUENCE, RunFencedError, RunRecord, check_same_order
+from services.executor.domain.shadow import check_origin
 from services.executor.engine import RunEngine, RunJournal, RunState, RunTime, SharedLimits
 from services.executor.engine.children import IsHeld, IsOver
 from services.executor.engine.patience import patiently
@@ -64,13 +65,16 @@ async def run_child(command: ExecuteRun, outer_is_over: IsOver, is_held: IsHeld,
 
 async def _admitted(command: ExecuteRun, delivery: CommandDelivery, at: Executor) -> tuple[RunRecord, Admitted | None, Outcome]:
     try:
+        if command.shadow_of is not None:
+            check_origin(command, await at.runs.get(command.shadow_of.run_id))
         admitted = await at.admission.admit(command)
     except PermanentError as error:
         name = split_reference(command.pipeline)[0] if command.pipeline else str((command.document or {}).get("name", ""))
         return _record(command, delivery, at, name=name), None, refused(error)
     record = _record(command, delivery, at, name=admitted.pipeline)
-    loaded = admitted.loaded
-    return record.model_copy(update={"digest": loaded.digest, "domain": loaded.document.domain}), admitted, Outcome("refused")
+    loaded, place = admitted.loaded, admitted.place
+    pinned = {"digest": loaded.digest, "domain": loaded.document.domain, **asdict(place)}
+    return record.model_copy(update=pinned), admitted, Outcome("refused")
 
 
 def _record(command: ExecuteRun, delivery: CommandDelivery, at: Executor, *, name: str) -> RunRecord:
@@ -96,7 +100,7 @@ async def _refuse(record: RunRecord, refusal: Outcome, delivery: CommandDelivery
     ended = record.model_copy(update={"status": finished.status, "finished": finished})
     if not await at.runs.claim(ended):
         return await _continue(await _stored(record.run_id, at), record.command, delivery, at)
-    return await _tell(finished, at)
+    return await _tell(record, finished, at)
 
 
 async def _continue(known: RunRecord, command: ExecuteRun, delivery: CommandDelivery, at: Executor) -> RunFinished | None:
@@ -106,7 +110,7 @@ async def _continue(known: RunRecord, command: ExecuteRun, delivery: CommandDeli
     check_not_imported("execute", known)
     if known.finished is not None:
         await _clear(at.services.workspace_dir / known.run_id)
-        return await announce_end(known.finished, at)
+        return await announce_end(known, known.finished, at)
     if known.is_suspended:
         # Its command was not acknowledged in time; another one will set it going.
         await announce_suspension(known, at)
@@ -243,6 +247,8 @@ async def _started(record: RunRecord, at: Executor) -> AsyncIterator[None]:
         group_id=command.group_id,
         case_id=command.case_id,
         executor_id=record.claimed_by or record.executor_id,
+        arm=record.arm,
+        rollout_id=record.rollout_id,
     )
     telling = asyncio.create_task(at.announcer.announce(fact, cause=record.run_id, effect="started"))
     try:
@@ -264,7 +270,7 @@ async def _finish(record: RunRecord, outcome: Outcome, journal: RunJournal, usag
     told = usage - journal.usage_before_retry if record.retries else usage
     finished = run_finished(ending_of(record, outcome, journal.entries, told, at))
     await at.runs.finish(record, finished)
-    return await _tell(finished, at)
+    return await _tell(record, finished, at)
 
 
 async def _packed(outcome: Outcome, at: Executor) -> Outcome:
@@ -274,9 +280,9 @@ async def _packed(outcome: Outcome, at: Executor) -> Outcome:
         return failed(error)
 
 
-async def _tell(finished: RunFinished, at: Executor) -> RunFinished:
+async def _tell(record: RunRecord, finished: RunFinished, at: Executor) -> RunFinished:
     at.observer.finished(finished.purpose, finished.status, finished.latency_seconds)
-    return await announce_end(finished, at)
+    return await announce_end(record, finished, at)
 
 
 async def _stored(run_id: str, at: Executor) -> RunRecord:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
-from shared.telemetry.metrics import AuditMetrics, ChangeMetrics
+from shared.telemetry.metrics import AuditMetrics, ChangeMetrics, RolloutMetrics
 
 
 class PrometheusGauges:
-    def __init__(self, metrics: ChangeMetrics, audit: AuditMetrics) -> None:
+    def __init__(self, metrics: ChangeMetrics, audit: AuditMetrics, rollouts: RolloutMetrics) -> None:
         self._metrics = metrics
         self._audit = audit
+        self._rollouts = rollouts
 
     def judged(self, kind: str, verdict: str, seconds: float) -> None:
         self._metrics.judged(kind, verdict, seconds)
@@ -27,3 +29,9 @@ class PrometheusGauges:
 
     def checkpointed(self, moment: datetime) -> None:
         self._audit.checkpoint_time.set(moment.timestamp())
+
+    def rollout_decided(self, decision: str) -> None:
+        self._rollouts.decided(decision)
+
+    def rollouts_open(self, counts: Mapping[tuple[str, float], int]) -> None:
+        self._rollouts.open(counts)

@@ -22,16 +22,24 @@ from services.guardrail.use_cases.propose import propose_change
 from services.guardrail.use_cases.queries import get_change, get_pipeline, list_pipelines, list_reviews
 from services.guardrail.use_cases.reviews import decide_review, expire_reviews
 from services.guardrail.use_cases.rollbacks import roll_back
+from services.guardrail.use_cases.rollouts.advancing import advance_all
+from services.guardrail.use_cases.rollouts.controlling import control_rollout
+from services.guardrail.use_cases.rollouts.observing import Pace, observe_run, report_outcome
+from services.guardrail.use_cases.rollouts.queries import get_rollout, list_rollouts
+from services.guardrail.use_cases.rollouts.starting import start_rollout
 from services.guardrail.use_cases.scopes import grant_scope
 from services.guardrail.use_cases.telling import Effects
 
 __all__ = [
     "Effects",
+    "Pace",
+    "advance_all",
     "attest_shipped",
     "audit_refusals",
     "check_audit_log",
     "check_policy",
     "checkpoint_audit_log",
+    "control_rollout",
     "decide_review",
     "expire_reviews",
     "find_audit_entries",
@@ -42,6 +50,7 @@ __all__ = [
     "get_dataset",
     "get_pipeline",
     "get_policy",
+    "get_rollout",
     "grant_scope",
     "in_force",
     "list_datasets",
@@ -49,11 +58,15 @@ __all__ = [
     "list_pipelines",
     "list_policies",
     "list_reviews",
+    "list_rollouts",
     "measure_pipelines",
+    "observe_run",
     "propose_change",
     "read_audit_log",
     "register_dataset",
+    "report_outcome",
     "roll_back",
     "seed_policy",
+    "start_rollout",
     "test_policy",
 ]

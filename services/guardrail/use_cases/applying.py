@@ -8,6 +8,8 @@ from services.guardrail.domain.records import SHIPPED_AUTHOR, ChangeRecord, Depl
 from services.guardrail.ports import Guardrail, LostRaceError
 from services.guardrail.use_cases.maturity_changes import set_maturity
 from services.guardrail.use_cases.policy_changes import activate
+from services.guardrail.use_cases.rollouts.advancing import advance
+from services.guardrail.use_cases.rollouts.starting import rollout_of, start_for_change
 from shared.events.values import Attestation
 
 STALE = "another revision became stable while this change was judged; propose it again, against the new one"
@@ -35,6 +37,10 @@ async def apply(record: ChangeRecord, at: Guardrail) -> ChangeRecord:
         return record
     if record.kind in ("policy", "maturity"):
         return await _put_in_force(record, at)
+    rollout = rollout_of(record.change_id)
+    if record.rollout is not None and await at.rollouts.get(rollout) is not None:
+        await advance(rollout, at)
+        return await at.changes.save(record.model_copy(update={"applied": True, "rollout_id": rollout}))
     current = await at.deployments.get(record.pipeline) if record.deploy else None
     if _is_overtaken(record, current):
         return await overturned(record, at, STALE)
@@ -43,6 +49,9 @@ async def apply(record: ChangeRecord, at: Guardrail) -> ChangeRecord:
         return await overturned(record, at, "this revision was quarantined after a rollback; propose another one")
     if not record.deploy:
         return await at.changes.save(record.model_copy(update={"applied": True}))
+    if record.rollout is not None and record.incumbent_digest:
+        rollout = await start_for_change(record, record.rollout, at)
+        return await at.changes.save(record.model_copy(update={"applied": True, "rollout_id": rollout}))
     serving = await deployed(record, current, at)
     if serving is None:
         return await overturned(record, at, STALE)
