@@ -236,6 +236,23 @@ class RolloutAborted(_RolloutFact):
     subject: ClassVar[str] = "evt.rollout.aborted"
 
 
+class RolloutControlled(Fact):
+    """Answers a command about a rollout that was done, now or before."""
+
+    subject: ClassVar[str] = "evt.rollout.controlled"
+    owner: ClassVar[str] = "guardrail"
+
+    rollout_id: str
+    pipeline: str
+    verb: str
+    """`start` or that of the command."""
+    state: RolloutState
+    share: float
+    waits_for: str = ""
+    author: str
+    reason: str = ""
+
+
 class RolloutRefused(Fact):
     """A command about a rollout that was not done."""
 

@@ -24,6 +24,7 @@ from shared.events.rollouts import (
 
 SERVICE = "guardrail"
 SUPERSEDED = "another revision became stable, or another rollout took its place"
+GOING_UP = ("open", "step", "complete")
 NOTHING = {"canary": None, "shadow": None, "rollout": None}
 
 
@@ -31,8 +32,13 @@ async def carry_out(record: RolloutRecord, at: Guardrail) -> RolloutRecord:
     """The record after its intent, not stored yet. Raises `LostRaceError` where the deployment moved: the next look does it."""
     intent = record.intent
     assert intent is not None, "there is something to carry out"
-    await audit(record, intent.kind, intent.reason, intent.author, intent.at, at)
+    note = (intent.kind, intent.reason, intent.author, intent.at)
+    if intent.kind in GOING_UP:
+        await audit(record, *note, at)
     after = await _VERBS[intent.kind](record, intent, at)
+    # A log that takes no entries stops what goes up before it begins; what takes a canary away is done, and noted later.
+    if intent.kind not in GOING_UP:
+        await audit(record, *note, at)
     at.gauges.rollout_decided(after.state if after.state != record.state else intent.kind)
     return after.model_copy(update={"intent": None, "moves": record.moves + 1})
 

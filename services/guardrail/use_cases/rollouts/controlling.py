@@ -7,7 +7,7 @@ from services.guardrail.domain.rollout_decisions import paused
 from services.guardrail.ports import Guardrail, LostRaceError
 from services.guardrail.use_cases.reviews import SERVICES
 from services.guardrail.use_cases.rollouts.advancing import advance, standstill
-from services.guardrail.use_cases.rollouts.facts import audit, with_fact
+from services.guardrail.use_cases.rollouts.facts import audit, done, with_fact
 from services.guardrail.use_cases.telling import Effects
 from shared.errors import UnavailableError
 from shared.events.rollouts import ControlRollout, RolloutPaused, RolloutRefused, RolloutResumed
@@ -35,8 +35,8 @@ async def control_rollout(command: ControlRollout, at: Guardrail) -> Effects:
             continue
     else:
         raise UnavailableError(f"rollout {command.rollout_id} is written by other processes all the time")
-    await advance(command.rollout_id, at)
-    return []
+    after = await advance(command.rollout_id, at)
+    return [("controlled", done(after or record, command.verb, command.author, command.reason))]
 
 
 async def _steer(record: RolloutRecord, command: ControlRollout, at: Guardrail) -> None:

@@ -9,7 +9,7 @@ from services.guardrail.domain.rollout import RolloutRecord, Untold, numbers
 from services.guardrail.ports import Guardrail
 from shared.events import catalogue
 from shared.events.message import Fact, Message
-from shared.events.rollouts import RolloutHeld, RolloutPaused
+from shared.events.rollouts import RolloutControlled, RolloutHeld, RolloutPaused
 
 F = TypeVar("F", bound=Fact)
 _KINDS: dict[str, type[Message]] = {message.subject: message for message in catalogue()}
@@ -32,6 +32,19 @@ def with_fact(record: RolloutRecord, kind: type[F], **fields: Any) -> RolloutRec
 def noted(record: RolloutRecord, fact: Message) -> RolloutRecord:
     untold = Untold(number=record.facts, subject=fact.subject, body=fact.model_dump(mode="json"))
     return record.model_copy(update={"untold": (*record.untold, untold), "facts": record.facts + 1})
+
+
+def done(record: RolloutRecord, verb: str, author: str, reason: str) -> RolloutControlled:
+    return RolloutControlled(
+        rollout_id=record.rollout_id,
+        pipeline=record.pipeline,
+        verb=verb,
+        state=record.state,
+        share=record.share,
+        waits_for=record.waits_for,
+        author=author,
+        reason=reason,
+    )
 
 
 def with_changes_told(before: RolloutRecord, after: RolloutRecord) -> RolloutRecord:

@@ -6,6 +6,7 @@ from services.guardrail.domain.records import ChangeRecord, Deployment, Revision
 from services.guardrail.domain.rollout import RolloutRecord, new_rollout
 from services.guardrail.ports import Guardrail
 from services.guardrail.use_cases.rollouts.advancing import advance
+from services.guardrail.use_cases.rollouts.facts import done
 from services.guardrail.use_cases.telling import Effects
 from services.guardrail.use_cases.under_way import under_way
 from shared.errors import NotAttestedError
@@ -31,8 +32,8 @@ async def start_rollout(command: StartRollout, at: Guardrail) -> Effects:
     if (known.pipeline, known.author) != (command.pipeline, command.author) or not known.canary.startswith(command.digest):
         taken = f"rollout {command.rollout_id} is another one, of {known.pipeline}@{known.canary[:12]}; choose another id"
         return [("refused", _refusal(command, taken))]
-    await advance(known.rollout_id, at)
-    return []
+    after = await advance(known.rollout_id, at)
+    return [("controlled", done(after or known, "start", command.author, command.reason))]
 
 
 async def start_for_change(record: ChangeRecord, plan: RolloutPlan, at: Guardrail) -> str:
