@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,8 @@ def pipeline(value: str) -> dict[str, Any]:
         "name": "shouting",
         "domain": "support",
         "inputs": {"text": "string"},
-        "steps": [{"name": "shout", "type": "set_variable", "value": value}],
-        "outputs": {"answer": "{{ steps.shout.value }}"},
+        "steps": [{"name": "shout", "type": "set_variable", "variables": {"shouted": value}}],
+        "outputs": {"answer": "{{ vars.shouted }}"},
     }
 
 
@@ -103,7 +104,7 @@ async def approve(bus: Bus, value: str, change_id: str, **fields: Any) -> str:
         change_id=change_id, kind="revision", pipeline="shouting", document=document, domain="support", author="ada", **fields
     )
     async with bus.follow(ChangeApproved) as facts:
-        await bus.publish(command, cause=change_id)
+        await bus.publish(command, cause=uuid.uuid4().hex)
         async with asyncio.timeout(30):
             async for fact, _ in facts:
                 if isinstance(fact, ChangeApproved) and fact.change_id == change_id:
