@@ -21,7 +21,7 @@ from services.guardrail.domain.policies import PolicyRecord, followed
 from services.guardrail.domain.policy import Policy
 from services.guardrail.ports import Guardrail, Limits
 from services.guardrail.use_cases import propose_change, register_dataset
-from services.guardrail.use_cases.policies import signed
+from services.guardrail.use_cases.policies import signed as signed_policy
 from shared.attestation import Verifier, public_pem, sign, verify_scope
 from shared.audit.checkpoints import Checkpoint, TreeHead, signed
 from shared.clock import Clock
@@ -250,7 +250,7 @@ def bench(*, meta_names: frozenset[str] = frozenset(("context_aware_pipeline_gen
 
 def put_in_force(at: Guardrail, database: InMemoryDatabase) -> None:
     """What a start does with the policy file, without waiting."""
-    active = signed(followed(None, at.policy, "file", "file:1", START.isoformat()), at)
+    active = signed_policy(followed(None, at.policy, "file", "file:1", START.isoformat()), at)
     record = PolicyRecord.of(at.policy, source="file", created_at=START.isoformat())
     database.collection("active_policy").store({"_id": "active", **active.model_dump(mode="json")})
     database.collection("policies").store({"_id": record.revision, **record.model_dump(mode="json")})
