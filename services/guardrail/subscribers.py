@@ -83,7 +83,7 @@ def _rollouts(consumer: Consumer, at: Guardrail, concurrency: int) -> None:
     pace = use_cases.Pace(at)
 
     async def on_start(command: StartRollout, _: Delivery) -> Effects:
-        return await use_cases.start_rollout(command, at)
+        return await use_cases.start_rollout(command, await use_cases.in_force(at))
 
     async def on_control(command: ControlRollout, _: Delivery) -> Effects:
         return await use_cases.control_rollout(command, at)

@@ -36,7 +36,7 @@ async def replaced(kit: Bench) -> Deployment:
     return found
 
 
-@pytest.mark.parametrize("when", ["change.replaces", "change.unknown == 1", "risk.score"])
+@pytest.mark.parametrize("when", ["change.replaces", "int(change.author) == 1"])
 async def test_what_policy_wants_rolled_out_or_cannot_judge_is_rolled_out(when: str) -> None:
     serving = await replaced(bench(policy=policy(rollout={"when": when})))
     assert serving.rollout is not None
@@ -49,7 +49,7 @@ async def test_the_shipped_policy_replaces_at_once() -> None:
 
 
 def test_a_policy_whose_condition_does_not_parse_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match=r"rollout\.when"):
+    with pytest.raises(ConfigurationError, match="rollout-when"):
         policy(rollout={"when": "change ==="})
 
 

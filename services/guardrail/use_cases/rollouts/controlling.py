@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from services.guardrail.domain.authors import is_person
 from services.guardrail.domain.rollout import RolloutRecord
 from services.guardrail.domain.rollout_decisions import paused
 from services.guardrail.ports import Guardrail, LostRaceError
-from services.guardrail.use_cases.reviews import SERVICES
 from services.guardrail.use_cases.rollouts.advancing import advance, standstill
 from services.guardrail.use_cases.rollouts.facts import audit, done, with_fact
 from services.guardrail.use_cases.telling import Effects
@@ -84,7 +84,7 @@ def _why_not(command: ControlRollout, record: RolloutRecord | None, frozen: str)
 
 
 def _no_approver(command: ControlRollout, record: RolloutRecord) -> str:
-    if command.author.casefold() in SERVICES:
+    if not is_person(command.author):
         return f"{command.author!r} is no person: people decide about this"
     if command.verb == "resume":
         return ""
