@@ -18,7 +18,7 @@ from services.executor.adapters.model_records import AnalyticsModelRecords
 from services.executor.adapters.mongo_pools import MongoPools
 from services.executor.adapters.mongo_runs import MongoJournal, MongoRunStore
 from services.executor.adapters.mongo_values import MongoAnswerCache, MongoConversations, MongoScopeLedger, MongoStops
-from services.executor.adapters.nats import BusAnnouncer, BusProposals, BusQuestions, BusTimers, FleetChildren
+from services.executor.adapters.nats import BusAnnouncer, BusProposals, BusQuestions, BusShadows, BusTimers, FleetChildren
 from services.executor.adapters.standing import MongoStanding
 from services.executor.engine import StepServices
 from services.executor.engine.batches import ProviderBatches
@@ -197,6 +197,7 @@ def _executor(host: Host, own: ExecutorSettings, runs: MongoRunStore, services: 
         values=LargeValues(blobs),
         pools=MongoPools(host.database, host.clock),
         announcer=BusAnnouncer(host.bus),
+        shadows=BusShadows(host.bus),
         observer=host.metrics.runs,
         clock=host.clock,
         max_takeovers=own.max_takeovers,

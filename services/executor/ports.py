@@ -206,8 +206,16 @@ class Pools(Protocol):
 class Revisions(Protocol):
     """The guardrail's revisions and deployments, read only."""
 
-    async def resolve(self, pipeline: str, selector: str) -> Revision:
-        """Raises `NotFoundError` where nothing is deployed or stored under this name and selector."""
+    async def resolve(self, pipeline: str, selector: str, unit_id: str = "") -> Revision:
+        """A bare name (no selector) of a unit follows the pipeline's rollout, without a unit it is the stable revision.
+
+        Raises `NotFoundError` where nothing is deployed or stored under this name and selector."""
+        ...
+
+
+class Shadows(Protocol):
+    async def start(self, command: ExecuteRun) -> None:
+        """Has some executor repeat a run on another revision; the same run id again is the same run."""
         ...
 
 

@@ -6,6 +6,7 @@ import structlog
 
 from services.guardrail import subscribers, use_cases
 from services.guardrail.adapters.allowances import MongoAllowances
+from services.guardrail.adapters.announcing import BusAnnouncer
 from services.guardrail.adapters.audit_log import MongoAuditLog
 from services.guardrail.adapters.budgets import MongoBudgets
 from services.guardrail.adapters.checkpoint_file import CheckpointFile
@@ -17,6 +18,7 @@ from services.guardrail.adapters.metrics import PrometheusGauges
 from services.guardrail.adapters.mongo import MongoChanges, MongoDeployments, MongoRevisions, MongoRollbacks
 from services.guardrail.adapters.policies import MongoPolicies
 from services.guardrail.adapters.prices import TablePrices
+from services.guardrail.adapters.rollouts import MongoRollouts
 from services.guardrail.adapters.scopes import BusSealing, MongoScopes
 from services.guardrail.domain.turns import Turns
 from services.guardrail.ports import AuditLogUnsoundError, Guardrail, Limits
@@ -57,10 +59,16 @@ def create_app(settings: SharedSettings | None = None, own: GuardrailSettings | 
                 await use_cases.sweep_budgets(await use_cases.in_force(at))
                 await host.clock.sleep(own_settings.budget_sweep_seconds)
 
+        async def look_at_rollouts() -> None:
+            while True:
+                await use_cases.advance_all(at)
+                await host.clock.sleep(own_settings.rollout_interval_seconds)
+
         host.run_in_background("expire reviews", expire)
         host.run_in_background("adopt keys", lambda: _adopt_keys(host, at, own_settings.keys_interval_seconds))
         host.run_in_background("carry on held changes", lambda: _carry_on(host, at, own_settings.held_interval_seconds))
         host.run_in_background("sweep budgets", sweep)
+        host.run_in_background("look at rollouts", look_at_rollouts)
 
     return Application("guardrail", shared_settings, register)
 
@@ -68,7 +76,8 @@ def create_app(settings: SharedSettings | None = None, own: GuardrailSettings | 
 async def _guardrail(host: Host, shared_settings: SharedSettings, own: GuardrailSettings, meta_names: frozenset[str]) -> Guardrail:
     database, sealed = host.database, (await _sealed_store(host, shared_settings, own)).database(SEALED_DATABASE)
     changes, revisions, audit = MongoChanges(database), MongoRevisions(database), MongoAuditLog(database)
-    for store in (changes, revisions, audit):
+    rollouts = MongoRollouts(database)
+    for store in (changes, revisions, audit, rollouts):
         await store.ensure_indexes()
     signer = FileSigner(own.private_key_file, shared_settings.guardrail_public_key_file, host.clock)
     return Guardrail(
@@ -84,11 +93,13 @@ async def _guardrail(host: Host, shared_settings: SharedSettings, own: Guardrail
         rollbacks=MongoRollbacks(database),
         policies=MongoPolicies(database),
         freeze=MongoFreezes(database),
+        rollouts=rollouts,
+        announcer=BusAnnouncer(host.bus),
         audit=audit,
         checkpoints=CheckpointFile(own.checkpoints, signer.keys),
         runs=Fleet(host.bus),
         signer=signer,
-        gauges=PrometheusGauges(host.metrics.changes, host.metrics.audit, host.metrics.budgets),
+        gauges=PrometheusGauges(host.metrics.changes, host.metrics.audit, host.metrics.budgets, host.metrics.rollouts),
         clock=host.clock,
         policy=read_policy(own.policy_file or DEFAULT_POLICY),
         meta_names=meta_names,

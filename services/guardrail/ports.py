@@ -14,6 +14,8 @@ from services.guardrail.domain.keys import Keys
 from services.guardrail.domain.policies import ActivePolicy, PolicyRecord
 from services.guardrail.domain.policy import Policy
 from services.guardrail.domain.records import ChangeRecord, Dataset, Deployment, RevisionRecord, RollbackRecord, SplitCases
+from services.guardrail.domain.rollout import RolloutRecord
+from services.guardrail.domain.rollout_evidence import Observation
 from services.guardrail.domain.scope_records import ScopeRecord
 from services.guardrail.domain.turns import Turns
 from shared.audit.checkpoints import Checkpoint, TreeHead
@@ -21,6 +23,7 @@ from shared.audit.merkle import Node
 from shared.clock import Clock
 from shared.errors import PermanentError, UnavailableError
 from shared.events.changes import GrantScope
+from shared.events.message import Message
 from shared.events.recovery import Freeze
 from shared.events.runs import ExecuteRun, RunFinished
 from shared.events.values import Attestation, Budget, Case, GrantedScope, Split
@@ -266,6 +269,49 @@ class Rollbacks(Protocol):
         ...
 
 
+class Rollouts(Protocol):
+    """Rollouts, and the outcomes that they count. What is counted is marked, so that nothing is counted twice."""
+
+    async def open(self, record: RolloutRecord) -> RolloutRecord:
+        """The stored record of this id: the given one, or the one that was there before."""
+        ...
+
+    async def get(self, rollout_id: str) -> RolloutRecord | None: ...
+    async def save(self, record: RolloutRecord) -> RolloutRecord:
+        """Writes the next version. Raises `LostRaceError` where the stored one is not the one that `record` came from."""
+        ...
+
+    async def latest(self, pipeline: str | None, *, unclosed_only: bool, limit: int) -> Sequence[RolloutRecord]:
+        """Newest first."""
+        ...
+
+    async def note(self, observation: Observation) -> bool:
+        """False where it was noted before."""
+        ...
+
+    async def uncounted(self, rollout_id: str, limit: int) -> Sequence[Observation]:
+        """Noted and not marked, oldest first."""
+        ...
+
+    async def mark(self, ids: Sequence[str]) -> None:
+        """Repeatable."""
+        ...
+
+    async def of_run(self, run_id: str) -> Sequence[Observation]: ...
+
+    async def report(self, run_id: str, score: float) -> float:
+        """The score that is kept for the run: the first one reported."""
+        ...
+
+    async def reported(self, run_id: str) -> float | None: ...
+
+
+class Announcer(Protocol):
+    async def announce(self, fact: Message, *, cause: str, effect: str) -> None:
+        """The same cause and effect again is the same message."""
+        ...
+
+
 class AuditLog(Protocol):
     async def append(self, note: AuditNote) -> AuditEntry:
         """Adds it at the end; the same key again is the same entry. Raises `AuditLogUnsoundError`."""
@@ -386,6 +432,11 @@ class Gauges(Protocol):
         """Today's sums by (kind, service, resource, state), and the fullest account's share by (kind, service)."""
         ...
 
+    def rollout_decided(self, decision: str) -> None: ...
+    def rollouts_open(self, counts: Mapping[tuple[str, float], int]) -> None:
+        """(state, share) -> how many rollouts that are not over."""
+        ...
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -428,6 +479,8 @@ class Guardrail:
     rollbacks: Rollbacks
     policies: Policies
     freeze: Freezes
+    rollouts: Rollouts
+    announcer: Announcer
     audit: AuditLog
     checkpoints: Checkpoints
     runs: Runs

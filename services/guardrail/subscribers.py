@@ -32,6 +32,8 @@ from shared.events.message import Command
 from shared.events.policies import CheckPolicy, GetPolicy, ListPolicies, TestPolicy
 from shared.events.quotas import CloseScope, EstimateCost, LeaseQuota, ListBudgets, ListReservations, ReportUse
 from shared.events.recovery import FreezeSystem, GetFreezes, GetKeys, QuarantineRevision, ReleaseRevision, UnfreezeSystem
+from shared.events.rollouts import ControlRollout, GetRollout, ListRollouts, ReportOutcome, StartRollout
+from shared.events.runs import RunFinished
 from shared.events.values import GrantedScope
 from shared.messaging.consumer import Consumer
 from shared.messaging.handling import Delivery, Handler
@@ -43,6 +45,7 @@ TAKEN_AHEAD = 8
 def register(consumer: Consumer, at: Guardrail, *, concurrency: int) -> None:
     _commands(consumer, at, concurrency)
     _recovery(consumer, at)
+    _rollouts(consumer, at, concurrency)
     _queries(consumer, at)
     _audit_queries(consumer, at)
     _policy_queries(consumer, at)
@@ -120,6 +123,35 @@ def _recovery(consumer: Consumer, at: Guardrail) -> None:
     consumer.on(QuarantineRevision, on_quarantine, durable="guardrail-quarantine")
     consumer.on(ReleaseRevision, on_release, durable="guardrail-release")
     consumer.answers(GetFreezes, get_freezes)
+
+
+def _rollouts(consumer: Consumer, at: Guardrail, concurrency: int) -> None:
+    pace = use_cases.Pace(at)
+
+    async def on_start(command: StartRollout, _: Delivery) -> Effects:
+        return await use_cases.start_rollout(command, await use_cases.in_force(at))
+
+    async def on_control(command: ControlRollout, _: Delivery) -> Effects:
+        return await use_cases.control_rollout(command, at)
+
+    async def on_report(command: ReportOutcome, _: Delivery) -> Effects:
+        return await use_cases.report_outcome(command, pace)
+
+    async def on_run_finished(fact: RunFinished, _: Delivery) -> Effects:
+        return await use_cases.observe_run(fact, pace)
+
+    async def get_rollout(query: GetRollout) -> dict[str, Any]:
+        return await use_cases.get_rollout(query, at)
+
+    async def list_rollouts(query: ListRollouts) -> dict[str, Any]:
+        return await use_cases.list_rollouts(query, at)
+
+    consumer.on(StartRollout, on_start, durable="guardrail-start-rollout")
+    consumer.on(ControlRollout, on_control, durable="guardrail-control-rollout")
+    consumer.on(ReportOutcome, on_report, durable="guardrail-report-outcome", concurrency=concurrency)
+    consumer.on(RunFinished, on_run_finished, durable="guardrail-run-finished", concurrency=4 * concurrency)
+    consumer.answers(GetRollout, get_rollout)
+    consumer.answers(ListRollouts, list_rollouts)
 
 
 def _queries(consumer: Consumer, at: Guardrail) -> None:

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from shared.errors import Problem
 from shared.events.message import Command, Fact, Query, Value
+from shared.events.rollouts import RolloutPlan
 from shared.events.values import (
     Attestation,
     Budget,
@@ -109,6 +110,8 @@ class ProposeChange(Command):
     """Revision that it was made from; its descendants are quarantined with it on a rollback."""
     deploy: bool = True
     """Make it stable when approved; False only records the attested revision."""
+    rollout: RolloutPlan | None = None
+    """Where a revision serves already: roll it out by this plan instead of making it stable at once. Policy may ask for one too."""
     group_id: Identifier | None = None
     """Request or evolution behind it."""
 

@@ -11,7 +11,9 @@ from shared.events.values import GrantedScope, Identifier, PipelineReference, Us
 
 RunStatus = Literal["succeeded", "degraded", "failed", "refused", "cancelled"]
 StepStatus = Literal["ok", "degraded", "skipped", "failed"]
-RunPurpose = Literal["production", "trial", "evaluation", "gate", "measure", "meta"]
+RunPurpose = Literal["production", "trial", "evaluation", "gate", "measure", "meta", "shadow"]
+RunArm = Literal["", "canary", "control", "outside"]
+"""Of a rollout: `outside` runs the stable revision like `control`, but is not compared. Empty where nothing was assigned."""
 
 
 ControlVerb = Literal["resume", "wake", "retry"]
@@ -37,6 +39,18 @@ class ForkOrigin(Part):
     """The first step that the fork executes itself."""
     author: str = "anonymous"
     reason: str = ""
+
+
+class ShadowOrigin(Part):
+    """The production run that a shadow run repeats on another revision, and how it ended."""
+
+    run_id: Identifier
+    rollout_id: Identifier
+    status: RunStatus
+    latency_seconds: float = 0.0
+    cost_usd: float = 0.0
+    most_runs: int = Field(default=0, ge=0)
+    """Shadow runs that the rollout may have."""
 
 
 class ExecuteRun(Command):
@@ -73,6 +87,10 @@ class ExecuteRun(Command):
     """Goes on with the run of this id instead of beginning one. Clients send `ResumeRun` or `RetryRun`."""
     forked_from: ForkOrigin | None = None
     """Clients send `ForkRun`."""
+    unit_id: Identifier | None = None
+    """User or session behind the run: it stays in one arm of a rollout. None: every run is its own unit."""
+    shadow_of: ShadowOrigin | None = None
+    """Of a run of purpose `shadow`, which executors make themselves."""
 
 
 class ModelUse(Part):
@@ -125,6 +143,8 @@ class RunStarted(Fact):
     group_id: str | None = None
     case_id: str | None = None
     executor_id: str
+    arm: RunArm = ""
+    rollout_id: str | None = None
 
 
 class RunFinished(Fact):
@@ -167,6 +187,10 @@ class RunFinished(Fact):
     executor_id: str = ""
     started_at: str = ""
     finished_at: str = ""
+    arm: RunArm = ""
+    """In which the run was when it began; a retry keeps it."""
+    rollout_id: str | None = None
+    shadow_of: ShadowOrigin | None = None
 
     @property
     def end_id(self) -> str:

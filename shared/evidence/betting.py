@@ -7,14 +7,16 @@ number of observations and no distribution is assumed: only the bounds, and that
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import InvalidInputError
-from shared.evidence.outcomes import Outcome, require_level, require_range
+from shared.evidence.outcomes import Outcome, all_finite, require_level, require_range
 
 TRUNCATION = 0.5
 """Share of the capital that one bet may lose at most (the paper's c)."""
@@ -93,6 +95,33 @@ def observe(state: EProcess, value: float) -> EProcess:
         log_below=below,
         best_above=max(state.best_above, above),
         best_below=max(state.best_below, below),
+    )
+
+
+def observe_all(state: EProcess, values: Sequence[float]) -> EProcess:
+    """`observe` for each value in order, in one go: the same numbers, and the largest wealth of every look on the way."""
+    if not values:
+        return state
+    if not all_finite(values):
+        return functools.reduce(observe, values, state)
+    require_range(min(values), 0.0, 1.0, "a value")
+    require_range(max(values), 0.0, 1.0, "a value")
+    past, x = state.past, np.asarray(values, dtype=np.float64)
+    number = np.arange(past.count + 1, past.count + len(values) + 1)
+    totals = past.total + np.cumsum(x)
+    spreads = past.spread + np.cumsum((x - (0.5 + totals) / (number + 1)) ** 2)
+    known = (0.25 + np.concatenate([[past.spread], spreads[:-1]])) / number
+    bet = np.sqrt(2 * math.log(1 / state.alpha) / (known * number * np.log1p(number)))
+    pull = x - state.mean
+    above = state.log_above + np.cumsum(np.log1p(np.minimum(bet, TRUNCATION / state.mean) * pull))
+    below = state.log_below + np.cumsum(np.log1p(-np.minimum(bet, TRUNCATION / (1 - state.mean)) * pull))
+    return replace(
+        state,
+        past=Past(int(number[-1]), float(totals[-1]), float(spreads[-1])),
+        log_above=float(above[-1]),
+        log_below=float(below[-1]),
+        best_above=max(state.best_above, float(above.max())),
+        best_below=max(state.best_below, float(below.max())),
     )
 
 

@@ -96,6 +96,7 @@ FACT_SUBSCRIPTIONS: dict[str, tuple[str, ...]] = {
         "evt.change.vetoed",
         "evt.change.queued",
     ),
+    "guardrail": ("evt.run.finished",),
     "evolution": (
         "evt.gate.finished",
         "evt.change.approved",

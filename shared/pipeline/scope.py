@@ -7,6 +7,8 @@ from shared.events.values import TrialScope
 from shared.pipeline.facts import DocumentFacts
 
 ANY_DOMAIN = "general"
+EFFECTFUL_STEP_TYPES = frozenset(("file_ops", "pipeline_deployer", "parallel_pipeline_executor"))
+"""What they do is seen outside of the run, so a shadow run must not do it again."""
 
 
 def check_scope(facts: DocumentFacts, scope: TrialScope) -> list[Problem]:

@@ -6,7 +6,7 @@ seconds, sizes in bytes, money in US dollars, shares in [0, 1].
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
@@ -103,6 +103,20 @@ QUARANTINES = Metric(
     "evoline_quarantines_total", "counter", "revisions", "Revisions that were taken out of use, descendants included."
 )
 ROLLBACKS = Metric("evoline_rollbacks_total", "counter", "rollbacks", "Deployments taken back.")
+ROLLOUTS = Metric(
+    "evoline_rollouts",
+    "gauge",
+    "rollouts",
+    "Rollouts that are not over; state is ready, running, held, paused or watched, share is shadow or at most so many percent.",
+    ("state", "share"),
+)
+ROLLOUT_DECISIONS = Metric(
+    "evoline_rollout_decisions_total",
+    "counter",
+    "decisions",
+    "What rollouts decided: running (begun), step, completed, rolled_back, aborted, close (the watch is over).",
+    ("decision",),
+)
 
 AUDIT_ENTRIES = Metric("evoline_audit_entries", "gauge", "entries", "Decisions in the audit log.")
 AUDIT_FAULTS = Metric("evoline_audit_faults", "gauge", "faults", "What does not fit in the audit log; above 0 nothing is decided.")
@@ -261,6 +275,26 @@ class AuditMetrics:
         self.checkpoint_time = AUDIT_CHECKPOINT_TIME.gauge(registry)
 
 
+class RolloutMetrics:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._rollouts = ROLLOUTS.gauge(registry)
+        self._decisions = ROLLOUT_DECISIONS.counter(registry)
+
+    def decided(self, decision: str) -> None:
+        self._decisions.labels(decision).inc()
+
+    def open(self, counts: Mapping[tuple[str, float], int]) -> None:
+        """(state, share of the units) -> rollouts; replaces what was told before."""
+        self._rollouts.clear()
+        for (state, share), count in counts.items():
+            self._rollouts.labels(state, _step_of(share)).inc(count)
+
+
+def _step_of(share: float) -> str:
+    """The smallest of the usual steps that is not below: labels are few."""
+    return "shadow" if share == 0 else next(f"{step}%" for step in (1, 5, 10, 25, 50, 100) if share <= step / 100)
+
+
 class GenerationMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._seconds = GENERATION_SECONDS.histogram(registry)
@@ -311,6 +345,7 @@ class Metrics:
         self.changes = ChangeMetrics(registry)
         self.audit = AuditMetrics(registry)
         self.budgets = BudgetMetrics(registry)
+        self.rollouts = RolloutMetrics(registry)
         self.generation = GenerationMetrics(registry)
         self.evolution = EvolutionMetrics(registry)
         self.learning = LearningMetrics(registry)

@@ -88,6 +88,14 @@ class RecordingAnnouncer:
 
 
 @dataclass
+class RecordingShadows:
+    started: dict[str, ExecuteRun] = field(default_factory=dict)
+
+    async def start(self, command: ExecuteRun) -> None:
+        self.started.setdefault(command.run_id, command)
+
+
+@dataclass
 class RecordingTimers:
     """Commands that the broker would publish, by key."""
 
@@ -237,6 +245,7 @@ class ExecutorKit:
     notary: Notary = field(default_factory=Notary)
     model: LanguageModel = field(default_factory=ScriptedModel)
     announcer: RecordingAnnouncer = field(default_factory=RecordingAnnouncer)
+    shadows: RecordingShadows = field(default_factory=RecordingShadows)
     bus: ScriptedBusChildren = field(default_factory=ScriptedBusChildren)
     questions: ScriptedQuestions = field(default_factory=ScriptedQuestions)
     proposals: ScriptedProposals = field(default_factory=ScriptedProposals)
@@ -293,6 +302,7 @@ class ExecutorKit:
             values=LargeValues(self.blobs),
             pools=MongoPools(self.database, clock),
             announcer=self.announcer,
+            shadows=self.shadows,
             observer=SilentRunObserver(),
             clock=clock,
         )

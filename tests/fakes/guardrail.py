@@ -19,6 +19,7 @@ from services.guardrail.adapters.freezes import MongoFreezes
 from services.guardrail.adapters.mongo import MongoChanges, MongoDeployments, MongoRevisions, MongoRollbacks
 from services.guardrail.adapters.policies import MongoPolicies
 from services.guardrail.adapters.prices import TablePrices
+from services.guardrail.adapters.rollouts import MongoRollouts
 from services.guardrail.adapters.scopes import MongoScopes
 from services.guardrail.domain.budgets import Amounts
 from services.guardrail.domain.keys import Keys
@@ -32,7 +33,7 @@ from shared.audit.checkpoints import Checkpoint, TreeHead, signed
 from shared.clock import Clock
 from shared.errors import EvolineError
 from shared.events.changes import ProposeChange, RegisterDataset
-from shared.events.message import Message
+from shared.events.message import Message, derive_id
 from shared.events.runs import ExecuteRun, RunFinished
 from shared.events.values import Attestation, Case, GraderSpec, Usage
 from shared.pipeline.facts import document_facts
@@ -174,6 +175,8 @@ class Tally:
         self.budget_refusals: list[str] = []
         self.amounts: dict[tuple[str, str, str, str], float] = {}
         self.shares: dict[tuple[str, str], float] = {}
+        self.decisions: list[str] = []
+        self.open: dict[tuple[str, float], int] = {}
 
     def judged(self, kind: str, verdict: str, seconds: float) -> None:
         self.verdicts.append((kind, verdict))
@@ -205,6 +208,12 @@ class Tally:
     def checkpointed(self, moment: datetime) -> None:
         self.checkpointed_at = moment
 
+    def rollout_decided(self, decision: str) -> None:
+        self.decisions.append(decision)
+
+    def rollouts_open(self, counts: Mapping[tuple[str, float], int]) -> None:
+        self.open = dict(counts)
+
 
 class KeptCheckpoints:
     """`Checkpoints` in memory."""
@@ -222,6 +231,16 @@ class KeptCheckpoints:
         self.kept.append(checkpoint)
 
 
+class RecordingAnnouncer:
+    """`Announcer` that keeps what is said, once an id as the broker does."""
+
+    def __init__(self) -> None:
+        self.said: dict[str, Message] = {}
+
+    async def announce(self, fact: Message, *, cause: str, effect: str) -> None:
+        self.said.setdefault(derive_id(cause, effect), fact)
+
+
 @dataclass
 class Bench:
     """One guardrail with everything a test looks at."""
@@ -234,6 +253,7 @@ class Bench:
     sealed: InMemoryDatabase
     tally: Tally
     sealing: ScriptedSealing
+    announcer: RecordingAnnouncer
 
     def with_policy(self, policy: Policy) -> Bench:
         at = replace(self.at, policy=policy)
@@ -251,6 +271,7 @@ def bench(*, meta_names: frozenset[str] = frozenset(("context_aware_pipeline_gen
     """Signs with the same key always, so that two benches that did the same tell the same facts."""
     clock = StillClock()
     signer = KeySigner(clock, Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
+    announcer = RecordingAnnouncer()
     fleet, tally, sealing = ScriptedFleet(signer.verifier, clock), Tally(), ScriptedSealing()
     database, sealed = InMemoryDatabase(), InMemoryDatabase()
     at = Guardrail(
@@ -266,6 +287,8 @@ def bench(*, meta_names: frozenset[str] = frozenset(("context_aware_pipeline_gen
         rollbacks=MongoRollbacks(database),
         policies=MongoPolicies(database),
         freeze=MongoFreezes(database),
+        rollouts=MongoRollouts(database),
+        announcer=announcer,
         audit=MongoAuditLog(database),
         checkpoints=KeptCheckpoints(),
         runs=fleet,
@@ -277,7 +300,7 @@ def bench(*, meta_names: frozenset[str] = frozenset(("context_aware_pipeline_gen
         limits=Limits(),
     )
     put_in_force(at, database)
-    return Bench(at, clock, fleet, signer, database, sealed, tally, sealing)
+    return Bench(at, clock, fleet, signer, database, sealed, tally, sealing, announcer)
 
 
 def put_in_force(at: Guardrail, database: InMemoryDatabase) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from services.executor.adapters.group_read import GroupRead
-from services.executor.domain.admission import Revision
+from services.executor.domain.admission import Place, Revision, selected
 from services.executor.domain.quotas import Bound
 from shared.errors import NotFoundError
 from shared.events.values import Attestation
@@ -19,17 +19,18 @@ MAX_GUESSES = 10_000
 class MongoRevisions:
     """Reads deployment and revision at every call: a rollback holds for the next run.
 
-    Both are read at once: the revision is guessed to be the one that was deployed last time, and read again where it is not."""
+    Both are read at once: the revision is guessed from the deployment of the last time, and read again where it is another."""
 
     def __init__(self, database: Database) -> None:
-        self._guesses: dict[tuple[str, str], str] = {}
+        self._last: dict[str, dict[str, Any]] = {}
         self._revisions = database.collection("revisions")
         self._revision = GroupRead(self._revisions)
         self._deployment = GroupRead(database.collection("deployments"))
 
-    async def resolve(self, pipeline: str, selector: str) -> Revision:
-        if selector in ("stable", "canary"):
-            found = await self._deployed_revision(pipeline, selector)
+    async def resolve(self, pipeline: str, selector: str, unit_id: str = "") -> Revision:
+        place = Place()
+        if selector in ("", "stable", "canary"):
+            found, place = await self._deployed_revision(pipeline, selector, unit_id)
         else:
             found = await self._found(selector, pipeline)
         return Revision(
@@ -38,28 +39,31 @@ class MongoRevisions:
             status=found["status"],
             document=found["document"],
             attestation=Attestation.model_validate(found["attestation"]),
+            place=place,
         )
 
-    async def _deployed_revision(self, pipeline: str, selector: str) -> dict[str, Any]:
-        guess = self._guesses.get((pipeline, selector))
-        if guess is None:
-            digest, guessed = await self._deployed(pipeline, selector), None
+    async def _deployed_revision(self, pipeline: str, selector: str, unit_id: str) -> tuple[dict[str, Any], Place]:
+        last = self._last.get(pipeline)
+        guess = selected(last, selector, unit_id)[0] if last else ""
+        if guess:
+            deployment, guessed = await asyncio.gather(self._deployed(pipeline), self._revision.get(guess))
         else:
-            digest, guessed = await asyncio.gather(self._deployed(pipeline, selector), self._revision.get(guess))
+            deployment, guessed = await self._deployed(pipeline), None
+        digest, place = selected(deployment, selector, unit_id)
+        if not digest:
+            raise NotFoundError(f"pipeline {pipeline!r} has no {selector or 'stable'} revision")
         if guessed is None or guess != digest or guessed["pipeline"] != pipeline:
             guessed = await self._found(digest, pipeline)
-        if len(self._guesses) >= MAX_GUESSES:
-            self._guesses.clear()
-        self._guesses[pipeline, selector] = digest
-        return guessed
+        if len(self._last) >= MAX_GUESSES:
+            self._last.clear()
+        self._last[pipeline] = deployment
+        return guessed, place
 
-    async def _deployed(self, pipeline: str, selector: str) -> str:
+    async def _deployed(self, pipeline: str) -> dict[str, Any]:
         deployment = await self._deployment.get(pipeline)
         if deployment is None:
             raise NotFoundError(f"pipeline {pipeline!r} is not deployed")
-        if not deployment.get(selector):
-            raise NotFoundError(f"pipeline {pipeline!r} has no {selector} revision")
-        return str(deployment[selector])
+        return deployment
 
     async def _found(self, digest: str, pipeline: str) -> dict[str, Any]:
         if len(digest) == DIGEST_LENGTH:

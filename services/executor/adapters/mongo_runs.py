@@ -193,6 +193,7 @@ def _document(record: RunRecord) -> dict[str, Any]:
         **({"imported": True} if record.is_inert else {}),
         **({"quota": record.quota.model_dump()} if record.quota else {}),
         **({"control": _control(record)} if record.generation or record.is_suspended or record.controls else {}),
+        **({"rollout": _rollout(record)} if record.rollout_id else {}),
         "command": command.model_dump_json(exclude_defaults=True),
     }
     return document | _end(record.finished) if record.finished else document
@@ -215,8 +216,16 @@ CONTROL_FIELDS = {
 """Only in documents of runs that somebody, or a timer, had to do with."""
 
 
+ROLLOUT_FIELDS = ("arm", "rollout_id", "shadow", "shadow_runs")
+"""Of a run whose pipeline was being rolled out when it began: it keeps its arm."""
+
+
 def _control(record: RunRecord) -> str:
     return record.model_dump_json(include=CONTROL_FIELDS)
+
+
+def _rollout(record: RunRecord) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in ROLLOUT_FIELDS}
 
 
 def _fields_gone(known: RunRecord, changed: RunRecord) -> list[str]:
@@ -244,6 +253,7 @@ def _record(document: dict[str, Any]) -> RunRecord:
     control = json.loads(document.get("control", "{}"))
     return RunRecord(
         **control,
+        **document.get("rollout", {}),
         run_id=document["_id"],
         epoch=document["epoch"],
         status=document["status"],

@@ -26,6 +26,14 @@ class BusAnnouncer:
         await self._bus.publish(fact, cause=cause, effect=effect)
 
 
+class BusShadows:
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+
+    async def start(self, command: ExecuteRun) -> None:
+        await self._bus.publish(command, cause=command.run_id)
+
+
 class BusTimers:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus

@@ -10,12 +10,25 @@ from typing import Any
 
 from shared.attestation import Verifier, verify_scope
 from shared.errors import InvalidInputError, LimitReachedError, NotAttestedError, OutOfScopeError, PipelineCycleError
-from shared.events.runs import ExecuteRun
+from shared.events.runs import ExecuteRun, RunArm
 from shared.events.values import Attestation, GrantedScope
+from shared.evidence.assignment import assign_arm
 from shared.pipeline.document import Document
 from shared.pipeline.facts import DocumentFacts
 from shared.pipeline.loading import load_document
-from shared.pipeline.scope import check_scope
+from shared.pipeline.scope import EFFECTFUL_STEP_TYPES, check_scope
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run stands in a rollout of its pipeline; empty where there is none."""
+
+    arm: RunArm = ""
+    rollout_id: str | None = None
+    shadow: str = ""
+    """Digest on which this run is repeated when it has ended."""
+    shadow_runs: int = 0
+    """The most of the rollout."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +40,7 @@ class Revision:
     status: str
     document: Mapping[str, Any]
     attestation: Attestation
+    place: Place = Place()
 
 
 @dataclass(frozen=True)
@@ -43,12 +57,42 @@ class Admitted:
     loaded: LoadedDocument
     pipeline: str
     """Name under which the run is told; a trial's is its document's."""
+    place: Place = Place()
 
 
 def split_reference(reference: str) -> tuple[str, str]:
-    """`name` and `stable`, `canary` or a digest's beginning."""
+    """`name` and `stable`, `canary` or a digest's beginning; empty for a bare name."""
     name, _, selector = reference.partition("@")
-    return name, selector or "stable"
+    return name, selector
+
+
+def selected(deployment: Mapping[str, Any], selector: str, unit_id: str) -> tuple[str, Place]:
+    """(digest, place in a rollout) that a selector means; the digest is empty where there is none.
+
+    With a unit, a bare name follows the rollout: the same unit is in the same arm however often it asks, until the rollout moves
+    it up. Without one it is the stable revision."""
+    if selector in ("stable", "canary"):
+        return str(deployment.get(selector) or ""), Place()
+    stable, rollout = str(deployment.get("stable") or ""), deployment.get("rollout")
+    if not rollout or not unit_id:
+        return stable, Place()
+    arm: RunArm = assign_arm(rollout["salt"], unit_id, rollout["share"])
+    # After completion the canary is the stable revision, and still watched.
+    digest = str(deployment.get("canary") or stable) if arm == "canary" else stable
+    shadow = str(deployment.get("shadow") or "")
+    is_repeated = bool(shadow) and assign_arm(f"{rollout['salt']}/shadow", unit_id, rollout["shadow_share"]) == "canary"
+    return digest, Place(arm, rollout["rollout_id"], shadow if is_repeated else "", rollout["shadow_runs"])
+
+
+def unit_of(command: ExecuteRun) -> str:
+    """What stays in one arm; empty for runs that no rollout may have: trials, measurements, shadows."""
+    return (command.unit_id or command.run_id) if command.purpose == "production" else ""
+
+
+def check_shadow(command: ExecuteRun, facts: DocumentFacts) -> None:
+    """Raises `OutOfScopeError` where a shadow run would have effects: they would be done twice."""
+    if command.purpose == "shadow" and (effects := sorted(EFFECTFUL_STEP_TYPES & set(facts.step_types))):
+        raise OutOfScopeError(f"a shadow run has no effects, but the document has steps of type {', '.join(effects)}")
 
 
 def check_revision(verifier: Verifier, revision: Revision, loaded: LoadedDocument, now: datetime) -> None:

@@ -165,4 +165,7 @@ def _run_finished(ending: Ending, outcome: Outcome) -> RunFinished:
         executor_id=ending.executor_id,
         started_at=record.started_at.isoformat(),
         finished_at=ending.finished_at.isoformat(),
+        arm=record.arm,
+        rollout_id=record.rollout_id,
+        shadow_of=command.shadow_of,
     )

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.executor.domain.quotas import RunQuota
 from shared.errors import FencedError, InvalidInputError, PermanentError, Problem, UnavailableError
-from shared.events.runs import ExecuteRun, ModelUse, RunFinished, RunStatus
+from shared.events.runs import ExecuteRun, ModelUse, RunArm, RunFinished, RunStatus
 from shared.events.values import Usage
 from shared.pipeline.completion import Family
 from shared.pipeline.step import StepResult
@@ -120,6 +120,12 @@ class RunRecord(_Frozen):
     imported: Imported | None = None
     quota: RunQuota | None = None
     """What it holds of a production quota, where one is set."""
+    arm: RunArm = ""
+    rollout_id: str | None = None
+    shadow: str = ""
+    """Digest on which the run is repeated after its end."""
+    shadow_runs: int = 0
+    """The most shadow runs of the rollout."""
 
     @property
     def is_inert(self) -> bool:

@@ -234,6 +234,7 @@ def _command(state: RunState, position: str, child: ChildSpec, bounds: Mapping[s
         group_id=parent.group_id,
         case_id=parent.case_id,
         seed=parent.seed,
+        unit_id=parent.unit_id or state.record.run_id,
         limits=dict(bounds),
         pools=state.shared.ids,
     )

@@ -14,9 +14,11 @@ from services.executor.domain.admission import (
     check_granted,
     check_no_cycle,
     check_revision,
+    check_shadow,
     check_start,
     is_written_in,
     split_reference,
+    unit_of,
 )
 from services.executor.domain.records import ChangedDocumentError, RunRecord
 from services.executor.domain.run_file import Evidence
@@ -75,15 +77,20 @@ class Admission:
         check_start(command, self._clock.now())
         admitted = await self._approved(command)
         check_no_cycle(command, admitted.loaded.document)
+        check_shadow(command, admitted.loaded.facts)
         if command.scope is not None:
             check_granted(self._verifier(), command.scope, command, admitted.loaded.facts, self._clock.now())
             await self._ledger.reserve(command.scope.scope.scope_id, command.scope.scope.budget, ONE_RUN)
+        elif (pool := _shadow_budget(command)) is not None:
+            await self._ledger.reserve(*pool, ONE_RUN)
         return admitted
 
     async def release(self, command: ExecuteRun) -> None:
         """The run was counted before: gives back what `admit` counted."""
         if command.scope is not None:
             await self._ledger.release_run(command.scope.scope.scope_id)
+        elif (pool := _shadow_budget(command)) is not None:
+            await self._ledger.release_run(pool[0])
 
     async def admit_again(self, record: RunRecord) -> Admitted:
         """The same revision that the run began with, judged anew. Raises `ChangedDocumentError` where it is not the same."""
@@ -142,7 +149,7 @@ class Admission:
     async def _approved(self, command: ExecuteRun) -> Admitted:
         if command.document is None:
             assert command.pipeline is not None
-            return await self._revision(command.pipeline)
+            return await self._revision(command.pipeline, unit_of(command))
         loaded = self._library.load(command.document)
         if await self._standing.is_quarantined(loaded.digest):
             raise NotAttestedError(f"revision {loaded.digest[:12]} of {loaded.document.name} is quarantined")
@@ -161,9 +168,19 @@ class Admission:
         if not is_written_in(command.document, outer.loaded.document):
             raise NotAttestedError(f"the nested document is not written in {command.pipeline}")
 
-    async def _revision(self, reference: str) -> Admitted:
+    async def _revision(self, reference: str, unit_id: str = "") -> Admitted:
         name, selector = split_reference(reference)
-        revision = await self._revisions.resolve(name, selector)
+        revision = await self._revisions.resolve(name, selector, unit_id)
+        if revision.status == "quarantined" and revision.place.arm == "canary":
+            # It was rolled back between the two reads: what serves now is the stable revision.
+            revision = await self._revisions.resolve(name, "stable")
         loaded = self._library.load(revision.document)
         check_revision(self._verifier(), revision, loaded, self._clock.now())
-        return Admitted(loaded, name)
+        return Admitted(loaded, name, revision.place)
+
+
+def _shadow_budget(command: ExecuteRun) -> tuple[str, Budget] | None:
+    """All shadow runs of a rollout together; runs nested in one are part of it."""
+    if command.shadow_of is None:
+        return None
+    return f"shadow:{command.shadow_of.rollout_id}", Budget(runs=command.shadow_of.most_runs)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import shutil
 from collections.abc import AsyncIterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from services.executor.domain.admission import Admitted, split_reference
@@ -16,6 +16,7 @@ from services.executor.domain.inputs import checked_inputs
 from services.executor.domain.meter import RunMeter, tightened
 from services.executor.domain.outcome import Outcome, executed_steps, failed, refused, run_finished
 from services.executor.domain.records import LOCAL_SEQUENCE, RunFencedError, RunRecord, check_same_order
+from services.executor.domain.shadow import check_origin
 from services.executor.engine import RunEngine, RunJournal, RunState, RunTime, SharedLimits
 from services.executor.engine.children import IsHeld, IsOver
 from services.executor.engine.patience import patiently
@@ -66,10 +67,13 @@ async def run_child(command: ExecuteRun, outer_is_over: IsOver, is_held: IsHeld,
 
 async def _admitted(command: ExecuteRun, delivery: CommandDelivery, at: Executor) -> tuple[RunRecord, Admitted | None, Outcome]:
     try:
+        if command.shadow_of is not None:
+            check_origin(command, await at.runs.get(command.shadow_of.run_id))
         admitted = await at.admission.admit(command)
         loaded = admitted.loaded
         record = _record(command, delivery, at, name=admitted.pipeline)
-        record = record.model_copy(update={"digest": loaded.digest, "domain": loaded.document.domain})
+        pinned = {"digest": loaded.digest, "domain": loaded.document.domain, **asdict(admitted.place)}
+        record = record.model_copy(update=pinned)
         return await at.quotas.admitted(record, loaded.document.limits), admitted, Outcome("refused")
     except PermanentError as error:
         name = split_reference(command.pipeline)[0] if command.pipeline else str((command.document or {}).get("name", ""))
@@ -99,7 +103,7 @@ async def _refuse(record: RunRecord, refusal: Outcome, delivery: CommandDelivery
     ended = record.model_copy(update={"status": finished.status, "finished": finished})
     if not await at.runs.claim(ended):
         return await _continue(await _stored(record.run_id, at), record.command, delivery, at)
-    return await _tell(finished, at)
+    return await _tell(record, finished, at)
 
 
 async def _continue(known: RunRecord, command: ExecuteRun, delivery: CommandDelivery, at: Executor) -> RunFinished | None:
@@ -109,7 +113,7 @@ async def _continue(known: RunRecord, command: ExecuteRun, delivery: CommandDeli
     check_not_imported("execute", known)
     if known.finished is not None:
         await _clear(at.services.workspace_dir / known.run_id)
-        return await announce_end(known.finished, at)
+        return await announce_end(known, known.finished, at)
     if known.is_suspended:
         # Its command was not acknowledged in time; another one will set it going.
         await announce_suspension(known, at)
@@ -259,6 +263,8 @@ async def _started(record: RunRecord, at: Executor) -> AsyncIterator[None]:
         group_id=command.group_id,
         case_id=command.case_id,
         executor_id=record.claimed_by or record.executor_id,
+        arm=record.arm,
+        rollout_id=record.rollout_id,
     )
     telling = asyncio.create_task(at.announcer.announce(fact, cause=record.run_id, effect="started"))
     try:
@@ -281,7 +287,7 @@ async def _finish(record: RunRecord, outcome: Outcome, journal: RunJournal, usag
     finished = run_finished(ending_of(record, outcome, journal.entries, told, at))
     await at.runs.finish(record, finished)
     at.quotas.ended(record, finished)
-    return await _tell(finished, at)
+    return await _tell(record, finished, at)
 
 
 async def _packed(outcome: Outcome, at: Executor) -> Outcome:
@@ -291,9 +297,9 @@ async def _packed(outcome: Outcome, at: Executor) -> Outcome:
         return failed(error)
 
 
-async def _tell(finished: RunFinished, at: Executor) -> RunFinished:
+async def _tell(record: RunRecord, finished: RunFinished, at: Executor) -> RunFinished:
     at.observer.finished(finished.purpose, finished.status, finished.latency_seconds)
-    return await announce_end(finished, at)
+    return await announce_end(record, finished, at)
 
 
 async def _stored(run_id: str, at: Executor) -> RunRecord:

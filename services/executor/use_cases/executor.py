@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from services.executor.engine import StepServices
-from services.executor.ports import Announcer, CancelWatch, Journal, Pools, RunObserver, RunStore, Stops, Timers, Values
+from services.executor.ports import Announcer, CancelWatch, Journal, Pools, RunObserver, RunStore, Shadows, Stops, Timers, Values
 from services.executor.use_cases.admission import Admission
 from services.executor.use_cases.quotas import ProductionQuotas
 from services.executor.use_cases.sealing import ScopeSealing
@@ -25,6 +25,7 @@ class Executor:
     services: StepServices
     watch: CancelWatch
     announcer: Announcer
+    shadows: Shadows
     observer: RunObserver
     clock: Clock
     stops: Stops

@@ -30,7 +30,7 @@ async def cancel_run(command: CancelRun, command_id: str, at: Executor) -> None:
         if record.status == "cancelled":
             # Whoever cancelled it while it was suspended may have been lost before this.
             await at.services.children.end_open(record.run_id)
-        await announce_end(record.finished, at)
+        await announce_end(record, record.finished, at)
         return
     if meant.retries != stage.retries:
         return

@@ -54,7 +54,7 @@ async def end_suspended(record: RunRecord, author: str, reason: str, at: Executo
         raise RunFencedError(f"run {record.run_id} was set going meanwhile")
     at.observer.finished(finished.purpose, finished.status, finished.latency_seconds)
     await at.services.children.end_open(record.run_id)
-    return await announce_end(finished, at)
+    return await announce_end(record, finished, at)
 
 
 async def hold_waiting(record: RunRecord, author: str, reason: str, at: Executor) -> None:

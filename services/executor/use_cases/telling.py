@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from services.executor.domain.outcome import Ending, Outcome
 from services.executor.domain.records import JournalEntry, RunRecord
+from services.executor.domain.shadow import shadow_run
 from services.executor.use_cases.executor import Executor
 from shared.events.runs import RunFinished, RunSuspended
 from shared.events.values import Usage
 
 
-async def announce_end(finished: RunFinished, at: Executor) -> RunFinished:
+async def announce_end(record: RunRecord, finished: RunFinished, at: Executor) -> RunFinished:
+    """Then, where the run was chosen for it, has it repeated on the shadow revision."""
     effect = f"finished:{finished.retries}" if finished.retries else "finished"
     await at.announcer.announce(finished, cause=finished.run_id, effect=effect)
+    if (shadow := shadow_run(record, finished, at.clock.now())) is not None:
+        await at.shadows.start(shadow)
     return finished
 
 

@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from shared.telemetry.budget_metrics import BudgetMetrics
-from shared.telemetry.metrics import AuditMetrics, ChangeMetrics
+from shared.telemetry.metrics import AuditMetrics, ChangeMetrics, RolloutMetrics
 
 
 class PrometheusGauges:
-    def __init__(self, metrics: ChangeMetrics, audit: AuditMetrics, budgets: BudgetMetrics) -> None:
+    def __init__(self, metrics: ChangeMetrics, audit: AuditMetrics, budgets: BudgetMetrics, rollouts: RolloutMetrics) -> None:
         self._metrics = metrics
         self._audit = audit
         self._budgets = budgets
+        self._rollouts = rollouts
 
     def judged(self, kind: str, verdict: str, seconds: float) -> None:
         self._metrics.judged(kind, verdict, seconds)
@@ -45,3 +46,9 @@ class PrometheusGauges:
 
     def budgets_stand(self, amounts: Mapping[tuple[str, str, str, str], float], shares: Mapping[tuple[str, str], float]) -> None:
         self._budgets.stand(amounts, shares)
+
+    def rollout_decided(self, decision: str) -> None:
+        self._rollouts.decided(decision)
+
+    def rollouts_open(self, counts: Mapping[tuple[str, float], int]) -> None:
+        self._rollouts.open(counts)

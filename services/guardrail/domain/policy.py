@@ -16,6 +16,7 @@ from services.guardrail.domain.maturity import Maturity, MaturityRule, outside
 from services.guardrail.domain.names import flat
 from services.guardrail.domain.rules import Effect, Rule, RuleBook
 from shared.errors import ConfigurationError
+from shared.events.rollouts import RolloutPlan
 from shared.events.values import Budget
 
 NOTHING_MATCHED = "nothing-matched"
@@ -49,9 +50,18 @@ class GateRule(_Frozen):
     """Below this a look can show nothing: refused, the sealed cases must be renewed."""
     failure_tolerance: float = Field(default=0.05, ge=0, le=1)
     """Share of cases that may fail more often than with the incumbent."""
-    on_undecided: Literal["veto", "review"] = "veto"
+    on_undecided: Literal["veto", "review", "rollout"] = "veto"
     sealed_looks_a_day: int = Field(default=50, ge=0)
     """Measurements (`MeasurePipelines`) a dataset a UTC day."""
+
+
+class RolloutRule(_Frozen):
+    """Which changes of a serving pipeline are rolled out step by step instead of replacing it at once."""
+
+    when: str = Field(default="false", min_length=1, max_length=2000)
+    """CEL, with the names of the rules; true, or what cannot be evaluated: by a rollout."""
+    plan: RolloutPlan = RolloutPlan()
+    """For changes and commands that bring none."""
 
 
 class DomainRule(_Frozen):
@@ -82,6 +92,7 @@ class PolicyDocument(_Frozen):
     review_hours: float = Field(default=72, gt=0)
     attestation_days: float = Field(default=1825, gt=0)
     gate: GateRule = GateRule()
+    rollout: RolloutRule = RolloutRule()
     scopes: dict[str, ScopeRule]
     maturities: dict[Maturity, MaturityRule] = Field(default_factory=dict)
     """What a pipeline of this maturity may use at most; `allowed` stays the outer bound."""
@@ -108,6 +119,8 @@ class Policy:
         self.revision = hashlib.sha256(_canonical(self.content)).hexdigest()
         lists = {"allowed": document.allowed, "domains": document.domains.model_dump(mode="json")}
         self._book = RuleBook(document.rules, lists)
+        preference = Rule(id="rollout-when", effect="review", when=document.rollout.when, reason="it is rolled out step by step")
+        self._rollout = RuleBook((preference,), lists)
 
     @classmethod
     def parse(cls, content: Any, source: str) -> Policy:
@@ -122,6 +135,10 @@ class Policy:
     def uses(self, name: str) -> bool:
         """Whether a rule names it."""
         return any(re.search(rf"\b{re.escape(name)}\b", f"{rule.when} {rule.show}") for rule in self.document.rules)
+
+    def requires_rollout(self, names: Mapping[str, Any]) -> bool:
+        """Whether a change of a serving pipeline is rolled out. What cannot be judged is."""
+        return self._rollout.rules[0].judge(self._rollout.activation(flat(names)))[0] is not None
 
     def decide(self, names: Mapping[str, Any]) -> PolicyDecision:
         """Judges a change by its `names` (see `domain/names.py`). The first veto wins, then review, then allow.

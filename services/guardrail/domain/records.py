@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from services.guardrail.domain.maturity import Maturity
 from shared.errors import Problem
 from shared.events.changes import ChangeKind, ChangeStatus, Evidence, GateFinished, ProposeChange
+from shared.events.rollouts import RolloutPlan
 from shared.events.values import Attestation, Case, GraderSpec, Split
 
 SHIPPED_AUTHOR = "evoline"
@@ -50,6 +51,8 @@ class ChangeRecord(Record):
     dataset_id: str | None = None
     parent_digest: str | None = None
     deploy: bool = True
+    rollout: RolloutPlan | None = None
+    """Deployed by this rollout, not at once, where a revision serves already."""
     group_id: str | None = None
     status: ChangeStatus = "proposed"
     version: int = 0
@@ -89,6 +92,8 @@ class ChangeRecord(Record):
     """The proposal's place in the stream: changes of one pipeline are judged in this order."""
     held_by: str = ""
     """Freeze during which it came; until what followed is told."""
+    rollout_id: str = ""
+    """Where it was not deployed at once."""
 
     @classmethod
     def opened(cls, command: ProposeChange, now: str) -> ChangeRecord:
@@ -130,6 +135,19 @@ class RevisionRecord(Record):
     created_at: str
 
 
+class ServedRollout(Record):
+    """What executors need of a rollout. A unit's arm follows from salt, unit and share alone."""
+
+    rollout_id: str
+    salt: str
+    share: float
+    """Of the units that get the canary; 1 after completion, while the new stable revision is watched."""
+    shadow_share: float = 0.0
+    """Of the production runs that are repeated on `shadow`."""
+    shadow_runs: int = 0
+    """The most of them."""
+
+
 class Deployment(Record):
     """What serves a pipeline's name. Every change of it is one compare-and-set on `generation`. Executors read this shape."""
 
@@ -140,6 +158,9 @@ class Deployment(Record):
     maturity: Maturity = "experimental"
     """Every revision of the pipeline has it; raising it is a change of its own."""
     canary: str | None = None
+    shadow: str | None = None
+    """Repeats a share of the production runs; nobody uses what it answers."""
+    rollout: ServedRollout | None = None
     previous: tuple[str, ...] = ()
     """Former stable revisions, newest last."""
     generation: int = 1
@@ -153,19 +174,18 @@ KEPT_PREVIOUS = 50
 
 
 def redeployed(now_serving: Deployment, digest: str, cause: str, at: str) -> Deployment:
-    """The deployment after `digest` becomes stable because of `cause`."""
+    """The deployment after `digest` becomes stable because of `cause`. A rollout over the former stable revision ends with it."""
+    previous = (*(each for each in now_serving.previous if each != digest), now_serving.stable)
+    without = {"canary": None, "shadow": None, "rollout": None}
+    return moved(now_serving, cause, at, stable=digest, previous=previous[-KEPT_PREVIOUS:], **without)
+
+
+def moved(now_serving: Deployment, cause: str, at: str, **update: Any) -> Deployment:
+    """The next generation of a deployment, made by `cause`."""
     generation = now_serving.generation + 1
     kept = dict(list(now_serving.causes.items())[-(REMEMBERED_CAUSES - 1) :])
-    previous = (*(each for each in now_serving.previous if each != digest), now_serving.stable)
-    return now_serving.model_copy(
-        update={
-            "stable": digest,
-            "previous": previous[-KEPT_PREVIOUS:],
-            "generation": generation,
-            "updated_at": at,
-            "causes": {**kept, cause: generation},
-        }
-    )
+    counted = {"generation": generation, "updated_at": at, "causes": {**kept, cause: generation}}
+    return now_serving.model_copy(update={**update, **counted})
 
 
 class RollbackRecord(Record):

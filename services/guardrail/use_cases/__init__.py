@@ -28,6 +28,11 @@ from services.guardrail.use_cases.quarantine import quarantine_revision, release
 from services.guardrail.use_cases.queries import get_change, get_pipeline, list_pipelines, list_reviews
 from services.guardrail.use_cases.reviews import decide_review, expire_reviews
 from services.guardrail.use_cases.rollbacks import roll_back
+from services.guardrail.use_cases.rollouts.advancing import advance_all
+from services.guardrail.use_cases.rollouts.controlling import control_rollout
+from services.guardrail.use_cases.rollouts.observing import Pace, observe_run, report_outcome
+from services.guardrail.use_cases.rollouts.queries import get_rollout, list_rollouts
+from services.guardrail.use_cases.rollouts.starting import start_rollout
 from services.guardrail.use_cases.scopes import grant_scope
 from services.guardrail.use_cases.settling import close_scope, sweep_budgets
 from services.guardrail.use_cases.telling import Effects
@@ -35,14 +40,17 @@ from services.guardrail.use_cases.telling import Effects
 __all__ = [
     "Effects",
     "HeldChanges",
+    "Pace",
     "Place",
     "adopt_keys",
+    "advance_all",
     "attest_shipped",
     "audit_refusals",
     "check_audit_log",
     "check_policy",
     "checkpoint_audit_log",
     "close_scope",
+    "control_rollout",
     "decide_review",
     "estimate_cost",
     "expire_reviews",
@@ -57,6 +65,7 @@ __all__ = [
     "get_keys",
     "get_pipeline",
     "get_policy",
+    "get_rollout",
     "grant_scope",
     "in_force",
     "lease_quota",
@@ -67,15 +76,19 @@ __all__ = [
     "list_policies",
     "list_reservations",
     "list_reviews",
+    "list_rollouts",
     "measure_pipelines",
+    "observe_run",
     "propose_change",
     "quarantine_revision",
     "read_audit_log",
     "register_dataset",
     "release_revision",
+    "report_outcome",
     "report_use",
     "roll_back",
     "seed_policy",
+    "start_rollout",
     "sweep_budgets",
     "test_policy",
     "unfreeze_system",

@@ -9,6 +9,8 @@ from services.guardrail.ports import Guardrail, LostRaceError
 from services.guardrail.use_cases.judging import quarantined_ancestor
 from services.guardrail.use_cases.maturity_changes import set_maturity
 from services.guardrail.use_cases.policy_changes import activate
+from services.guardrail.use_cases.rollouts.advancing import advance
+from services.guardrail.use_cases.rollouts.starting import rollout_of, start_for_change
 from shared.events.recovery import Freeze
 from shared.events.values import Attestation
 
@@ -42,6 +44,15 @@ async def apply(record: ChangeRecord, at: Guardrail) -> ChangeRecord:
         return await _put_in_force(record, at)
     if record.kind == "release":
         return await _released(record, at)
+    rollout = rollout_of(record.change_id)
+    if record.rollout is not None and await at.rollouts.get(rollout) is not None:
+        await advance(rollout, at)
+        return await _begun(record, rollout, at)
+    return await _put_in_service(record, at)
+
+
+async def _put_in_service(record: ChangeRecord, at: Guardrail) -> ChangeRecord:
+    """The revision stored, then deployed, or on its way by a rollout."""
     current = await at.deployments.get(record.pipeline) if record.deploy else None
     if _is_overtaken(record, current):
         return await overturned(record, at, STALE)
@@ -54,11 +65,17 @@ async def apply(record: ChangeRecord, at: Guardrail) -> ChangeRecord:
         return await overturned(record, at, f"it descends from {ancestor[:12]}, which was quarantined at this moment")
     if not record.deploy:
         return await at.changes.save(record.model_copy(update={"applied": True}))
+    if record.rollout is not None and record.incumbent_digest:
+        return await _begun(record, await start_for_change(record, record.rollout, at), at)
     serving = await deployed(record, current, at)
     if serving is None:
         return await overturned(record, at, STALE)
     generation, previous = serving
     return await at.changes.save(record.model_copy(update={"applied": True, "generation": generation, "previous_digest": previous}))
+
+
+async def _begun(record: ChangeRecord, rollout_id: str, at: Guardrail) -> ChangeRecord:
+    return await at.changes.save(record.model_copy(update={"applied": True, "rollout_id": rollout_id}))
 
 
 async def _put_in_force(record: ChangeRecord, at: Guardrail) -> ChangeRecord:

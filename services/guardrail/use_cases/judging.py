@@ -11,6 +11,7 @@ from services.guardrail.domain.maturity import UNKNOWN
 from services.guardrail.domain.policy import PolicyDecision
 from services.guardrail.domain.records import ChangeRecord, Deployment, RevisionRecord
 from services.guardrail.ports import Guardrail
+from services.guardrail.use_cases.under_way import under_way
 from shared.errors import InvalidInputError, Problem
 from shared.events.changes import Evidence
 from shared.pipeline.document import Document, Limits
@@ -107,6 +108,9 @@ async def objections(record: ChangeRecord, dossier: Dossier, at: Guardrail) -> t
         found.append(f"the same revision was vetoed in change {former.change_id} by {former.decided_by}; propose another one")
     if ancestor := await quarantined_ancestor(record.parent_digest, at):
         found.append(f"it descends from {ancestor[:12]}, which is quarantined after a rollback; propose one made from another")
+    if record.deploy and (running := await under_way(record.pipeline, at)):
+        how = f"wait for it, or end it: `evoline rollout abort {running.rollout_id}`"
+        found.append(f"rollout {running.rollout_id} of {running.canary[:12]} is {running.state}; {how}")
     if record.kind == "promotion" and dossier.deployment is None:
         found.append("there is no stable revision to be better than; propose it as `revision`")
     if record.kind == "promotion" and not record.dataset_id:

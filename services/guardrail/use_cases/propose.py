@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from services.guardrail.domain.policy import PolicyDecision
+from services.guardrail.domain.policy import NOTHING_MATCHED, PolicyDecision
 from services.guardrail.domain.records import SHIPPED_AUTHOR, SHIPPED_PREFIX, ChangeRecord
 from services.guardrail.ports import Guardrail
 from services.guardrail.use_cases.applying import apply, attested, held
@@ -91,7 +91,7 @@ async def judged(record: ChangeRecord, at: Guardrail, *, patient: bool) -> Chang
     record, decision = ruled(record, policy_names(record, dossier), at)
     if record.kind == "promotion" and decision.effect != "veto":
         return await _promoted(record, dossier, at, patient=patient)
-    return await settled(record, decision, at)
+    return await settled(_with_rollout(record, dossier, at), decision, at)
 
 
 async def settled(record: ChangeRecord, decision: PolicyDecision, at: Guardrail) -> ChangeRecord:
@@ -161,19 +161,41 @@ async def _promoted(record: ChangeRecord, dossier: Dossier, at: Guardrail, *, pa
     if gate.verdict == "rejected":
         return await vetoed(record, at, GATE, gate.reasons, bars_digest=True)
     if gate.verdict == "canary":
-        return await _undecided(record, at)
+        return await _undecided(record, dossier, at)
     record, decision = ruled(record, policy_names(record, dossier), at)
-    return await settled(record, decision, at)
+    return await settled(_with_rollout(record, dossier, at), decision, at)
 
 
-async def _undecided(record: ChangeRecord, at: Guardrail) -> ChangeRecord:
+def _with_rollout(record: ChangeRecord, dossier: Dossier, at: Guardrail) -> ChangeRecord:
+    """Where policy asks for a rollout and the author gave no plan, policy's."""
+    if record.rollout is not None or not record.deploy or dossier.deployment is None:
+        return record
+    rule = at.policy.document.rollout
+    wanted = at.policy.requires_rollout(policy_names(record, dossier))
+    return record.model_copy(update={"rollout": rule.plan}) if wanted else record
+
+
+async def _undecided(record: ChangeRecord, dossier: Dossier, at: Guardrail) -> ChangeRecord:
     assert record.gate is not None, "undecided is a verdict of the gate"
     needed = record.gate.more_cases_needed
     more = f"needs {needed} more sealed cases" if needed else "no number of further cases would help at what was seen"
     reasons = (f"not shown better; {more}", *record.gate.reasons)
     if at.policy.document.gate.on_undecided == "review":
         return await queued(record, at, GATE, reasons)
+    if at.policy.document.gate.on_undecided == "rollout" and record.deploy:
+        return await _proved_online(record, dossier, reasons, at)
     return await vetoed(record, at, GATE, reasons)
+
+
+async def _proved_online(record: ChangeRecord, dossier: Dossier, reasons: tuple[str, ...], at: Guardrail) -> ChangeRecord:
+    """A candidate not shown to be worse may show by a rollout what it is; rules that veto or ask for people are heard first."""
+    record, decision = ruled(record, policy_names(record, dossier), at)
+    record = record.model_copy(update={"rollout": record.rollout or at.policy.document.rollout.plan})
+    if decision.effect == "veto":
+        return await vetoed(record, at, decision.decided_by, decision.reasons)
+    if decision.effect == "review" and decision.decided_by != f"policy:{NOTHING_MATCHED}":
+        return await queued(record, at, decision.decided_by, (*decision.reasons, *reasons))
+    return await approved(record, at, GATE, ("by a rollout", *reasons))
 
 
 def _measured(record: ChangeRecord, at: Guardrail) -> None:

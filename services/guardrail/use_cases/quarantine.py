@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from services.guardrail.domain.audit import AuditNote
 from services.guardrail.domain.records import ChangeRecord, RevisionRecord
-from services.guardrail.ports import Guardrail, LostRaceError
-from services.guardrail.use_cases.judging import descendants, quarantined_ancestor
+from services.guardrail.ports import Guardrail
+from services.guardrail.use_cases.judging import quarantined_ancestor
 from services.guardrail.use_cases.propose import CHECK, queued, vetoed
+from services.guardrail.use_cases.taking_out import Cause, take_out
 from services.guardrail.use_cases.telling import Effects, told
 from shared.errors import InvalidInputError, NotFoundError
 from shared.events.recovery import QuarantineRefused, QuarantineRevision, ReleaseRevision, RevisionQuarantined
 
 FULL_DIGEST = 64
-
-
-@dataclass(frozen=True)
-class Cause:
-    """Why, by whom and when something is taken out of use."""
-
-    cause_id: str
-    author: str
-    reason: str
-    at: str
-    cancel_running: bool = False
 
 
 async def quarantine_revision(command: QuarantineRevision, at: Guardrail) -> Effects:
@@ -54,23 +43,6 @@ async def quarantine_revision(command: QuarantineRevision, at: Guardrail) -> Eff
         author=entry.actor,
     )
     return [("quarantined", fact)]
-
-
-async def take_out(digest: str, kept: Sequence[str], cause: Cause, at: Guardrail) -> tuple[str, ...]:
-    """Quarantines the digest, then what descends from it, without `kept`. A child that is approved at this moment either is found
-    here or finds its ancestor quarantined: the ancestor's mark is written before its children are read."""
-    doomed = [digest]
-    await _mark(digest, cause, at)
-    for child in await descendants([digest], at):
-        if child.digest not in kept:
-            await _mark(child.digest, cause, at)
-            await _withdraw_canary(child, at)
-            doomed.append(child.digest)
-    own = await at.revisions.get(digest)
-    if own is not None:
-        await _withdraw_canary(own, at)
-    at.gauges.quarantined(len(doomed))
-    return tuple(doomed)
 
 
 async def release_revision(command: ReleaseRevision, at: Guardrail, *, message_id: str = "") -> Effects:
@@ -125,24 +97,6 @@ async def _digest(pipeline: str, wanted: str, at: Guardrail) -> str:
 async def _serves(pipeline: str, digest: str, at: Guardrail) -> bool:
     deployment = await at.deployments.get(pipeline)
     return deployment is not None and deployment.stable == digest
-
-
-async def _mark(digest: str, cause: Cause, at: Guardrail) -> None:
-    await at.revisions.quarantine(
-        digest, cause=cause.cause_id, reason=cause.reason, at=cause.at, author=cause.author, cancel_running=cause.cancel_running
-    )
-
-
-async def _withdraw_canary(revision: RevisionRecord, at: Guardrail) -> None:
-    """A canary that nobody may run any more would fail its share of the runs. Raises `LostRaceError`."""
-    current = await at.deployments.get(revision.pipeline)
-    if current is None or current.canary != revision.digest:
-        return
-    after = current.model_copy(
-        update={"canary": None, "generation": current.generation + 1, "updated_at": at.clock.now().isoformat()}
-    )
-    if not await at.deployments.swap(after, from_generation=current.generation):
-        raise LostRaceError(f"the deployment of {revision.pipeline} moved at this moment")
 
 
 def _release_record(command: ReleaseRevision, revision: RevisionRecord, now: str, cause: str) -> ChangeRecord:

@@ -6,7 +6,7 @@ from services.guardrail.domain.audit import AuditNote
 from services.guardrail.domain.records import Deployment, RollbackRecord, redeployed
 from services.guardrail.ports import Guardrail, LostRaceError
 from services.guardrail.use_cases.judging import descendants
-from services.guardrail.use_cases.quarantine import Cause, take_out
+from services.guardrail.use_cases.taking_out import Cause, take_out
 from services.guardrail.use_cases.telling import Effects
 from shared.events.changes import PipelineDeployed, PipelineRolledBack, RollbackPipeline, RollbackRefused
 

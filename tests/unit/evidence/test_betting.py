@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from shared.errors import InvalidInputError
-from shared.evidence.betting import EProcess, evidence, log_capitals, observe, start_test
+from shared.evidence.betting import EProcess, evidence, log_capitals, observe, observe_all, start_test
 from shared.evidence.confidence_sequence import ConfidenceSequence, bounds, extend, start_sequence
 
 ORACLES: dict[str, Any] = json.loads((Path(__file__).parents[2] / "data" / "evidence_oracles.json").read_text())["confseq"]
@@ -148,3 +148,15 @@ def test_nothing_seen_is_no_data_and_what_breaks_the_bounds_is_refused() -> None
 def test_values_that_no_constant_mean_explains_are_a_mismatch() -> None:
     found = bounds(sequence_of([1.0] * 300 + [0.0] * 300))
     assert (found.outcome, found.low, found.high) == ("mismatch", 0.0, 1.0)
+
+
+@given(VALUES, st.integers(0, 60))
+def test_many_values_in_one_go_are_the_same_as_one_by_one(values: list[float], cut: int) -> None:
+    one_by_one = wealth_of(values, 0.6)
+    at_once = observe_all(observe_all(start_test(0.6, ALPHA), values[:cut]), values[cut:])
+    for name in ("log_above", "log_below", "best_above", "best_below"):
+        assert math.isclose(getattr(at_once, name), getattr(one_by_one, name), rel_tol=1e-9, abs_tol=1e-9)
+    assert at_once.past.count == one_by_one.past.count
+    assert observe_all(at_once, [0.5, math.nan]).not_finite == 1
+    with pytest.raises(InvalidInputError):
+        observe_all(at_once, [0.5, 1.5])

@@ -1,0 +1,95 @@
+"""People steer rollouts: pause, resume, approve a step, abort, complete at once."""
+
+from __future__ import annotations
+
+from services.guardrail.domain.authors import is_person
+from services.guardrail.domain.rollout import RolloutRecord
+from services.guardrail.domain.rollout_decisions import paused
+from services.guardrail.ports import Guardrail, LostRaceError
+from services.guardrail.use_cases.rollouts.advancing import advance, standstill
+from services.guardrail.use_cases.rollouts.facts import audit, done, with_fact
+from services.guardrail.use_cases.telling import Effects
+from shared.errors import UnavailableError
+from shared.events.rollouts import ControlRollout, RolloutPaused, RolloutRefused, RolloutResumed
+
+MAX_RACES = 20
+
+
+async def control_rollout(command: ControlRollout, at: Guardrail) -> Effects:
+    """What is done already is no error, so that a repeat changes nothing."""
+    for _ in range(MAX_RACES):
+        record = await advance(command.rollout_id, at)
+        reason = _why_not(command, record, await standstill(record, at) if record else "")
+        if record is None or reason:
+            refused = RolloutRefused(
+                rollout_id=command.rollout_id,
+                pipeline=record.pipeline if record else "",
+                verb=command.verb,
+                reason=reason,
+            )
+            return [("refused", refused)]
+        try:
+            await _steer(record, command, at)
+            break
+        except LostRaceError:
+            continue
+    else:
+        raise UnavailableError(f"rollout {command.rollout_id} is written by other processes all the time")
+    after = await advance(command.rollout_id, at)
+    return [("controlled", done(after or record, command.verb, command.author, command.reason))]
+
+
+async def _steer(record: RolloutRecord, command: ControlRollout, at: Guardrail) -> None:
+    now = at.clock.now().isoformat()
+    after = _steered(record, command, now)
+    if after == record:
+        return
+    if after.intent is None:
+        await audit(record, command.verb, command.reason, command.author, now, at)
+        after = after.model_copy(update={"moves": record.moves + 1})
+    await at.rollouts.save(after)
+
+
+def _steered(record: RolloutRecord, command: ControlRollout, now: str) -> RolloutRecord:
+    said = f"{command.author}: {command.reason}" if command.reason else command.author
+    if command.verb == "pause":
+        if record.state == "paused":
+            return record
+        return with_fact(paused(record, said, now), RolloutPaused, reason=said, author=command.author)
+    if command.verb == "resume":
+        if record.state == "running":
+            return record
+        going = record.model_copy(update={"state": "running", "paused_for": "", "waits_for": "", "held": ""})
+        return with_fact(going.noted(f"resumed by {said}", now), RolloutResumed, reason=said, author=command.author)
+    if command.verb == "approve_step":
+        return record.model_copy(update={"approved_by": command.author, "held": ""}).noted(f"approved by {said}", now)
+    kind = "abort" if command.verb == "abort" else "complete"
+    return record.intending(kind, said, now, command.author)  # type: ignore[arg-type]
+
+
+def _why_not(command: ControlRollout, record: RolloutRecord | None, frozen: str) -> str:
+    if record is None:
+        return f"there is no rollout {command.rollout_id!r}; `evoline rollout list` shows them"
+    if not record.is_open:
+        return f"the rollout is {record.state}: there is nothing to {command.verb}"
+    if record.state == "ready" and command.verb != "abort":
+        return f"the rollout has not begun{f': the system is frozen: {frozen}' if frozen else ''}; it can only be aborted"
+    if command.verb in ("abort", "complete_now") and not command.reason:
+        return f"{command.verb} needs a reason, which is kept in the audit log"
+    if command.verb == "complete_now" and frozen:
+        return f"the system is frozen: {frozen}"
+    if command.verb in ("approve_step", "complete_now", "resume"):
+        return _no_approver(command, record)
+    return ""
+
+
+def _no_approver(command: ControlRollout, record: RolloutRecord) -> str:
+    if not is_person(command.author):
+        return f"{command.author!r} is no person: people decide about this"
+    if command.verb == "resume":
+        return ""
+    if command.author.casefold() == record.author.casefold():
+        return "an author never approves: ask somebody else"
+    if command.verb == "approve_step" and not record.present.approval:
+        return f"the step at {record.share:.0%} asks for no approval; it waits for {record.waits_for or 'nothing'}"
+    return ""
