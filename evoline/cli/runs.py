@@ -13,7 +13,6 @@ from evoline.cli.output import EXIT_NO, AsJson, Author, err, out, plain, print_j
 from evoline.cli.progress import Progress
 from evoline.client.api import new_id
 from evoline.client.connection import connected
-from evoline.client.inputs import inputs_from_stores
 from shared.errors import InvalidInputError, Problem
 from shared.events.runs import ExecuteRun, ListRuns, RunFinished
 
@@ -66,6 +65,8 @@ class StoreWish:
 async def _run(command: ExecuteRun, wish: StoreWish | None, author: str, timeout_seconds: float, progress: Progress) -> RunFinished:
     async with connected(author=author) as client:
         if wish is not None and command.pipeline is not None:
+            from evoline.client.inputs import inputs_from_stores  # loads the language of pipelines, which few runs need here
+
             filled = await inputs_from_stores(client, command.pipeline, command.inputs, domain=wish.domain)
             progress.line(f"from the stores: {', '.join(sorted(filled)) or 'nothing was missing'}")
             command = command.model_copy(update={"inputs": {**filled, **command.inputs}})

@@ -204,8 +204,8 @@ async def test_a_slow_reader_is_not_interrupted_by_the_streams_time(
     provider_standin.script(Reply("drip", text="one two three four"))
     done = False
     with pytest.raises(ProviderError) as caught:
-        async for _ in model.stream(ask(family, timeout_seconds=0.2)):
-            await asyncio.sleep(0.3)
+        async for _ in model.stream(ask(family, timeout_seconds=0.6)):
+            await asyncio.sleep(0.7)
             done = True
     assert done
     assert caught.value.kind == "timeout"

@@ -12,7 +12,7 @@ from evoline.cli.app import PLACES, build
 from evoline.cli.loading import Place, Unloaded
 
 SLOW = ("pydantic", "rich", "nats", "structlog", "jinja2", "jsonschema", "yaml", "cryptography", "shared.events")
-NEEDED = {"": (), "--help": (), "version --json": ("pydantic", "rich"), "bus --help": SLOW[:4] + SLOW[-2:]}
+NEEDED = {"": (), "--help": (), "version --json": ("pydantic", "rich"), "runs --help": SLOW[:4] + SLOW[-2:]}
 """Command line -> which of the slow ones it may load."""
 
 
