@@ -22,7 +22,8 @@ from services.guardrail.ports import Guardrail, Limits
 from services.guardrail.use_cases import propose_change, register_dataset
 from services.guardrail.use_cases.policies import signed
 from shared.attestation import Verifier, public_pem, sign, verify_scope
-from shared.audit.checkpoints import Checkpoint, TreeHead, signed
+from shared.audit.checkpoints import Checkpoint, TreeHead
+from shared.audit.checkpoints import signed as signed_head
 from shared.clock import Clock
 from shared.errors import EvolineError
 from shared.events.changes import ProposeChange, RegisterDataset
@@ -71,7 +72,7 @@ class KeySigner:
         return sign(self.key, attestation)
 
     def sign_head(self, head: TreeHead) -> Checkpoint:
-        return signed(self.key, head)
+        return signed_head(self.key, head)
 
     def check(self, attestation: Attestation, *, kind: str, digest: str) -> None:
         self.verifier.verify(attestation, kind=kind, digest=digest, now=self.clock.now())
