@@ -35,6 +35,9 @@ pytestmark = pytest.mark.usefixtures("empty_streams")
 PIPELINES = Path(__file__).parents[2] / "pipelines"
 
 
+CHECKPOINT = {"size": 1, "root": "", "at": "", "key_id": "", "note": "x"}
+
+
 class Office:
     """A guardrail that decided this and that, and everything that one checks it with."""
 
@@ -151,6 +154,12 @@ async def test_the_log_is_verified_and_explained_and_what_bypassed_it_is_told(
     story = await office.why("triage")
     assert [line.about for line in story.lines if not line.verified] == ["deployed"]
     assert "not the guardrail that put it there" in said(story, "deployed")[0]
+
+    await office.bus.store("evt.audit.checkpointed", b"nonsense", {})
+    await office.bus.store("evt.audit.checkpointed", json.dumps(CHECKPOINT).encode(), {})
+    kept_on_bus = await office.reader.told()
+    assert ["are no checkpoints" in fault or "is no checkpoint" in fault for fault in kept_on_bus.faults] == [True, True]
+    assert kept_on_bus.checkpoints
 
 
 async def test_a_rewritten_log_is_named_stops_decisions_and_serves_on(office: Office, command: Command) -> None:

@@ -52,7 +52,6 @@ def _refusal(command: Command, fact: Message, key: str, at: Guardrail) -> AuditN
         action=fact.subject.removeprefix("evt."),
         actor=str(getattr(command, "reviewer", "") or getattr(command, "author", "") or "unknown"),
         subject=about[0] if about else command.subject,
-        policy_revision=at.policy.revision,
         facts=said | ({"reasons": reasons[:20]} if reasons else {}),
     )
 
