@@ -28,7 +28,7 @@ class Outage:
     proposed_seconds: float
     took_effect_meanwhile: int
     drained_seconds: float
-    out_of_order: int
+    pipelines_out_of_order: int
     vetoed: int
 
 
@@ -83,19 +83,20 @@ async def measured(how: str, changes: int) -> Outage:
         began = time.monotonic()
         async with bus.follow(PipelineDeployed, ChangeVetoed) as facts:
             await again(stack, how)
-            last, judged, vetoed, wrong = dict[str, int](), 0, 0, 0
+            moved, judged, vetoed = dict[str, dict[int, int]](), 0, 0
             async for fact, _ in facts:
                 number = int(fact.change_id[1:]) if isinstance(fact, PipelineDeployed | ChangeVetoed) else 0
                 if number < PIPELINES:
                     continue
                 judged += 1
                 vetoed += isinstance(fact, ChangeVetoed)
-                name = f"triage{number % PIPELINES}"
-                wrong += number <= last.get(name, -1)
-                last[name] = number
+                if isinstance(fact, PipelineDeployed):
+                    moved.setdefault(fact.pipeline, {})[fact.generation] = number
                 if judged == changes:
                     break
         store.close()
+        orders = [[number for _, number in sorted(each.items())] for each in moved.values()]
+        wrong = sum(order != sorted(order) for order in orders)
         return Outage(changes, proposed, meanwhile, time.monotonic() - began, wrong, vetoed)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import nats.errors
 import structlog
 
 from services.guardrail import subscribers, use_cases
@@ -27,11 +28,14 @@ from services.guardrail.use_cases import Effects
 from shared.errors import ConfigurationError, UnavailableError
 from shared.llm import providers_of
 from shared.messaging.fleet import Fleet
+from shared.messaging.topology import durables
 from shared.service import Application, Host
 from shared.settings import ProviderSettings, SharedSettings
 from shared.storage.mongo import MongoStore, connect
 
 KEYS_AGAIN_SECONDS = 60.0
+LOST_MARGIN_SECONDS = 0.5
+PROPOSALS = "guardrail-propose"
 SEALED_DATABASE = "evoline_sealed"
 
 
@@ -47,6 +51,7 @@ def create_app(settings: SharedSettings | None = None, own: GuardrailSettings | 
             await _tell(host, await use_cases.seed_policy(at, reset=own_settings.policy_reset))
             await _tell(host, await use_cases.attest_shipped(shipped, await use_cases.in_force(at)))
         subscribers.register(host.consumer, at, concurrency=own_settings.concurrency)
+        await _outwait_lost_deliveries(host)
 
         async def expire() -> None:
             while True:
@@ -152,6 +157,19 @@ async def _sealed_store(host: Host, shared_settings: SharedSettings, own: Guardr
         raise ConfigurationError(f"the store of sealed cases cannot be used: {error}") from error
     host.checks["sealed store"] = store.ping
     return store
+
+
+async def _outwait_lost_deliveries(host: Host) -> None:
+    """Proposals that a lost process had taken come back when their time to acknowledge is over, before all others. Who took new
+    ones earlier than that would judge them before those that came first."""
+    row = next(each for each in durables() if each.name == PROPOSALS)
+    try:
+        info = await host.bus.jetstream.consumer_info(row.stream, row.name)
+    except (nats.errors.Error, TimeoutError, OSError):
+        return  # the consumer says next what is missing
+    if info.num_ack_pending:
+        structlog.get_logger("services.guardrail").info("waits for proposals of a lost process", count=info.num_ack_pending)
+        await host.clock.sleep(row.ack_wait_seconds + LOST_MARGIN_SECONDS)
 
 
 async def _carry_on(host: Host, at: Guardrail, seconds: float) -> None:

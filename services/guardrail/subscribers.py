@@ -109,7 +109,7 @@ def _recovery(consumer: Consumer, at: Guardrail) -> None:
         return await use_cases.quarantine_revision(command, at)
 
     async def on_release(command: ReleaseRevision, delivery: Delivery) -> Effects:
-        return await use_cases.release_revision(command, at, message_id=delivery.message_id)
+        return await use_cases.release_revision(command, await use_cases.in_force(at), message_id=delivery.message_id)
 
     async def get_freezes(query: GetFreezes) -> dict[str, Any]:
         return await use_cases.get_freezes(query, at)

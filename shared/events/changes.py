@@ -351,8 +351,9 @@ class GetChange(Query):
 
 class GetPipeline(Query):
     """Answer: `{name, stable, canary, maturity, previous: [...], generation, frozen, revisions: [{digest, status, change_id,
-    quarantine, ...}], document}`; `frozen` is the id of the freeze that keeps it as it is, `quarantine` says why a revision is out
-    of use."""
+    quarantine, ...}], document}`.
+
+    `frozen` is the id of the freeze that keeps it as it is, `quarantine` says why a revision is out of use."""
 
     subject: ClassVar[str] = "api.guardrail.get_pipeline"
     owner: ClassVar[str] = "guardrail"

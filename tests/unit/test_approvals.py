@@ -69,6 +69,13 @@ def test_what_the_guardrail_signed_is_believed(kind: str) -> None:
     approvals().check_change(change(attestation(), kind=kind))
 
 
+@pytest.mark.parametrize("kind", ["policy", "maturity"])
+def test_approvals_of_what_is_no_pipeline_are_believed_for_their_signature_too(kind: str) -> None:
+    approvals().check_change(change(attestation(kind), kind=kind, document={"version": 2}))
+    with pytest.raises(NotAttestedError):
+        approvals().check_change(change(attestation(kind, key=STRANGER), kind=kind, document={"version": 2}))
+
+
 @pytest.mark.parametrize(
     "fact",
     [

@@ -10,6 +10,7 @@ import structlog
 
 from services.guardrail.domain.records import ChangeRecord
 from services.guardrail.ports import Guardrail
+from services.guardrail.use_cases.policies import in_force
 from services.guardrail.use_cases.propose import carried_on
 from services.guardrail.use_cases.telling import Effects
 from shared.errors import TransientError
@@ -60,7 +61,7 @@ class HeldChanges:
                 record = await self._at.changes.get(known.change_id)
                 if record is None or not record.held_by:
                     return True
-                record, effects = await carried_on(record, self._at, patient=patient)
+                record, effects = await carried_on(record, await in_force(self._at), patient=patient)
                 if record.is_held:
                     return False
                 await self._tell(record.cause, effects)
