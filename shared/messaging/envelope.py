@@ -16,6 +16,7 @@ from shared.errors import (
     InvalidInputError,
     LimitReachedError,
     NotAttestedError,
+    NotAuthorizedError,
     NotFoundError,
     OutOfScopeError,
     PermanentError,
@@ -32,6 +33,7 @@ INTERNAL = "internal"
 _PLAIN: tuple[type[EvolineError], ...] = (
     NotFoundError,
     NotAttestedError,
+    NotAuthorizedError,
     OutOfScopeError,
     ProviderRefusedError,
     ConfigurationError,
