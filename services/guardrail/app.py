@@ -11,13 +11,15 @@ from services.guardrail.adapters.checkpoint_file import CheckpointFile
 from services.guardrail.adapters.custody import MongoDatasets
 from services.guardrail.adapters.files import DEFAULT_POLICY, read_policy, read_shipped
 from services.guardrail.adapters.keys import FileSigner
-from services.guardrail.adapters.metrics import PrometheusGauges
+from services.guardrail.adapters.metrics import PrometheusGauges, PrometheusOversight
 from services.guardrail.adapters.mongo import MongoChanges, MongoDeployments, MongoRevisions, MongoRollbacks, MongoScopes
+from services.guardrail.adapters.oversight import MongoDelegations, MongoRegistryNotes
 from services.guardrail.adapters.policies import MongoPolicies
 from services.guardrail.ports import AuditLogUnsoundError, Guardrail, Limits
 from services.guardrail.settings import GuardrailSettings
 from services.guardrail.use_cases import Effects
-from shared.errors import ConfigurationError, UnavailableError
+from shared.errors import ConfigurationError, TransientError, UnavailableError
+from shared.identity import RegistryFile
 from shared.messaging.fleet import Fleet
 from shared.service import Application, Host
 from shared.settings import SharedSettings
@@ -39,13 +41,13 @@ def create_app(settings: SharedSettings | None = None, own: GuardrailSettings | 
             await _tell(host, await use_cases.attest_shipped(shipped, await use_cases.in_force(at)))
         subscribers.register(host.consumer, at, concurrency=own_settings.concurrency)
 
-        async def expire() -> None:
+        async def watch() -> None:
             while True:
                 if at.audit.is_sound:
-                    await _tell(host, await use_cases.expire_reviews(at))
+                    await _sweep(host, at)
                 await host.clock.sleep(own_settings.expiry_interval_seconds)
 
-        host.run_in_background("expire reviews", expire)
+        host.run_in_background("watch over reviews", watch)
 
     return Application("guardrail", shared_settings, register)
 
@@ -70,6 +72,10 @@ async def _guardrail(host: Host, shared_settings: SharedSettings, own: Guardrail
         runs=Fleet(host.bus),
         signer=signer,
         gauges=PrometheusGauges(host.metrics.changes, host.metrics.audit),
+        identities=RegistryFile(shared_settings.identities_file),
+        registry_notes=MongoRegistryNotes(database),
+        delegations=MongoDelegations(database),
+        oversight=PrometheusOversight(host.metrics.oversight),
         clock=host.clock,
         policy=read_policy(own.policy_file or DEFAULT_POLICY),
         meta_names=meta_names,
@@ -121,6 +127,16 @@ async def _sealed_store(host: Host, shared_settings: SharedSettings, own: Guardr
         raise ConfigurationError(f"the store of sealed cases cannot be used: {error}") from error
     host.checks["sealed store"] = store.ping
     return store
+
+
+async def _sweep(host: Host, at: Guardrail) -> None:
+    """What is due now. A store or broker that is away for a moment is met again by the next round."""
+    try:
+        await _tell(host, await use_cases.note_identities(at))
+        await _tell(host, await use_cases.expire_reviews(await use_cases.in_force(at)))
+        await use_cases.lapse_glass(at, lambda effects: _tell(host, effects))
+    except TransientError as error:
+        structlog.get_logger("guardrail").warning("round of the watch over reviews put off", error=str(error))
 
 
 async def _tell(host: Host, effects: Effects) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 from services.guardrail import use_cases
+from services.guardrail.domain.authority import AUTHORITY, authorize
 from services.guardrail.ports import Guardrail
 from services.guardrail.use_cases import Effects
+from shared.errors import ConfigurationError
 from shared.events.audit import (
     FindAuditEntries,
     GetAuditCheckpoint,
@@ -29,25 +32,63 @@ from shared.events.changes import (
 )
 from shared.events.custody import ListDatasets, ListFeedback
 from shared.events.message import Command
+from shared.events.oversight import DelegateReviews, GetReview, ListDelegations, RevokeDelegation
 from shared.events.policies import CheckPolicy, GetPolicy, ListPolicies, TestPolicy
 from shared.events.values import GrantedScope
 from shared.messaging.consumer import Consumer
 from shared.messaging.handling import Delivery, Handler
 
+C = TypeVar("C", bound=Command)
+
+
+class Edge:
+    """Commands come in here only: first it is asked who sent them, then they are handled."""
+
+    def __init__(self, consumer: Consumer) -> None:
+        self._consumer = consumer
+
+    def on(self, command_class: type[C], handler: Callable[[C, Delivery], Awaitable[Effects]], **options: Any) -> None:
+        """Raises `ConfigurationError` for a command that the table of authority does not know."""
+        if command_class not in AUTHORITY:
+            raise ConfigurationError(
+                f"{command_class.__name__} has no row in services/guardrail/domain/authority.py: who may send it?"
+            )
+
+        async def checked(command: C, delivery: Delivery) -> Effects:
+            authorize(command, delivery.signature)
+            return await handler(command, delivery)
+
+        self._consumer.on(command_class, checked, **options)
+
 
 def register(consumer: Consumer, at: Guardrail, *, concurrency: int) -> None:
-    _commands(consumer, at, concurrency)
+    _commands(Edge(consumer), at, concurrency)
     _queries(consumer, at)
     _audit_queries(consumer, at)
+    _review_queries(consumer, at)
     _policy_queries(consumer, at)
 
 
-def _commands(consumer: Consumer, at: Guardrail, concurrency: int) -> None:
+def _commands(consumer: Edge, at: Guardrail, concurrency: int) -> None:
     async def on_propose(command: ProposeChange, delivery: Delivery) -> Effects:
-        return await use_cases.propose_change(command, await use_cases.in_force(at), attempt=delivery.attempt)
+        return await use_cases.propose_change(
+            command, await use_cases.in_force(at), attempt=delivery.attempt, signature=delivery.signature
+        )
 
     async def on_decide(command: DecideReview, delivery: Delivery) -> Effects:
-        return await use_cases.decide_review(command, await use_cases.in_force(at), decision_id=delivery.message_id)
+        return await use_cases.decide_review(
+            command,
+            await use_cases.in_force(at),
+            decision_id=delivery.message_id,
+            signature=delivery.signature,
+            body=delivery.body,
+        )
+
+    async def on_delegate(command: DelegateReviews, _: Delivery) -> Effects:
+        return await use_cases.delegate_reviews(command, at)
+
+    async def on_revoke_delegation(command: RevokeDelegation, delivery: Delivery) -> Effects:
+        return await use_cases.revoke_delegation(command, at, signature=delivery.signature)
 
     async def on_rollback(command: RollbackPipeline, _: Delivery) -> Effects:
         return await use_cases.roll_back(command, at)
@@ -74,6 +115,8 @@ def _commands(consumer: Consumer, at: Guardrail, concurrency: int) -> None:
     on(DecideReview, on_decide, durable="guardrail-decide")
     on(RollbackPipeline, on_rollback, durable="guardrail-rollback", concurrency=2)
     on(RegisterDataset, on_register_dataset, durable="guardrail-register-dataset")
+    on(DelegateReviews, on_delegate, durable="guardrail-delegate")
+    on(RevokeDelegation, on_revoke_delegation, durable="guardrail-revoke-delegation")
 
 
 def _queries(consumer: Consumer, at: Guardrail) -> None:
@@ -83,9 +126,6 @@ def _queries(consumer: Consumer, at: Guardrail) -> None:
 
     async def get_dataset(query: GetDataset) -> dict[str, Any]:
         return await use_cases.get_dataset(query, at)
-
-    async def list_reviews(query: ListReviews) -> dict[str, Any]:
-        return await use_cases.list_reviews(query, at)
 
     async def get_change(query: GetChange) -> dict[str, Any]:
         return await use_cases.get_change(query, at)
@@ -106,7 +146,6 @@ def _queries(consumer: Consumer, at: Guardrail) -> None:
     consumer.answers(ListFeedback, list_feedback)
     consumer.answers(GrantScope, grant_scope)
     consumer.answers(GetDataset, get_dataset)
-    consumer.answers(ListReviews, list_reviews)
     consumer.answers(GetChange, get_change)
     consumer.answers(GetPipeline, get_pipeline)
     consumer.answers(ListPipelines, list_pipelines)
@@ -149,3 +188,18 @@ def _policy_queries(consumer: Consumer, at: Guardrail) -> None:
     consumer.answers(ListPolicies, list_policies)
     consumer.answers(CheckPolicy, use_cases.check_policy)
     consumer.answers(TestPolicy, test_policy)
+
+
+def _review_queries(consumer: Consumer, at: Guardrail) -> None:
+    async def list_reviews(query: ListReviews) -> dict[str, Any]:
+        return await use_cases.list_reviews(query, await use_cases.in_force(at))
+
+    async def get_review(query: GetReview) -> dict[str, Any]:
+        return await use_cases.get_review(query, await use_cases.in_force(at))
+
+    async def list_delegations(query: ListDelegations) -> dict[str, Any]:
+        return await use_cases.list_delegations(query, at)
+
+    consumer.answers(ListReviews, list_reviews)
+    consumer.answers(GetReview, get_review)
+    consumer.answers(ListDelegations, list_delegations)

@@ -15,23 +15,26 @@ from services.guardrail.adapters.audit_log import MongoAuditLog
 from services.guardrail.adapters.custody import MongoDatasets
 from services.guardrail.adapters.files import DEFAULT_POLICY, read_policy
 from services.guardrail.adapters.mongo import MongoChanges, MongoDeployments, MongoRevisions, MongoRollbacks, MongoScopes
+from services.guardrail.adapters.oversight import MongoDelegations, MongoRegistryNotes
 from services.guardrail.adapters.policies import MongoPolicies
 from services.guardrail.domain.policies import PolicyRecord, followed
 from services.guardrail.domain.policy import Policy
 from services.guardrail.ports import Guardrail, Limits
-from services.guardrail.use_cases import propose_change, register_dataset
-from services.guardrail.use_cases.policies import signed
+from services.guardrail.use_cases import decide_review, propose_change, register_dataset
 from shared.attestation import Verifier, public_pem, sign, verify_scope
 from shared.audit.checkpoints import Checkpoint, TreeHead, signed
 from shared.clock import Clock
 from shared.errors import EvolineError
-from shared.events.changes import ProposeChange, RegisterDataset
+from shared.events.changes import DecideReview, ProposeChange, RegisterDataset
 from shared.events.message import Message
 from shared.events.runs import ExecuteRun, RunFinished
 from shared.events.values import Attestation, Case, GraderSpec, Usage
+from shared.identity import UNSIGNED
+from shared.messaging import codec
 from shared.pipeline.facts import document_facts
 from shared.pipeline.loading import load_document
 from shared.pipeline.scope import check_scope
+from tests.fakes.people import InMemoryIdentities, identity, signature_of
 from tests.fakes.storage import InMemoryDatabase
 
 START = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -132,9 +135,12 @@ class ScriptedFleet:
 
 
 class Tally:
-    """`Gauges` that remember."""
+    """`Gauges` and `OversightGauges` that remember."""
 
     def __init__(self) -> None:
+        self.decisions: list[str] = []
+        self.glasses: list[str] = []
+        self.glasses_open = 0
         self.verdicts: list[tuple[str, str]] = []
         self.rollbacks = 0
         self.waiting = 0
@@ -149,6 +155,15 @@ class Tally:
 
     def reviews_waiting(self, count: int) -> None:
         self.waiting = count
+
+    def said(self, decision: str) -> None:
+        self.decisions.append(decision)
+
+    def glass(self, outcome: str) -> None:
+        self.glasses.append(outcome)
+
+    def glass_open(self, count: int) -> None:
+        self.glasses_open = count
 
     def audit_checked(self, *, size: int, faults: int) -> None:
         self.faults = faults
@@ -184,14 +199,35 @@ class Bench:
     database: InMemoryDatabase
     sealed: InMemoryDatabase
     tally: Tally
+    identities: InMemoryIdentities
 
     def with_policy(self, policy: Policy) -> Bench:
         at = replace(self.at, policy=policy)
         put_in_force(at, self.database)
         return replace(self, at=at)
 
-    async def propose(self, document: dict[str, Any], change_id: str = "c1", **fields: Any) -> list[Message]:
-        return facts(await propose_change(proposal(document, change_id, **fields), self.at))
+    async def propose(
+        self, document: dict[str, Any], change_id: str = "c1", *, signed: bool = True, attempt: int = 1, **fields: Any
+    ) -> list[Message]:
+        """Signed by its author, who becomes known where nobody of that name is."""
+        command = proposal(document, change_id, **fields)
+        if signed and self.identities.current().find(command.author) is None:
+            self.identities.add(identity(command.author))
+        registry = self.identities.current()
+        signature = signature_of(registry, command.author, command, f"propose-{change_id}") if signed else UNSIGNED
+        return facts(await propose_change(command, self.at, attempt=attempt, signature=signature))
+
+    async def decide(
+        self, change_id: str, decision: str = "approve", reviewer: str = "alice", message: str = "m1", **fields: Any
+    ) -> list[Message]:
+        """As the edge hands it on: signed by the reviewer; an approval is for the digest that is stored."""
+        record = await self.at.changes.get(change_id)
+        digest = {"digest": record.digest} if record and decision == "approve" else {}
+        given = {"change_id": change_id, "decision": decision, "reviewer": reviewer, **digest, **fields}
+        command = DecideReview.model_validate(given)
+        signature = signature_of(self.identities.current(), reviewer, command, message)
+        body = codec.encode(command)
+        return facts(await decide_review(command, self.at, decision_id=message, signature=signature, body=body))
 
     async def register(self, cases: Sequence[Case] | None = None, dataset_id: str = "tweets") -> list[Message]:
         return facts(await register_dataset(dataset(cases, dataset_id), self.at))
@@ -202,6 +238,7 @@ def bench(*, meta_names: frozenset[str] = frozenset(("context_aware_pipeline_gen
     clock = StillClock()
     signer = KeySigner(clock, Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
     fleet, tally, database, sealed = ScriptedFleet(signer.verifier, clock), Tally(), InMemoryDatabase(), InMemoryDatabase()
+    identities = InMemoryIdentities()
     at = Guardrail(
         changes=MongoChanges(database),
         revisions=MongoRevisions(database),
@@ -216,18 +253,22 @@ def bench(*, meta_names: frozenset[str] = frozenset(("context_aware_pipeline_gen
         runs=fleet,
         signer=signer,
         gauges=tally,
+        identities=identities,
+        registry_notes=MongoRegistryNotes(database),
+        delegations=MongoDelegations(database),
+        oversight=tally,
         clock=clock,
         policy=policy or shipped_policy(),
         meta_names=meta_names,
         limits=Limits(),
     )
     put_in_force(at, database)
-    return Bench(at, clock, fleet, signer, database, sealed, tally)
+    return Bench(at, clock, fleet, signer, database, sealed, tally, identities)
 
 
 def put_in_force(at: Guardrail, database: InMemoryDatabase) -> None:
     """What a start does with the policy file, without waiting."""
-    active = signed(followed(None, at.policy, "file", "file:1", START.isoformat()), at)
+    active = policy_signed(followed(None, at.policy, "file", "file:1", START.isoformat()), at)
     record = PolicyRecord.of(at.policy, source="file", created_at=START.isoformat())
     database.collection("active_policy").store({"_id": "active", **active.model_dump(mode="json")})
     database.collection("policies").store({"_id": record.revision, **record.model_dump(mode="json")})

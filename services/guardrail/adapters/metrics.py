@@ -1,10 +1,10 @@
-"""`Gauges` on Prometheus."""
+"""`Gauges` and `OversightGauges` on Prometheus."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from shared.telemetry.metrics import AuditMetrics, ChangeMetrics
+from shared.telemetry.metrics import AuditMetrics, ChangeMetrics, OversightMetrics
 
 
 class PrometheusGauges:
@@ -27,3 +27,17 @@ class PrometheusGauges:
 
     def checkpointed(self, moment: datetime) -> None:
         self._audit.checkpoint_time.set(moment.timestamp())
+
+
+class PrometheusOversight:
+    def __init__(self, metrics: OversightMetrics) -> None:
+        self._metrics = metrics
+
+    def said(self, decision: str) -> None:
+        self._metrics.said(decision)
+
+    def glass(self, outcome: str) -> None:
+        self._metrics.glass(outcome)
+
+    def glass_open(self, count: int) -> None:
+        self._metrics.glass_open.set(count)

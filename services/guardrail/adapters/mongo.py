@@ -23,6 +23,7 @@ class MongoChanges:
     async def ensure_indexes(self) -> None:
         await self._changes.ensure_index([("status", 1)], name="status")
         await self._changes.ensure_index([("digest", 1)], name="digest")
+        await self._changes.ensure_index([("glass.status", 1)], name="glass")
 
     async def open(self, record: ChangeRecord) -> ChangeRecord:
         if await self._changes.insert_once(_document(record, record.change_id)):
@@ -60,6 +61,10 @@ class MongoChanges:
         fields = [name for name in ChangeRecord.model_fields if name not in _BULKY]
         found = await self._changes.find(filters, sort=[("created_at", -1)], limit=limit, fields=fields)
         return [ChangeRecord.model_validate({"document": {}, **each}) for each in found]
+
+    async def with_broken_glass(self, limit: int) -> Sequence[ChangeRecord]:
+        found = await self._changes.find({"glass.status": {"$in": ["open", "lapsing"]}}, limit=limit)
+        return [ChangeRecord.model_validate(each) for each in found]
 
     async def barring(self, digest: str) -> ChangeRecord | None:
         found = await self._changes.find({"digest": digest, "status": "vetoed", "bars_digest": True}, limit=1)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from services.guardrail.domain.maturity import Maturity, MaturityRule, outside
 from services.guardrail.domain.names import flat
+from services.guardrail.domain.oversight import ReviewRules
 from services.guardrail.domain.rules import Effect, Rule, RuleBook
 from shared.errors import ConfigurationError
 from shared.events.values import Budget
@@ -79,6 +80,7 @@ class PolicyDocument(_Frozen):
     allowed: dict[str, Any]
     """Lists and numbers that the rules refer to as `allowed`."""
     review_hours: float = Field(default=72, gt=0)
+    reviews: ReviewRules = ReviewRules()
     attestation_days: float = Field(default=1825, gt=0)
     gate: GateRule = GateRule()
     scopes: dict[str, ScopeRule]

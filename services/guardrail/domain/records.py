@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_serializer
 
 from services.guardrail.domain.maturity import Maturity
 from shared.errors import Problem
 from shared.events.changes import ChangeKind, ChangeStatus, Evidence, GateFinished, ProposeChange
 from shared.events.values import Attestation, Case, GraderSpec, Split
+from shared.identity import UNSIGNED, Proof, Signature
 
 SHIPPED_AUTHOR = "evoline"
 SHIPPED_APPROVER = "policy:shipped"
@@ -22,13 +23,43 @@ class Record(BaseModel):
 
 
 class ReviewDecision(Record):
-    """What one person said. `decision_id` is the message's id, so that a redelivery is told from a second decision."""
+    """What one person said. `decision_id` is the message's id, so that a redelivery is told from a second decision.
+
+    `proof` and `body` are the signed message: with the registry's key anyone can verify later who said so."""
 
     decision_id: str
     reviewer: str
-    decision: Literal["approve", "deny"]
+    decision: Literal["approve", "deny", "request_changes", "comment"]
     comment: str = ""
     at: str
+    digest: str = ""
+    delegated_by: str | None = None
+    break_glass: bool = False
+    key_ids: frozenset[str] = frozenset()
+    """Of the reviewer, and of whom the vote belongs to."""
+    policy_revision: str = ""
+    missing: int = 0
+    """Approvals that were missing after this one."""
+    void: str = ""
+    """Why an approval does not count any more."""
+    proof: Proof | None = None
+    body: str = ""
+
+    @field_serializer("key_ids")
+    def _sorted(self, value: frozenset[str]) -> list[str]:
+        return sorted(value)
+
+
+class BrokenGlass(Record):
+    """An approval by one person in an emergency. `lapsing`: about to be taken back, until that is done."""
+
+    by: str
+    reason: str
+    at: str
+    confirm_until: str
+    status: Literal["open", "confirmed", "lapsing", "lapsed"] = "open"
+    ended_by: str = ""
+    ended_reason: str = ""
 
 
 UNWRITTEN = -1
@@ -83,14 +114,31 @@ class ChangeRecord(Record):
     """Revision written and, where wanted, deployed: what follows is only telling."""
     generation: int = 0
     previous_digest: str = ""
+    author_verified: bool = False
+    """Whether a registered identity signed the proposal."""
+    author_fault: str = ""
+    """Why the author is not verified."""
+    author_is_person: bool = False
+    author_key_id: str = ""
+    proposed_by: str = ""
+    """The identity that signed it."""
+    requested_by: str | None = None
+    successor_of: str | None = None
+    glass: BrokenGlass | None = None
 
     @classmethod
-    def opened(cls, command: ProposeChange, now: str) -> ChangeRecord:
+    def opened(cls, command: ProposeChange, now: str, signature: Signature = UNSIGNED) -> ChangeRecord:
         """Not stored yet: what is decided at once is written once, with its verdict."""
         fields = command.model_dump(exclude={"deploy"})
-        return cls.model_validate(
-            {**fields, "deploy": command.deploy and command.kind != "template", "created_at": now, "version": UNWRITTEN}
-        )
+        signed = {
+            "author_verified": signature.identity is not None,
+            "author_fault": signature.fault,
+            "author_key_id": signature.identity.key_id if signature.identity else "",
+            "author_is_person": signature.identity is not None and signature.identity.kind == "person",
+            "proposed_by": signature.signer,
+        }
+        deploy = command.deploy and command.kind != "template"
+        return cls.model_validate({**fields, **signed, "deploy": deploy, "created_at": now, "version": UNWRITTEN})
 
     @property
     def is_open(self) -> bool:

@@ -16,17 +16,18 @@ from services.guardrail.use_cases.sealed_gate import GateRefusedError, pass_gate
 from services.guardrail.use_cases.telling import Effects, told
 from shared.errors import InvalidInputError, Problem
 from shared.events.changes import ProposeChange
+from shared.identity import UNSIGNED, Signature
 
 CHECK, GATE = "check", "gate"
 
 
-async def propose_change(command: ProposeChange, at: Guardrail, *, attempt: int = 1) -> Effects:
+async def propose_change(command: ProposeChange, at: Guardrail, *, attempt: int = 1, signature: Signature = UNSIGNED) -> Effects:
     """Idempotent by change id: a repeat, with whatever content, is answered with the verdict on the first one.
 
     Raises `InvalidInputError` for an id or author under which only the system itself acts."""
     if command.change_id.startswith(SHIPPED_PREFIX) or command.author == SHIPPED_AUTHOR:
         raise InvalidInputError(f"ids `{SHIPPED_PREFIX}...` and the author `{SHIPPED_AUTHOR}` are the system's own; choose others")
-    record = await at.changes.get(command.change_id) or ChangeRecord.opened(command, at.clock.now().isoformat())
+    record = await at.changes.get(command.change_id) or ChangeRecord.opened(command, at.clock.now().isoformat(), signature)
     if record.is_open:
         record = await judged(record, at, patient=attempt < at.limits.patient_attempts)
     if record.status == "approved":
