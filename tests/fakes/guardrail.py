@@ -21,6 +21,7 @@ from services.guardrail.domain.policies import PolicyRecord, followed
 from services.guardrail.domain.policy import Policy
 from services.guardrail.ports import Guardrail, Limits
 from services.guardrail.use_cases import decide_review, propose_change, register_dataset
+from services.guardrail.use_cases.policies import signed as policy_signed
 from shared.attestation import Verifier, public_pem, sign, verify_scope
 from shared.audit.checkpoints import Checkpoint, TreeHead, signed
 from shared.clock import Clock
