@@ -49,7 +49,7 @@ def authorize(command: Command, signature: Signature) -> None:
             return
         raise NotAuthorizedError(
             f"{name} is taken from nobody in particular: {signature.fault}; sign it as an identity of identities.yaml "
-            "(`evoline people`; docs/security.md shows how a plain client signs)"
+            "(`evoline people`; docs/identities.md shows how a plain client signs)"
         )
     _check_speaker(command, need, signature.identity)
     _check_roles(command, need, signature.identity)

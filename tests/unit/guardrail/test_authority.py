@@ -70,7 +70,7 @@ def test_only_the_executor_vouches_for_pipelines_that_propose() -> None:
 
 
 def test_an_error_names_the_command_the_reason_and_what_to_do() -> None:
-    with pytest.raises(NotAuthorizedError, match=r"RollbackPipeline .* not signed; sign it .*docs/security.md"):
+    with pytest.raises(NotAuthorizedError, match=r"RollbackPipeline .* not signed; sign it .*docs/identities.md"):
         authorize(command_by(RollbackPipeline, "ann"), UNSIGNED)
     with pytest.raises(NotAuthorizedError, match=r"role admin or operator; ann has reviewer: ask somebody"):
         authorize(command_by(RollbackPipeline, "ann"), signed(identity("ann", "reviewer")))
