@@ -16,10 +16,10 @@ from services.guardrail.app import create_app
 from services.guardrail.settings import GuardrailSettings
 from shared.attestation import create_key_pair
 from shared.events import Command, Fact
-from shared.events.changes import ChangeApproved, ChangeQueued, DecideReview, ReviewRefused, RollbackPipeline
+from shared.events.changes import ChangeApproved, ChangeQueued, DecideReview, ListReviews, ReviewRefused, RollbackPipeline
 from shared.events.improvement import LearnFromRuns
 from shared.events.operations import CommandRefused
-from shared.events.oversight import IdentitiesChanged
+from shared.events.oversight import GlassBroken, IdentitiesChanged
 from shared.identity import revoke_identity
 from shared.identity.signing import SIGNATURE, SIGNER
 from shared.messaging.consumer import Consumer, Delivery
@@ -31,6 +31,7 @@ from tests.conftest import OpenBus
 from tests.eventually import eventually
 from tests.fakes.guardrail import pipeline, proposal
 from tests.fakes.people import key_file, signer, written_registry
+from tests.integration.commands import Command as RunCommand
 from tests.messaging import DURABLE, learn
 
 pytestmark = pytest.mark.usefixtures("empty_streams")
@@ -167,3 +168,35 @@ async def test_only_messages_that_are_to_be_signed_carry_a_signature(open_bus: O
     assert SIGNATURE not in (first.headers or {})
     assert (second.headers or {})[SIGNER] == "alice"
     assert json.loads(second.data or b"")["author"] == "alice"
+
+
+async def test_people_work_through_the_queue_by_the_command_line(
+    guardrail: Path, open_bus: OpenBus, command: RunCommand, tmp_path: Path
+) -> None:
+    for name in ("alice", "bob"):
+        key_file(tmp_path / "home" / "keys" / "identities", name)
+    bus = (await open_bus("test")).signed_by(signer("alice"))
+    steps = [{"name": "classify", "type": "gemini", "prompt": "Say: {{ text }}"}]
+    async with bus.follow(ChangeApproved, ChangeQueued, GlassBroken) as stream:
+        await bus.publish(proposal(pipeline(), "c1", author="alice"), cause="c1")
+        await anext(fact async for fact, _ in stream if isinstance(fact, ChangeApproved) and fact.change_id == "c1")
+        await bus.publish(proposal(pipeline(steps=steps, limits={"calls": 500}), "c2", author="alice"), cause="c2")
+        await anext(fact async for fact, _ in stream if isinstance(fact, ChangeQueued))
+        code, shown, _ = await command("review", "show", "c2")
+        assert code == 0 and "0 of 2 approvals by people with the role reviewer; 2 missing; never by alice" in shown
+        code, _, said = await command("review", "approve", "c2", "--as", "alice")
+        assert code == 1 and "an author never approves" in said
+        code, _, said = await command("review", "approve", "c2", "--as", "bob", "--digest", "0000")
+        assert code == 1 and "not 0000" in said
+        code, answer, _ = await command("review", "approve", "c2", "--as", "bob", "--json")
+        assert code == 0 and (answer["verdict"], answer["missing"]) == ("ReviewRecorded", 1)
+        (row,) = (await bus.ask(ListReviews()))["reviews"]
+        assert (row["change_id"], row["votes"], row["missing"]) == ("c2", ["bob"], 1)
+        code, given, _ = await command("review", "delegate", "carol", "--scope", "domain:support", "--as", "bob", "--json")
+        assert code == 0 and (given["delegator"], given["delegate"]) == ("bob", "carol")
+        code, _, said = await command("review", "approve", "c2", "--as", "bob", "--break-glass", "--comment", "outage")
+        assert code == 0
+        broken = await anext(fact async for fact, _ in stream if isinstance(fact, GlassBroken))
+        assert (broken.by, broken.reason) == ("bob", "outage")
+        code, answer, _ = await command("review", "deny", "c2", "--as", "alice", "--comment", "not the cause", "--json")
+        assert code == 0 and answer["verdict"] == "GlassLapsed"

@@ -7,13 +7,15 @@ from typing import Any
 import pytest
 
 from services.guardrail.domain.authority import AUTHORITY, ROLES, authorize
-from services.guardrail.subscribers import Edge
+from services.guardrail.subscribers import Edge, register
 from shared.errors import ConfigurationError, NotAuthorizedError
 from shared.events import Command, catalogue
 from shared.events.changes import DecideReview, ProposeChange, RollbackPipeline
 from shared.events.improvement import LearnFromRuns
 from shared.identity import UNSIGNED, Identity, Signature
 from shared.messaging.catalogue.examples import example_of
+from shared.messaging.handling import Delivery
+from tests.fakes.guardrail import bench
 from tests.fakes.people import identity
 
 COMMANDS = [each for each in catalogue() if issubclass(each, Command) and each.owner == "guardrail"]
@@ -85,3 +87,22 @@ def test_a_command_without_a_row_is_not_consumed_at_all() -> None:
 
     with pytest.raises(ConfigurationError, match="who may send it"):
         Edge(Nothing()).on(LearnFromRuns, handler, durable="x")  # type: ignore[arg-type]
+
+
+async def test_no_command_of_the_guardrail_gets_past_the_edge_unsigned() -> None:
+    """Whatever is registered: each handler refuses what the table does not take from everybody."""
+    handlers: dict[type[Command], Any] = {}
+
+    class Recording:
+        def on(self, kind: type[Command], handler: Any, **_: Any) -> None:
+            handlers[kind] = handler
+
+        def answers(self, *_: Any) -> None: ...
+
+    register(Recording(), bench().at, concurrency=1)  # type: ignore[arg-type]
+    assert set(handlers) == set(AUTHORITY)
+    delivery = Delivery(message_id="m", sequence=1, attempt=1, subject="s", headers={})
+    for kind, handler in handlers.items():
+        if not AUTHORITY[kind].unsigned_too:
+            with pytest.raises(NotAuthorizedError, match="not signed"):
+                await handler(command_by(kind, "ann"), delivery)
