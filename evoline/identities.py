@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import getpass
-import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from evoline.stack.home import Home, find_home
+from evoline.whoami import IDENTITY_VARIABLE, KEY_FILE_VARIABLE
 from shared.errors import ConfigurationError
 from shared.identity import Identity, MessageSigner, add_identity, create_key, read_registry, signer_of_file
 from shared.identity.files import KEY_SUFFIX, REGISTRY_NAME
 from shared.identity.registry import Kind, public_text
 
-IDENTITY_VARIABLE = "EVOLINE_IDENTITY"
-KEY_FILE_VARIABLE = "EVOLINE_IDENTITY_KEY_FILE"
 REGISTRY_VARIABLE = "EVOLINE_IDENTITIES_FILE"
 OWNER_ROLES = ("reviewer", "operator", "admin")
 """Of whoever starts a local stack first: it is theirs."""
@@ -53,20 +49,6 @@ def enroll_stack(home: Home, services: tuple[str, ...], owner: str) -> str:
         enroll(keys_folder(home), registry, owner, roles=OWNER_ROLES)
         return f"{len(fresh)} services and {owner} registered"
     return f"{len(fresh)} services registered" if fresh else ""
-
-
-def default_name(environment: Mapping[str, str] | None = None) -> str:
-    """`EVOLINE_IDENTITY`, else the identity of `EVOLINE_IDENTITY_KEY_FILE`, else the user's name as an identifier of the bus."""
-    environment = os.environ if environment is None else environment
-    if given := environment.get(IDENTITY_VARIABLE):
-        return given
-    if file := environment.get(KEY_FILE_VARIABLE):
-        return Path(file).name.removesuffix(KEY_SUFFIX)
-    try:
-        name = getpass.getuser()
-    except (KeyError, OSError):
-        name = ""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-_.")[:64] or "anonymous"
 
 
 def signer_for(name: str, environment: Mapping[str, str], directory: Path, *, must: bool = False) -> MessageSigner | None:

@@ -22,7 +22,7 @@ from evoline.cli.exit_codes import EXIT_INTERRUPTED as EXIT_INTERRUPTED
 from evoline.cli.exit_codes import EXIT_NO as EXIT_NO
 from evoline.cli.exit_codes import EXIT_UNAVAILABLE as EXIT_UNAVAILABLE
 from evoline.cli.exit_codes import EXIT_USAGE as EXIT_USAGE
-from evoline.identities import default_name
+from evoline.whoami import default_name
 from shared.errors import (
     ConfigurationError,
     EvolineError,

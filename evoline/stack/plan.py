@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from evoline.identities import default_name, enroll_stack, key_file, registry_file
+from evoline.identities import enroll_stack, key_file, registry_file
 from evoline.stack.child import ProcessSpec
 from evoline.stack.home import Home
 from evoline.stack.ports import PortChooser
@@ -19,6 +19,7 @@ from evoline.stack.readiness import http_probe, tcp_probe
 from evoline.stack.state import StackRecord
 from evoline.stack.store_users import ensure_admin, ensure_users, store_url
 from evoline.stack.system import LOOPBACK
+from evoline.whoami import default_name
 from shared.attestation import create_key_pair
 from shared.errors import ConfigurationError
 from shared.messaging.permissions import ADMIN

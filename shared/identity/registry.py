@@ -7,7 +7,6 @@ import binascii
 import hashlib
 from typing import Any, Literal
 
-import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -76,6 +75,8 @@ def public_text(key: Ed25519PublicKey) -> str:
 
 def parse(text: str, source: str) -> Registry:
     """Raises InvalidInputError naming every entry that is wrong."""
+    import yaml  # here, because most who send messages never read the registry
+
     try:
         content: Any = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -90,6 +91,8 @@ def parse(text: str, source: str) -> Registry:
 
 
 def render(registry: Registry) -> str:
+    import yaml
+
     return HEAD + yaml.safe_dump(registry.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 

@@ -11,8 +11,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from evoline.cli import run
 from evoline.cli.review_page import page
-from evoline.identities import default_name, enroll_stack, key_file, signer_for
+from evoline.identities import enroll_stack, key_file, signer_for
 from evoline.stack.home import Home
+from evoline.whoami import default_name
 from services.guardrail.use_cases import get_review
 from shared.attestation import public_pem
 from shared.errors import ConfigurationError
