@@ -20,7 +20,7 @@ from services.guardrail.adapters.policies import MongoPolicies
 from services.guardrail.domain.policies import PolicyRecord, followed
 from services.guardrail.domain.policy import Policy
 from services.guardrail.ports import Guardrail, Limits
-from services.guardrail.use_cases import decide_review, propose_change, register_dataset
+from services.guardrail.use_cases import decide_review, in_force, propose_change, register_dataset
 from services.guardrail.use_cases.policies import signed as policy_signed
 from shared.attestation import Verifier, public_pem, sign, verify_scope
 from shared.audit.checkpoints import Checkpoint, TreeHead, signed
@@ -216,7 +216,7 @@ class Bench:
             self.identities.add(identity(command.author))
         registry = self.identities.current()
         signature = signature_of(registry, command.author, command, f"propose-{change_id}") if signed else UNSIGNED
-        return facts(await propose_change(command, self.at, attempt=attempt, signature=signature))
+        return facts(await propose_change(command, await in_force(self.at), attempt=attempt, signature=signature))
 
     async def decide(
         self, change_id: str, decision: str = "approve", reviewer: str = "alice", message: str = "m1", **fields: Any
@@ -228,7 +228,7 @@ class Bench:
         command = DecideReview.model_validate(given)
         signature = signature_of(self.identities.current(), reviewer, command, message)
         body = codec.encode(command)
-        return facts(await decide_review(command, self.at, decision_id=message, signature=signature, body=body))
+        return facts(await decide_review(command, await in_force(self.at), decision_id=message, signature=signature, body=body))
 
     async def register(self, cases: Sequence[Case] | None = None, dataset_id: str = "tweets") -> list[Message]:
         return facts(await register_dataset(dataset(cases, dataset_id), self.at))

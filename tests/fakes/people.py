@@ -17,7 +17,7 @@ from shared.identity.signing import check_signature
 from shared.messaging import codec
 
 SERVICES = ("generator", "executor", "analytics", "learner", "evolution", "guardrail")
-PEOPLE = ("alice", "bob", "carol", "dora")
+PEOPLE = ("alice", "bob", "carol", "dora", "grace")
 """All with every role."""
 ALL_ROLES = ("reviewer", "operator", "admin")
 

@@ -170,6 +170,7 @@ async def test_only_messages_that_are_to_be_signed_carry_a_signature(open_bus: O
     assert json.loads(second.data or b"")["author"] == "alice"
 
 
+@pytest.mark.timeout(240)
 async def test_people_work_through_the_queue_by_the_command_line(
     guardrail: Path, open_bus: OpenBus, command: RunCommand, tmp_path: Path
 ) -> None:

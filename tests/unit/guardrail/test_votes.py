@@ -9,6 +9,7 @@ import pytest
 
 from services.guardrail.domain.oversight import ReviewRules
 from services.guardrail.domain.policy import Policy
+from services.guardrail.domain.risk import class_of
 from services.guardrail.use_cases import (
     decide_review,
     delegate_reviews,
@@ -93,17 +94,18 @@ async def test_a_risky_change_takes_two_people() -> None:
 
 
 @pytest.mark.parametrize(
-    ("risk", "wanted"), [(0.0, ("low", 1)), (0.25, ("medium", 1)), (0.6, ("high", 2)), (0.79, ("high", 2)), (1.0, ("critical", 2))]
+    ("risk", "wanted"), [(0.0, ("low", 1)), (0.25, ("medium", 1)), (0.6, ("high", 2)), (0.79, ("high", 2)), (0.85, ("critical", 2))]
 )
 def test_the_class_of_a_risk_says_how_many(risk: float, wanted: tuple[str, int]) -> None:
     rules = ReviewRules()
-    assert (rules.class_of(risk), rules.rule_for(risk).votes) == wanted
+    assert (class_of(risk), rules.rule_for(risk).votes) == wanted
 
 
-async def test_one_of_the_systems_own_pipelines_takes_two_admins() -> None:
+async def test_what_is_riskiest_takes_two_admins() -> None:
     at = bench()
     at.identities.add(identity("rita", "reviewer"))
-    await at.propose(pipeline(name="context_aware_pipeline_generator"), "c2")
+    steps = [{"name": "keep", "type": "file_ops", "operation": "read", "path": "a.txt"}]
+    await at.propose(pipeline(name="context_aware_pipeline_generator", steps=steps, outputs={}), "c2")
     assert "takes the role admin; rita has reviewer" in refusal(await at.decide("c2", reviewer="rita"))
     assert isinstance((await at.decide("c2", reviewer="alice", message="m1"))[0], ReviewRecorded)
     assert isinstance((await at.decide("c2", reviewer="bob", message="m2"))[0], ChangeApproved)
@@ -452,3 +454,32 @@ async def test_unsigned_decisions_are_for_nobody() -> None:
     command = DecideReview(change_id="c2", decision="approve", reviewer="alice", digest=record.digest)
     found = facts(await decide_review(command, at.at, decision_id="m", signature=UNSIGNED))
     assert "no person who signed it" in refusal(found)
+
+
+async def test_the_glass_is_not_broken_for_a_policy() -> None:
+    at = bench()
+    content = {**shipped_policy().content, "version": 9}
+    await at.propose(content, "p1", kind="policy", pipeline="default", domain="general", author="ada")
+    found = await at.decide("p1", reviewer="alice", break_glass=True, comment="urgent")
+    assert "takes all its votes" in refusal(found)
+
+
+@pytest.mark.parametrize(("author", "said"), [("ada", "a person who signs it"), ("generator", "only people propose a policy")])
+async def test_an_unsigned_policy_is_refused_whoever_it_says_it_is_from(author: str, said: str) -> None:
+    at = bench()
+    content = {**shipped_policy().content, "version": 9}
+    (veto,) = await at.propose(content, "p1", signed=False, kind="policy", pipeline="default", domain="general", author=author)
+    assert isinstance(veto, ChangeVetoed) and said in veto.reasons[0]
+
+
+async def test_nobody_lowers_a_maturity_unsigned() -> None:
+    at = bench()
+    await at.propose(pipeline())
+    for name, signed in (("beta", True), ("experimental", False)):
+        found = await at.propose(
+            {"maturity": name}, f"m-{name}", signed=signed, kind="maturity", pipeline="triage", domain="support", author="ada"
+        )
+        if signed:
+            found = await at.decide(f"m-{name}")
+            assert isinstance(found[0], ChangeApproved)
+    assert isinstance(found[0], ChangeQueued)
