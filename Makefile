@@ -73,8 +73,11 @@ bench-executor: install  ## the executor beside DBOS, LangGraph and Temporal, 15
 bench-limits: install  ## limits of providers that executors share: overshoot, utilisation, waits beside a flood
 	@$(BIN)/python -m bench.limits
 
-bench-guardrail: install  ## decisions a second and how long they take; BENCH_ARGS=--help
+bench-guardrail: install  ## decisions, rollback under load, outages of the guardrail, 20 minutes
 	@$(BIN)/python -m bench.guardrail.decisions $(BENCH_ARGS)
+	@$(BIN)/python -m bench.guardrail.rollback 50
+	@$(BIN)/python -m bench.guardrail.outage stopped 10000
+	@$(BIN)/python -m bench.guardrail.outage dead 10000
 
 LOCK = UV_NO_CONFIG=1 $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 lock: install  ## regenerate the lock files from pyproject.toml

@@ -7,6 +7,7 @@
     │   ├── NotAttestedError      a run that nobody approved
     │   ├── NotAuthorizedError    a command that its sender may not give
     │   ├── OutOfScopeError       a trial outside what its scope allows
+    │   ├── FrozenError           a search or change while people keep everything as it is
     │   ├── PipelineCycleError    a nested run of what an outer run executes already
     │   ├── LimitReachedError     time, steps, calls, tokens, cost, depth or quota used up
     │   ├── StepLimitError        a bound of one step: rounds, rows, bytes; the step fails, the run may go on
@@ -86,6 +87,10 @@ class NotAuthorizedError(PermanentError):
 
 class OutOfScopeError(PermanentError):
     code = "out_of_scope"
+
+
+class FrozenError(PermanentError):
+    code = "frozen"
 
 
 class PipelineCycleError(PermanentError):

@@ -17,6 +17,7 @@ from shared.events import Fact
 from shared.events.changes import ListReviews, PipelineRolledBack
 
 ChangeId = Annotated[str, typer.Argument(metavar="CHANGE", help="Id of the change, from `evoline review list`.")]
+CancelRunning = Annotated[bool, typer.Option("--cancel-running", help="Cancel runs under way on it; else they finish.")]
 Comment = Annotated[str, typer.Option("--comment", help="Kept with the decision.")]
 NeededComment = Annotated[str, typer.Option("--comment", help="What you say; kept with the change.")]
 For = Annotated[str | None, typer.Option("--for", metavar="NAME", help="Vote in the place of NAME, who delegated to you.")]
@@ -145,6 +146,7 @@ def rollback(
     pipeline: Annotated[str, typer.Argument(help="Name of the pipeline.")],
     reason: Annotated[str, typer.Option(help="Why; kept in the audit log.")],
     to: Annotated[str | None, typer.Option(help="Digest of a former revision; default: the one before.")] = None,
+    cancel_running: CancelRunning = False,
     author: Author = "",
     as_json: AsJson = False,
 ) -> None:
@@ -152,7 +154,7 @@ def rollback(
 
     async def work() -> PipelineRolledBack:
         async with connected(author=author, must_sign=True) as client:
-            return await client.rollback(pipeline, reason, to_digest=to)
+            return await client.rollback(pipeline, reason, to_digest=to, cancel_running=cancel_running)
 
     fact = run_async(work())
     if as_json:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from evoline.cli.cassette import checked_cassette
+from evoline.cli.freezing import print_standing, standing
 from evoline.cli.model_choice import choose_model
 from evoline.cli.output import (
     EXIT_INTERRUPTED,
@@ -153,10 +154,15 @@ def _confirm_deletion(home: Home) -> None:
 
 
 def status(as_json: AsJson = False) -> None:
-    """Show every process of the stack. Exit code 3 unless all are ready."""
+    """Show every process of the stack, and what is frozen. Exit code 3 unless all processes are ready."""
     home = find_home(os.environ, Path.cwd())
     view = run_async(look(home))
-    _print_view(view, as_json, f"the stack is {view.status}")
+    freezes = standing() if view.status in ("ready", "degraded") else []
+    if as_json:
+        print_json({**view.as_json(), "freezes": freezes})
+    else:
+        _print_view(view, as_json, f"the stack is {view.status}")
+        print_standing(freezes)
     if view.status != "ready":
         raise SystemExit(EXIT_UNAVAILABLE)
 

@@ -139,10 +139,21 @@ class Client:
         return await Reviews(self.bus, author=self.author).decide(change_id, decision, timeout_seconds=timeout_seconds, **wish)
 
     async def rollback(
-        self, pipeline: str, reason: str, *, to_digest: str | None = None, timeout_seconds: float = 30
+        self,
+        pipeline: str,
+        reason: str,
+        *,
+        to_digest: str | None = None,
+        cancel_running: bool = False,
+        timeout_seconds: float = 30,
     ) -> PipelineRolledBack:
         command = RollbackPipeline(
-            rollback_id=new_id("rollback"), pipeline=pipeline, to_digest=to_digest, reason=reason, author=self.author
+            rollback_id=new_id("rollback"),
+            pipeline=pipeline,
+            to_digest=to_digest,
+            reason=reason,
+            author=self.author,
+            cancel_running=cancel_running,
         )
         fact = await self._hold(
             Talk(

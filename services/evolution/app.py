@@ -7,12 +7,14 @@ from services.evolution.adapters.mongo import MongoEvaluationCache, MongoEvoluti
 from services.evolution.adapters.nats import BusAnnouncer, BusCustodian
 from services.evolution.settings import EvolutionSettings
 from services.evolution.use_cases import Evolution
+from shared.attestation import Approvals, KeyFile
 from shared.messaging.fleet import Fleet
 from shared.service import Application, Host
 from shared.settings import SharedSettings
 
 
 def create_app(settings: SharedSettings | None = None, own: EvolutionSettings | None = None) -> Application:
+    shared_settings = settings or SharedSettings()
     own_settings = own or EvolutionSettings()
 
     async def register(host: Host) -> None:
@@ -29,6 +31,7 @@ def create_app(settings: SharedSettings | None = None, own: EvolutionSettings | 
             run_seconds=own_settings.run_seconds,
             rewrites=own_settings.rewrites,
         )
-        subscribers.register(host.consumer, at, concurrency=own_settings.concurrency)
+        approvals = Approvals(KeyFile(shared_settings.guardrail_public_key_file).verifier, host.clock)
+        subscribers.register(host.consumer, at, approvals, concurrency=own_settings.concurrency)
 
-    return Application("evolution", settings or SharedSettings(), register)
+    return Application("evolution", shared_settings, register)

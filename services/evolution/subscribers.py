@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from services.evolution.use_cases import Effects, Evolution, read_evolution, record_gate, record_verdict, start_evolution
-from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, GateFinished
+from services.evolution.use_cases import Effects, Evolution, forget, read_evolution, record_gate, record_verdict, start_evolution
+from shared.attestation import Approvals
+from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, GateFinished, PipelineRolledBack
 from shared.events.improvement import GetEvolution, StartEvolution
+from shared.events.recovery import RevisionQuarantined
 from shared.messaging.consumer import Consumer
 from shared.messaging.handling import Delivery
 
@@ -12,7 +14,7 @@ _LONGEST_EVOLUTION_SECONDS = 90_000.0
 """A day, the longest time that a command may ask for, and some more for the finalists."""
 
 
-def register(consumer: Consumer, at: Evolution, *, concurrency: int) -> None:
+def register(consumer: Consumer, at: Evolution, approvals: Approvals, *, concurrency: int) -> None:
     async def on_start_evolution(command: StartEvolution, _: Delivery) -> Effects:
         return await start_evolution(command, at)
 
@@ -20,7 +22,12 @@ def register(consumer: Consumer, at: Evolution, *, concurrency: int) -> None:
         return await record_gate(fact, at)
 
     async def on_verdict(decision: ChangeApproved | ChangeQueued | ChangeVetoed, _: Delivery) -> Effects:
+        if isinstance(decision, ChangeApproved):
+            approvals.check_change(decision)
         return await record_verdict(decision, at)
+
+    async def on_taken_out(fact: PipelineRolledBack | RevisionQuarantined, _: Delivery) -> Effects:
+        return await forget(fact.quarantined, at)
 
     async def get_evolution(query: GetEvolution) -> dict[str, object]:
         return await read_evolution(query, at)
@@ -36,4 +43,6 @@ def register(consumer: Consumer, at: Evolution, *, concurrency: int) -> None:
     consumer.on(ChangeApproved, on_verdict, durable="evolution-change-approved")
     consumer.on(ChangeQueued, on_verdict, durable="evolution-change-queued")
     consumer.on(ChangeVetoed, on_verdict, durable="evolution-change-vetoed")
+    consumer.on(PipelineRolledBack, on_taken_out, durable="evolution-pipeline-rolled-back")
+    consumer.on(RevisionQuarantined, on_taken_out, durable="evolution-revision-quarantined")
     consumer.answers(GetEvolution, get_evolution)

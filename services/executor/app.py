@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import get_args
 
 from services.executor.adapters.computing.processes import Bounds, ProcessComputations
-from services.executor.adapters.guardrail_store import KeyFile, MongoRevisions
+from services.executor.adapters.guardrail_store import MongoClosedScopes, MongoQuotaRules, MongoRevisions
+from services.executor.adapters.leased_runs import MongoLeasedRuns
 from services.executor.adapters.limits_file import read_limits
 from services.executor.adapters.metrics import MeteredModel
 from services.executor.adapters.model_records import AnalyticsModelRecords
@@ -18,6 +19,7 @@ from services.executor.adapters.mongo_pools import MongoPools
 from services.executor.adapters.mongo_runs import MongoJournal, MongoRunStore
 from services.executor.adapters.mongo_values import MongoAnswerCache, MongoConversations, MongoScopeLedger, MongoStops
 from services.executor.adapters.nats import BusAnnouncer, BusProposals, BusQuestions, BusTimers, FleetChildren
+from services.executor.adapters.standing import MongoStanding
 from services.executor.engine import StepServices
 from services.executor.engine.batches import ProviderBatches
 from services.executor.engine.children import ChildRuns, IsHeld, IsOver, Outside, RunLocally
@@ -30,7 +32,17 @@ from services.executor.engine.run_state import AnswerDefaults
 from services.executor.engine.services import Breakers
 from services.executor.settings import ExecutorSettings
 from services.executor.subscribers import Subscribers
-from services.executor.use_cases import Admission, DocumentLibrary, Executor, PollingCancelWatch, run_child
+from services.executor.use_cases import (
+    Admission,
+    DocumentLibrary,
+    Executor,
+    GuardedStops,
+    PollingCancelWatch,
+    ProductionQuotas,
+    ScopeSealing,
+    run_child,
+)
+from shared.attestation import KeyFile
 from shared.events.runs import ExecuteRun, RunFinished
 from shared.large_values import LargeValues
 from shared.llm import ModelOnDemand, build_models, providers_of, sent_to
@@ -75,7 +87,7 @@ def _step_services(
         _load_in_background(host, built)
     served_by = providers_of(providers)
     metered = {family: MeteredModel(family, model, host.metrics.providers, host.clock) for family, model in models.items()}
-    answers, ledger = MongoAnswerCache(host.database, host.clock), MongoScopeLedger(host.database)
+    answers, ledger = MongoAnswerCache(host.database, host.clock), MongoScopeLedger(host.database, host.clock)
     completions = Completions(metered, answers, ledger, host.clock, permits)
     return StepServices(
         clock=host.clock,
@@ -143,21 +155,43 @@ def _load_in_background(host: Host, built: Mapping[Family, ModelOnDemand]) -> No
     host.on_stop(close)
 
 
+def _quotas(host: Host, own: ExecutorSettings) -> ProductionQuotas:
+    rules, runs = MongoQuotaRules(host.mongo.database("evoline_guardrail")), MongoLeasedRuns(host.database)
+    quotas = ProductionQuotas(rules, BusQuestions(host.bus), runs, host.clock, f"executor:{_name(own)}"[:128])
+
+    async def tell() -> None:
+        while True:
+            await host.clock.sleep(own.quota_tell_seconds)
+            await quotas.tell()
+
+    async def tell_the_rest() -> None:
+        await quotas.tell(at_stop=True)
+
+    host.run_in_background("tell what production runs used", tell)
+    host.on_stop(tell_the_rest)
+    return quotas
+
+
 def _executor(host: Host, own: ExecutorSettings, runs: MongoRunStore, services: StepServices) -> Executor:
     """Raises `ConfigurationError` where the guardrail's public keys cannot be read."""
     keys = KeyFile(host.settings.guardrail_public_key_file)
     keys.verifier()
-    revisions = MongoRevisions(host.mongo.database("evoline_guardrail"))
-    ledger = MongoScopeLedger(host.database)
+    guardrail = host.mongo.database("evoline_guardrail")
+    revisions, standing = MongoRevisions(guardrail), MongoStanding(guardrail)
+    ledger = MongoScopeLedger(host.database, host.clock)
     stops = MongoStops(host.database, host.clock)
     blobs = ObjectStoreBlobs(host.bus)
     return Executor(
         executor_id=_name(own),
         runs=runs,
         journal=MongoJournal(host.database, host.clock, blobs),
-        admission=Admission(keys.verifier, revisions, ledger, DocumentLibrary(), host.clock),
+        admission=Admission(keys.verifier, revisions, standing, ledger, DocumentLibrary(), host.clock),
+        sealing=ScopeSealing(MongoClosedScopes(guardrail), ledger),
+        quotas=_quotas(host, own),
         services=services,
-        watch=PollingCancelWatch(stops, host.clock, own.cancel_poll_seconds, pause_grace_seconds=own.pause_grace_seconds),
+        watch=PollingCancelWatch(
+            GuardedStops(stops, standing), host.clock, own.cancel_poll_seconds, pause_grace_seconds=own.pause_grace_seconds
+        ),
         stops=stops,
         timers=BusTimers(host.bus),
         values=LargeValues(blobs),

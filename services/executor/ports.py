@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
 from services.executor.domain.admission import Revision
+from services.executor.domain.quotas import Bound
 from services.executor.domain.records import JournalEntry, RunRecord
-from services.executor.domain.spending import Spending
+from services.executor.domain.spending import SealedUse, Spending
 from shared.events.changes import ProposeChange
 from shared.events.message import Fact, Query
+from shared.events.quotas import Spent
+from shared.events.recovery import Freeze
 from shared.events.runs import ExecuteRun, ListRuns, RunFinished
 from shared.events.values import Budget, Usage
 from shared.pipeline.completion import Completion
@@ -76,6 +79,8 @@ class Stop:
     verb: Literal["cancel", "pause"]
     author: str
     reason: str
+    code: str = "cancelled"
+    """Error code of a cancelled run."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +145,30 @@ class Conversations(Protocol):
         ...
 
 
+class ClosedScopes(Protocol):
+    """The guardrail's scopes, read only."""
+
+    async def is_closed(self, scope_id: str) -> bool: ...
+
+
+class SealableScopes(Protocol):
+    async def seal(self, scope_id: str) -> SealedUse:
+        """From now on nothing is reserved under it. Repeatable."""
+        ...
+
+
+class QuotaRules(Protocol):
+    """The guardrail's, read only."""
+
+    async def bounds(self) -> tuple[Bound, ...]: ...
+
+
+class LeasedRuns(Protocol):
+    async def under_lease(self, lease_id: str) -> tuple[Spent, int]:
+        """What runs used that were admitted under it, and how many of them have not ended."""
+        ...
+
+
 class ScopeLedger(Protocol):
     """Use of trial scopes, counted before it happens."""
 
@@ -179,6 +208,24 @@ class Revisions(Protocol):
 
     async def resolve(self, pipeline: str, selector: str) -> Revision:
         """Raises `NotFoundError` where nothing is deployed or stored under this name and selector."""
+        ...
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """Who took a revision back so that not even runs under way may go on, and why."""
+
+    author: str
+    reason: str
+
+
+class Standing(Protocol):
+    """What the guardrail stops, read only. Nothing is remembered; every method raises `UnavailableError` without the store."""
+
+    async def freezes(self) -> tuple[Freeze, ...]: ...
+    async def is_quarantined(self, digest: str) -> bool: ...
+    async def read(self, digests: Collection[str]) -> tuple[tuple[Freeze, ...], Mapping[str, Stopped]]:
+        """Freezes, and those of `digests` whose runs are to be cancelled."""
         ...
 
 
@@ -271,7 +318,7 @@ class RunObserver(Protocol):
 class RunScope(Protocol):
     """Where a run can be stopped from outside."""
 
-    def cancel(self, reason: str) -> None: ...
+    def cancel(self, reason: str, code: str = "cancelled") -> None: ...
     def pause(self, reason: str, author: str, grace_seconds: float) -> None: ...
 
 

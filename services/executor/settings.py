@@ -40,5 +40,7 @@ class ExecutorSettings(BaseSettings):
     """The longest that one computation may take, whatever its CPU seconds."""
     limits_file: Path | None = None
     """JSON file with what the providers allow all executors together (docs/models.md); none: no limits of the fleet."""
+    quota_tell_seconds: float = Field(default=15.0, gt=0)
+    """How often the guardrail is told what production runs used, and is given back what they did not."""
     workspace_dir: Path = Path(tempfile.gettempdir()) / "evoline-workspaces"
     """Folder for the runs' own files; removed when a run ends."""

@@ -21,6 +21,7 @@ from services.executor.use_cases import (
     retry_run,
     run_log,
 )
+from shared.events.quotas import CountLease, SealScope
 from shared.events.runs import CancelRun, ExecuteRun, FinishedRuns, ForkRun, GetRun, ListRuns, PauseRun, ResumeRun, RetryRun
 from shared.events.transfer import ExportRun, GetRunLog, ImportRun
 from shared.messaging.consumer import Consumer
@@ -77,6 +78,12 @@ class Subscribers:
     async def list_runs(self, query: ListRuns) -> dict[str, object]:
         return await list_runs(query, self.executor.runs)
 
+    async def seal_scope(self, query: SealScope) -> dict[str, object]:
+        return await self.executor.sealing.seal(query)
+
+    async def count_lease(self, query: CountLease) -> dict[str, object]:
+        return await self.executor.quotas.count(query)
+
     def register(self, consumer: Consumer) -> None:
         consumer.on(
             ExecuteRun,
@@ -98,6 +105,8 @@ class Subscribers:
         consumer.answers(GetRun, self.get_run)
         consumer.answers(FinishedRuns, self.finished_runs)
         consumer.answers(ListRuns, self.list_runs)
+        consumer.answers(SealScope, self.seal_scope)
+        consumer.answers(CountLease, self.count_lease)
 
 
 def command_delivery(delivery: Delivery) -> CommandDelivery:

@@ -8,6 +8,7 @@ from services.generator.adapters.mongo import MongoLearnedTemplates, MongoReques
 from services.generator.adapters.nats import BusAnnouncer, BusCustodian, BusMetrics
 from services.generator.settings import GeneratorSettings
 from services.generator.use_cases import Generator
+from shared.attestation import Approvals, KeyFile
 from shared.messaging.fleet import Fleet
 from shared.service import Application, Host
 from shared.settings import SharedSettings
@@ -33,6 +34,7 @@ def create_app(settings: SharedSettings | None = None, own: GeneratorSettings | 
                 trial_in_flight=own_settings.trial_in_flight,
                 synthesis_seconds=own_settings.synthesis_seconds,
             ),
+            Approvals(KeyFile(shared_settings.guardrail_public_key_file).verifier, host.clock),
             concurrency=own_settings.concurrency,
         )
 

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from services.generator.use_cases import Effects, Generator, forget_templates, generate_pipeline, learn_template, record_verdict
+from shared.attestation import Approvals
 from shared.errors import NotFoundError
 from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, PipelineRolledBack
 from shared.events.generation import GeneratePipeline, GetRequest, ListRequests
 from shared.events.improvement import TemplateLearned
+from shared.events.recovery import RevisionQuarantined
 from shared.messaging.consumer import Consumer, Delivery
 
 
-def register(consumer: Consumer, at: Generator, *, concurrency: int) -> None:
+def register(consumer: Consumer, at: Generator, approvals: Approvals, *, concurrency: int) -> None:
     async def on_generate_pipeline(request: GeneratePipeline, _: Delivery) -> Effects:
         return await generate_pipeline(request, at)
 
     async def on_verdict(verdict: ChangeApproved | ChangeQueued | ChangeVetoed, _: Delivery) -> Effects:
+        if isinstance(verdict, ChangeApproved):
+            approvals.check_change(verdict)
         return await record_verdict(verdict, at)
 
     async def on_template_learned(fact: TemplateLearned, _: Delivery) -> Effects:
+        approvals.check_template(fact)
         return await learn_template(fact, at)
 
-    async def on_rolled_back(fact: PipelineRolledBack, _: Delivery) -> Effects:
+    async def on_taken_out(fact: PipelineRolledBack | RevisionQuarantined, _: Delivery) -> Effects:
         return await forget_templates(fact.quarantined, at)
 
     async def get_request(query: GetRequest) -> dict[str, object]:
@@ -44,6 +49,7 @@ def register(consumer: Consumer, at: Generator, *, concurrency: int) -> None:
     consumer.on(ChangeQueued, on_verdict, durable="generator-change-queued")
     consumer.on(ChangeVetoed, on_verdict, durable="generator-change-vetoed")
     consumer.on(TemplateLearned, on_template_learned, durable="generator-template-learned")
-    consumer.on(PipelineRolledBack, on_rolled_back, durable="generator-pipeline-rolled-back")
+    consumer.on(PipelineRolledBack, on_taken_out, durable="generator-pipeline-rolled-back")
+    consumer.on(RevisionQuarantined, on_taken_out, durable="generator-revision-quarantined")
     consumer.answers(GetRequest, get_request)
     consumer.answers(ListRequests, list_requests)

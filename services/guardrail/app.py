@@ -7,24 +7,31 @@ import structlog
 from services.guardrail import subscribers, use_cases
 from services.guardrail.adapters.allowances import MongoAllowances
 from services.guardrail.adapters.audit_log import MongoAuditLog
+from services.guardrail.adapters.budgets import MongoBudgets
 from services.guardrail.adapters.checkpoint_file import CheckpointFile
 from services.guardrail.adapters.custody import MongoDatasets
 from services.guardrail.adapters.files import DEFAULT_POLICY, read_policy, read_shipped
+from services.guardrail.adapters.freezes import MongoFreezes
 from services.guardrail.adapters.keys import FileSigner
 from services.guardrail.adapters.metrics import PrometheusGauges, PrometheusOversight
-from services.guardrail.adapters.mongo import MongoChanges, MongoDeployments, MongoRevisions, MongoRollbacks, MongoScopes
+from services.guardrail.adapters.mongo import MongoChanges, MongoDeployments, MongoRevisions, MongoRollbacks
 from services.guardrail.adapters.oversight import MongoDelegations, MongoRegistryNotes
 from services.guardrail.adapters.policies import MongoPolicies
+from services.guardrail.adapters.prices import TablePrices
+from services.guardrail.adapters.scopes import BusSealing, MongoScopes
+from services.guardrail.domain.turns import Turns
 from services.guardrail.ports import AuditLogUnsoundError, Guardrail, Limits
 from services.guardrail.settings import GuardrailSettings
 from services.guardrail.use_cases import Effects
 from shared.errors import ConfigurationError, TransientError, UnavailableError
 from shared.identity import RegistryFile
+from shared.llm import providers_of
 from shared.messaging.fleet import Fleet
 from shared.service import Application, Host
-from shared.settings import SharedSettings
+from shared.settings import ProviderSettings, SharedSettings
 from shared.storage.mongo import MongoStore, connect
 
+KEYS_AGAIN_SECONDS = 60.0
 SEALED_DATABASE = "evoline_sealed"
 
 
@@ -47,7 +54,15 @@ def create_app(settings: SharedSettings | None = None, own: GuardrailSettings | 
                     await _sweep(host, at)
                 await host.clock.sleep(own_settings.expiry_interval_seconds)
 
+        async def sweep() -> None:
+            while True:
+                await use_cases.sweep_budgets(await use_cases.in_force(at))
+                await host.clock.sleep(own_settings.budget_sweep_seconds)
+
         host.run_in_background("watch over reviews", watch)
+        host.run_in_background("adopt keys", lambda: _adopt_keys(host, at, own_settings.keys_interval_seconds))
+        host.run_in_background("carry on held changes", lambda: _carry_on(host, at, own_settings.held_interval_seconds))
+        host.run_in_background("sweep budgets", sweep)
 
     return Application("guardrail", shared_settings, register)
 
@@ -64,14 +79,18 @@ async def _guardrail(host: Host, shared_settings: SharedSettings, own: Guardrail
         deployments=MongoDeployments(database),
         datasets=MongoDatasets(database, sealed),
         allowances=MongoAllowances(database),
+        budgets=MongoBudgets(database),
+        sealing=BusSealing(host.bus),
+        prices=TablePrices(providers_of(ProviderSettings())),
         scopes=MongoScopes(database),
         rollbacks=MongoRollbacks(database),
         policies=MongoPolicies(database),
+        freeze=MongoFreezes(database),
         audit=audit,
         checkpoints=CheckpointFile(own.checkpoints, signer.keys),
         runs=Fleet(host.bus),
         signer=signer,
-        gauges=PrometheusGauges(host.metrics.changes, host.metrics.audit),
+        gauges=PrometheusGauges(host.metrics.changes, host.metrics.audit, host.metrics.budgets),
         identities=RegistryFile(shared_settings.identities_file),
         registry_notes=MongoRegistryNotes(database),
         delegations=MongoDelegations(database),
@@ -80,6 +99,7 @@ async def _guardrail(host: Host, shared_settings: SharedSettings, own: Guardrail
         policy=read_policy(own.policy_file or DEFAULT_POLICY),
         meta_names=meta_names,
         limits=Limits(gate_in_flight=own.gate_in_flight, gate_seconds=own.gate_seconds),
+        turns=Turns(own.concurrency),
     )
 
 
@@ -137,6 +157,42 @@ async def _sweep(host: Host, at: Guardrail) -> None:
         await use_cases.lapse_glass(at, lambda effects: _tell(host, effects))
     except TransientError as error:
         structlog.get_logger("guardrail").warning("round of the watch over reviews put off", error=str(error))
+
+
+async def _carry_on(host: Host, at: Guardrail, seconds: float) -> None:
+    async def tell(cause: str, effects: Effects) -> None:
+        for effect, fact in effects:
+            await host.bus.publish(fact, cause=cause, effect=effect)
+
+    held = use_cases.HeldChanges(at, tell)
+    while True:
+        try:
+            done = await held.round()
+        except UnavailableError as error:
+            structlog.get_logger("services.guardrail").warning("held changes not readable", error=str(error))
+            done = 0
+        if not done:
+            await host.clock.sleep(seconds)
+
+
+async def _adopt_keys(host: Host, at: Guardrail, seconds: float) -> None:
+    """Looks anew after a minute too: another process may have stored what it signed before it read the new key."""
+    seen, rounds = None, 0
+    while True:
+        try:
+            keys = at.signer.ring()
+            if keys != seen or rounds >= KEYS_AGAIN_SECONDS / seconds:
+                effects = await use_cases.adopt_keys(at)
+                if seen is not None and keys != seen and at.audit.is_sound:
+                    # The newest checkpoint must not be one that only a former key signed: that key may be revoked next.
+                    await _tell(host, await use_cases.checkpoint_audit_log(at))
+                if keys != seen or any(getattr(fact, "reattested", 0) for _, fact in effects):
+                    await _tell(host, effects)
+                seen, rounds = keys, 0
+        except UnavailableError as error:
+            structlog.get_logger("services.guardrail").error("keys cannot be used", error=str(error))
+        rounds += 1
+        await host.clock.sleep(seconds)
 
 
 async def _tell(host: Host, effects: Effects) -> None:

@@ -8,15 +8,21 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from services.guardrail.domain.audit import AuditEntry, AuditNote
+from services.guardrail.domain.budgets import Amounts, Reservation, Shortage, Standing
+from services.guardrail.domain.freezing import FreezeBoard
+from services.guardrail.domain.keys import Keys
 from services.guardrail.domain.oversight import Delegation, RegistryNote
 from services.guardrail.domain.policies import ActivePolicy, PolicyRecord
 from services.guardrail.domain.policy import Policy
 from services.guardrail.domain.records import ChangeRecord, Dataset, Deployment, RevisionRecord, RollbackRecord, SplitCases
+from services.guardrail.domain.scope_records import ScopeRecord
+from services.guardrail.domain.turns import Turns
 from shared.audit.checkpoints import Checkpoint, TreeHead
 from shared.audit.merkle import Node
 from shared.clock import Clock
-from shared.errors import UnavailableError
+from shared.errors import PermanentError, UnavailableError
 from shared.events.changes import GrantScope
+from shared.events.recovery import Freeze
 from shared.events.runs import ExecuteRun, RunFinished
 from shared.events.values import Attestation, Budget, Case, GrantedScope, Split
 from shared.identity import Registry
@@ -38,6 +44,12 @@ class AuditLogUnsoundError(UnavailableError):
             "`evoline audit verify`, restore the guardrail's database from a backup and restart the guardrail; "
             "docs/policy.md says how to go on without one"
         )
+
+
+class ReservationError(PermanentError):
+    """Its id is that of another reservation, or of one that was settled."""
+
+    code = "reservation"
 
 
 class Changes(Protocol):
@@ -66,6 +78,15 @@ class Changes(Protocol):
         """Approved in an emergency, and neither confirmed nor taken back yet."""
         ...
 
+    async def earlier(self, record: ChangeRecord) -> Sequence[ChangeRecord]:
+        """Changes of the same pipeline that came before this one and are not judged yet, in their order."""
+        ...
+
+    async def held(self, limit: int) -> Sequence[ChangeRecord]:
+        """Those that came during a freeze and are not told yet, as they came."""
+        ...
+
+    async def count_held(self) -> int: ...
     async def barring(self, digest: str) -> ChangeRecord | None:
         """A former veto that holds for this digest under any change id."""
         ...
@@ -82,11 +103,29 @@ class Revisions(Protocol):
         """Revisions and templates made directly from any of `digests`."""
         ...
 
-    async def quarantine(self, digest: str, *, cause: str, reason: str, at: str) -> None:
-        """No run starts on it any more, even where no revision of this digest exists yet. Repeatable."""
+    async def quarantine(
+        self, digest: str, *, cause: str, reason: str, at: str, author: str = "", cancel_running: bool = False
+    ) -> None:
+        """No run starts on it any more, even where no revision of this digest exists yet. Repeatable; the first cause stays.
+        `cancel_running`: executors end the runs that are under way on it."""
+        ...
+
+    async def release(self, digest: str, attestation: Attestation) -> None:
+        """Takes it out of quarantine under a new attestation. Repeatable."""
         ...
 
     async def is_quarantined(self, digest: str) -> bool: ...
+    async def why_quarantined(self, digest: str) -> dict[str, Any] | None:
+        """`{cause, reason, at, author, cancel_running}`."""
+        ...
+
+    async def signed_otherwise(self, key: str) -> Sequence[RevisionRecord]:
+        """Approved revisions and templates whose attestation is not under this key."""
+        ...
+
+    async def reattest(self, digest: str, attestation: Attestation, *, from_key: str) -> bool:
+        """False where it is not signed with `from_key` any more, or not approved."""
+        ...
 
 
 class Deployments(Protocol):
@@ -100,6 +139,21 @@ class Deployments(Protocol):
         ...
 
     async def all(self, limit: int) -> Sequence[Deployment]: ...
+    async def fence(self, pipeline: str | None, domain: str | None) -> None:
+        """Raises the generation of this pipeline's deployment, of all of this domain, or of all: who read one of them before loses
+        its compare-and-set."""
+        ...
+
+
+class Freezes(Protocol):
+    """What people keep as it is. `holding` says why something may not change now, None where it may."""
+
+    async def read(self) -> FreezeBoard: ...
+    async def swap(self, board: FreezeBoard, *, from_generation: int) -> bool:
+        """One compare-and-set: False where the board is not at `from_generation` any more."""
+        ...
+
+    async def holding(self, pipeline: str, *domains: str) -> Freeze | None: ...
 
 
 class Datasets(Protocol):
@@ -127,10 +181,86 @@ class Allowances(Protocol):
         ...
 
 
+class Budgets(Protocol):
+    """Accounts of a UTC day. A reservation counts on all of its accounts or on none, and none passes its limit, however many
+    reserve at once."""
+
+    async def reserve(self, wanted: Reservation, limits: Mapping[str, Mapping[str, int]]) -> Shortage | None:
+        """None: it is held, now or since it was asked for before. `limits`: account -> resource -> most. Raises
+        `ReservationError`."""
+        ...
+
+    async def settle(self, day: str, reservation_id: str, used: Amounts, at: datetime) -> Reservation | None:
+        """Replaces what is reserved by what was used, once; None where it was settled before, or never made."""
+        ...
+
+    async def count(self, report_id: str, day: str, used: Mapping[str, Amounts], at: datetime) -> bool:
+        """Counts what was used without a reservation, by account; False where the report was counted before."""
+        ...
+
+    async def standings(self, day: str, accounts: Sequence[str] | None = None) -> list[Standing]:
+        """Those of `accounts`, in their order, or all that were ever touched on the day."""
+        ...
+
+    async def reservations(self, since: str) -> list[Reservation]:
+        """Open ones of the days from `since` on, oldest first."""
+        ...
+
+    async def announce(self, revision: str, bounds: Sequence[Mapping[str, Any]]) -> bool:
+        """Tells executors what bounds production runs now; False where this policy revision told it before."""
+        ...
+
+    async def forget(self, day: str) -> None:
+        """Of settled reservations only the latest are remembered."""
+        ...
+
+
+@dataclass(frozen=True)
+class ScopeUse:
+    """What executors counted under a sealed scope. Calls in flight count as they were reserved; their cost is not known."""
+
+    used: Amounts
+    open_calls: int = 0
+    open_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class LeaseUse:
+    used: Amounts
+    running: int
+    """Runs under it that have not ended."""
+
+
+class Sealing(Protocol):
+    """What executors counted."""
+
+    async def seal(self, scope_id: str) -> ScopeUse:
+        """Lets nothing more happen under a scope that was closed here. Raises `UnavailableError` where no executor answers."""
+        ...
+
+    async def count_lease(self, lease_id: str) -> LeaseUse:
+        """Raises `UnavailableError` where no executor answers."""
+        ...
+
+
+class Prices(Protocol):
+    def dearest_usd(self, families: Sequence[str], models: Sequence[str]) -> float:
+        """The most that a million tokens of these may cost, in US dollars. A model that is not listed costs as the dearest."""
+        ...
+
+
 class Scopes(Protocol):
-    async def get(self, scope_id: str) -> tuple[GrantScope, GrantedScope] | None: ...
-    async def add(self, query: GrantScope, granted: GrantedScope) -> tuple[GrantScope, GrantedScope]:
-        """What is stored under the scope id: the given pair, or the one that was there before."""
+    async def get(self, scope_id: str) -> ScopeRecord | None: ...
+    async def add(self, query: GrantScope, granted: GrantedScope, day: str) -> ScopeRecord:
+        """What is stored under the scope id: the given pair, or what was there before."""
+        ...
+
+    async def withdraw(self, scope_id: str, at: datetime) -> bool:
+        """From now on the id is never given a scope. False where it has one."""
+        ...
+
+    async def close(self, scope_id: str, by: str, at: datetime) -> bool:
+        """False where it was closed before."""
         ...
 
 
@@ -230,6 +360,7 @@ class Signer(Protocol):
         ...
 
     def sign_head(self, head: TreeHead) -> Checkpoint: ...
+    def ring(self) -> Keys: ...
 
 
 class Gauges(Protocol):
@@ -247,6 +378,18 @@ class Gauges(Protocol):
 
     def checkpointed(self, moment: datetime) -> None:
         """When the newest checkpoint was signed, or confirmed as still covering the whole log."""
+        ...
+
+    def quarantined(self, revisions: int) -> None: ...
+    def frozen(self, count: int) -> None:
+        """Freezes that stand."""
+        ...
+
+    def changes_held(self, count: int) -> None: ...
+
+    def budget_refused(self, kind: str) -> None: ...
+    def budgets_stand(self, amounts: Mapping[tuple[str, str, str, str], float], shares: Mapping[tuple[str, str], float]) -> None:
+        """Today's sums by (kind, service, resource, state), and the fullest account's share by (kind, service)."""
         ...
 
 
@@ -321,9 +464,13 @@ class Guardrail:
     deployments: Deployments
     datasets: Datasets
     allowances: Allowances
+    budgets: Budgets
+    sealing: Sealing
+    prices: Prices
     scopes: Scopes
     rollbacks: Rollbacks
     policies: Policies
+    freeze: Freezes
     audit: AuditLog
     checkpoints: Checkpoints
     runs: Runs
@@ -340,3 +487,4 @@ class Guardrail:
     """Names of the system's own pipelines, whose changes always wait for people."""
     limits: Limits = Limits()
     loaded: LoadedPolicy = field(default_factory=LoadedPolicy)
+    turns: Turns = field(default_factory=Turns)

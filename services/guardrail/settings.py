@@ -37,8 +37,14 @@ class GuardrailSettings(EvolineSettings):
     """How long entries may wait for a checkpoint that covers them."""
     audit_check_interval_seconds: float = Field(default=3600.0, gt=0)
     """How often the whole audit log is recomputed and compared with every checkpoint, beside the start."""
+    held_interval_seconds: float = Field(default=1.0, gt=0)
+    """How often changes that came during a freeze are looked for."""
+    keys_interval_seconds: float = Field(default=1.0, gt=0)
+    """How often the key files are looked at for a change; what is signed or checked looks itself."""
     expiry_interval_seconds: float = Field(default=30.0, gt=0)
     """How often reviews that nobody decided are looked for."""
+    budget_sweep_seconds: float = Field(default=5.0, gt=0)
+    """How often scopes and reservations that are over are looked for."""
 
     @property
     def checkpoints(self) -> Path:

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 from services.guardrail import use_cases
 from services.guardrail.domain.authority import AUTHORITY, authorize
 from services.guardrail.ports import Guardrail
-from services.guardrail.use_cases import Effects
-from shared.errors import ConfigurationError
+from services.guardrail.use_cases import Effects, Place
+from shared.errors import ConfigurationError, NotAuthorizedError
 from shared.events.audit import (
     FindAuditEntries,
     GetAuditCheckpoint,
@@ -34,18 +34,23 @@ from shared.events.custody import ListDatasets, ListFeedback
 from shared.events.message import Command
 from shared.events.oversight import DelegateReviews, GetReview, ListDelegations, RevokeDelegation
 from shared.events.policies import CheckPolicy, GetPolicy, ListPolicies, TestPolicy
+from shared.events.quotas import CloseScope, EstimateCost, LeaseQuota, ListBudgets, ListReservations, ReportUse
+from shared.events.recovery import FreezeSystem, GetFreezes, GetKeys, QuarantineRevision, ReleaseRevision, UnfreezeSystem
 from shared.events.values import GrantedScope
 from shared.messaging.consumer import Consumer
 from shared.messaging.handling import Delivery, Handler
 
+TAKEN_AHEAD = 8
+"""Proposals taken for each that is judged: those that wait for their turn must not keep other pipelines waiting."""
 C = TypeVar("C", bound=Command)
 
 
 class Edge:
     """Commands come in here only: first it is asked who sent them, then they are handled."""
 
-    def __init__(self, consumer: Consumer) -> None:
+    def __init__(self, consumer: Consumer, at: Guardrail) -> None:
         self._consumer = consumer
+        self._at = at
 
     def on(self, command_class: type[C], handler: Callable[[C, Delivery], Awaitable[Effects]], **options: Any) -> None:
         """Raises `ConfigurationError` for a command that the table of authority does not know."""
@@ -55,26 +60,71 @@ class Edge:
             )
 
         async def checked(command: C, delivery: Delivery) -> Effects:
-            authorize(command, delivery.signature)
+            try:
+                authorize(command, delivery.signature)
+            except NotAuthorizedError as error:
+                await use_cases.audit_unauthorized(
+                    command, str(error), self._at, signer=delivery.signer, message_id=delivery.message_id
+                )
+                raise
             return await handler(command, delivery)
 
         self._consumer.on(command_class, checked, **options)
 
 
 def register(consumer: Consumer, at: Guardrail, *, concurrency: int) -> None:
-    _commands(Edge(consumer), at, concurrency)
+    edge = Edge(consumer, at)
+    _commands(edge, at, concurrency)
+    _review_commands(edge, at)
+    _recovery(edge, at)
+    _recovery_queries(consumer, at)
     _queries(consumer, at)
     _audit_queries(consumer, at)
     _review_queries(consumer, at)
     _policy_queries(consumer, at)
+    _budget_queries(consumer, at)
 
 
-def _commands(consumer: Edge, at: Guardrail, concurrency: int) -> None:
+def _commands(edge: Edge, at: Guardrail, concurrency: int) -> None:
     async def on_propose(command: ProposeChange, delivery: Delivery) -> Effects:
         return await use_cases.propose_change(
-            command, await use_cases.in_force(at), attempt=delivery.attempt, signature=delivery.signature
+            command,
+            await use_cases.in_force(at),
+            attempt=delivery.attempt,
+            place=Place(delivery.message_id, delivery.sequence),
+            signature=delivery.signature,
         )
 
+    async def on_rollback(command: RollbackPipeline, _: Delivery) -> Effects:
+        return await use_cases.roll_back(command, at)
+
+    async def on_register_dataset(command: RegisterDataset, _: Delivery) -> Effects:
+        return await use_cases.register_dataset(command, at)
+
+    async def on_measure(command: MeasurePipelines, delivery: Delivery) -> Effects:
+        return await use_cases.measure_pipelines(command, await use_cases.in_force(at), attempt=delivery.attempt)
+
+    async def on_close_scope(command: CloseScope, _: Delivery) -> Effects:
+        return await use_cases.close_scope(command, at)
+
+    on = _while_sound(edge, at)
+    # A look bounds itself; the deadline is only behind it. Rollbacks and reviews have consumers of their own, so they never wait.
+    patient = at.limits.gate_seconds + 60
+    on(
+        ProposeChange,
+        on_propose,
+        durable="guardrail-propose",
+        concurrency=concurrency * TAKEN_AHEAD,
+        # Looks at cases of one pipeline wait for each other.
+        deadline_seconds=patient * TAKEN_AHEAD,
+    )
+    on(MeasurePipelines, on_measure, durable="guardrail-measure", concurrency=2, deadline_seconds=patient)
+    on(RollbackPipeline, on_rollback, durable="guardrail-rollback", concurrency=2)
+    on(CloseScope, on_close_scope, durable="guardrail-close-scope", concurrency=2)
+    on(RegisterDataset, on_register_dataset, durable="guardrail-register-dataset")
+
+
+def _review_commands(edge: Edge, at: Guardrail) -> None:
     async def on_decide(command: DecideReview, delivery: Delivery) -> Effects:
         return await use_cases.decide_review(
             command,
@@ -90,14 +140,14 @@ def _commands(consumer: Edge, at: Guardrail, concurrency: int) -> None:
     async def on_revoke_delegation(command: RevokeDelegation, delivery: Delivery) -> Effects:
         return await use_cases.revoke_delegation(command, at, signature=delivery.signature)
 
-    async def on_rollback(command: RollbackPipeline, _: Delivery) -> Effects:
-        return await use_cases.roll_back(command, at)
+    on = _while_sound(edge, at)
+    on(DecideReview, on_decide, durable="guardrail-decide")
+    on(DelegateReviews, on_delegate, durable="guardrail-delegate")
+    on(RevokeDelegation, on_revoke_delegation, durable="guardrail-revoke-delegation")
 
-    async def on_register_dataset(command: RegisterDataset, _: Delivery) -> Effects:
-        return await use_cases.register_dataset(command, at)
 
-    async def on_measure(command: MeasurePipelines, delivery: Delivery) -> Effects:
-        return await use_cases.measure_pipelines(command, await use_cases.in_force(at), attempt=delivery.attempt)
+def _while_sound(edge: Edge, at: Guardrail) -> Callable[..., None]:
+    """Subscribes commands that decide something: only while the audit log is sound, and with what is refused in it."""
 
     def on(command: type[Command], handler: Handler, **options: Any) -> None:
         async def while_the_log_is_sound(message: Any, delivery: Delivery) -> Effects:
@@ -106,17 +156,39 @@ def _commands(consumer: Edge, at: Guardrail, concurrency: int) -> None:
             await use_cases.audit_refusals(message, effects, at, message_id=delivery.message_id)
             return effects
 
-        consumer.on(command, while_the_log_is_sound, **options)
+        edge.on(command, while_the_log_is_sound, **options)
 
-    # A look bounds itself; the deadline is only behind it. Rollbacks and reviews have consumers of their own, so they never wait.
-    patient = at.limits.gate_seconds + 60
-    on(ProposeChange, on_propose, durable="guardrail-propose", concurrency=concurrency, deadline_seconds=patient)
-    on(MeasurePipelines, on_measure, durable="guardrail-measure", concurrency=2, deadline_seconds=patient)
-    on(DecideReview, on_decide, durable="guardrail-decide")
-    on(RollbackPipeline, on_rollback, durable="guardrail-rollback", concurrency=2)
-    on(RegisterDataset, on_register_dataset, durable="guardrail-register-dataset")
-    on(DelegateReviews, on_delegate, durable="guardrail-delegate")
-    on(RevokeDelegation, on_revoke_delegation, durable="guardrail-revoke-delegation")
+    return on
+
+
+def _recovery(consumer: Edge, at: Guardrail) -> None:
+    async def on_freeze(command: FreezeSystem, _: Delivery) -> Effects:
+        return await use_cases.freeze_system(command, at)
+
+    async def on_unfreeze(command: UnfreezeSystem, _: Delivery) -> Effects:
+        return await use_cases.unfreeze_system(command, at)
+
+    async def on_quarantine(command: QuarantineRevision, _: Delivery) -> Effects:
+        return await use_cases.quarantine_revision(command, at)
+
+    async def on_release(command: ReleaseRevision, delivery: Delivery) -> Effects:
+        return await use_cases.release_revision(command, at, message_id=delivery.message_id, signature=delivery.signature)
+
+    consumer.on(FreezeSystem, on_freeze, durable="guardrail-freeze")
+    consumer.on(UnfreezeSystem, on_unfreeze, durable="guardrail-unfreeze")
+    consumer.on(QuarantineRevision, on_quarantine, durable="guardrail-quarantine")
+    consumer.on(ReleaseRevision, on_release, durable="guardrail-release")
+
+
+def _recovery_queries(consumer: Consumer, at: Guardrail) -> None:
+    async def get_freezes(query: GetFreezes) -> dict[str, Any]:
+        return await use_cases.get_freezes(query, at)
+
+    async def get_keys(query: GetKeys) -> dict[str, Any]:
+        return await use_cases.get_keys(query, at)
+
+    consumer.answers(GetKeys, get_keys)
+    consumer.answers(GetFreezes, get_freezes)
 
 
 def _queries(consumer: Consumer, at: Guardrail) -> None:
@@ -203,3 +275,26 @@ def _review_queries(consumer: Consumer, at: Guardrail) -> None:
     consumer.answers(ListReviews, list_reviews)
     consumer.answers(GetReview, get_review)
     consumer.answers(ListDelegations, list_delegations)
+
+
+def _budget_queries(consumer: Consumer, at: Guardrail) -> None:
+    async def list_budgets(query: ListBudgets) -> dict[str, Any]:
+        return await use_cases.list_budgets(query, await use_cases.in_force(at))
+
+    async def list_reservations(query: ListReservations) -> dict[str, Any]:
+        return await use_cases.list_reservations(query, await use_cases.in_force(at))
+
+    async def estimate_cost(query: EstimateCost) -> dict[str, Any]:
+        return await use_cases.estimate_cost(query, await use_cases.in_force(at))
+
+    async def lease_quota(query: LeaseQuota) -> dict[str, Any]:
+        return await use_cases.lease_quota(query, await use_cases.in_force(at))
+
+    async def report_use(query: ReportUse) -> dict[str, Any]:
+        return await use_cases.report_use(query, at)
+
+    consumer.answers(LeaseQuota, lease_quota)
+    consumer.answers(ReportUse, report_use)
+    consumer.answers(ListBudgets, list_budgets)
+    consumer.answers(ListReservations, list_reservations)
+    consumer.answers(EstimateCost, estimate_cost)

@@ -6,6 +6,7 @@ from services.learner import subscribers
 from services.learner.adapters.mongo import MongoKnowledgeStore
 from services.learner.adapters.seeds import FileSeedTemplates
 from services.learner.use_cases import Learner
+from shared.attestation import Approvals, KeyFile
 from shared.service import Application, Host
 from shared.settings import SharedSettings
 
@@ -16,6 +17,7 @@ def create_app(settings: SharedSettings | None = None) -> Application:
     async def register(host: Host) -> None:
         store = MongoKnowledgeStore(host.mongo.database("evoline_learner"))
         seeds = FileSeedTemplates(shared_settings.pipelines_dir / "library")
-        subscribers.register(host.consumer, Learner(store, seeds, host.clock))
+        approvals = Approvals(KeyFile(shared_settings.guardrail_public_key_file).verifier, host.clock)
+        subscribers.register(host.consumer, Learner(store, seeds, host.clock), approvals)
 
     return Application("learner", shared_settings, register)

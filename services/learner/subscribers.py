@@ -12,13 +12,15 @@ from services.learner.use_cases import (
     remember_run,
     remember_score,
 )
+from shared.attestation import Approvals
 from shared.events.changes import ChangeApproved, PipelineRolledBack
 from shared.events.improvement import GetKnowledge, LearnFromRuns, PipelineScored
+from shared.events.recovery import RevisionQuarantined
 from shared.events.runs import RunFinished
 from shared.messaging.consumer import Consumer, Delivery
 
 
-def register(consumer: Consumer, at: Learner) -> None:
+def register(consumer: Consumer, at: Learner, approvals: Approvals) -> None:
     async def on_learn_from_runs(command: LearnFromRuns, _: Delivery) -> Effects:
         return await learn_from_runs(command, at)
 
@@ -29,9 +31,10 @@ def register(consumer: Consumer, at: Learner) -> None:
         return await remember_run(fact, at)
 
     async def on_change_approved(fact: ChangeApproved, _: Delivery) -> Effects:
+        approvals.check_change(fact)
         return await adopt_template(fact, at)
 
-    async def on_rolled_back(fact: PipelineRolledBack, _: Delivery) -> Effects:
+    async def on_taken_out(fact: PipelineRolledBack | RevisionQuarantined, _: Delivery) -> Effects:
         return await forget(fact.quarantined, at)
 
     async def get_knowledge(query: GetKnowledge) -> dict[str, object]:
@@ -41,5 +44,6 @@ def register(consumer: Consumer, at: Learner) -> None:
     consumer.on(PipelineScored, on_pipeline_scored, durable="learner-pipeline-scored")
     consumer.on(RunFinished, on_run_finished, durable="learner-run-finished")
     consumer.on(ChangeApproved, on_change_approved, durable="learner-change-approved")
-    consumer.on(PipelineRolledBack, on_rolled_back, durable="learner-pipeline-rolled-back")
+    consumer.on(PipelineRolledBack, on_taken_out, durable="learner-pipeline-rolled-back")
+    consumer.on(RevisionQuarantined, on_taken_out, durable="learner-revision-quarantined")
     consumer.answers(GetKnowledge, get_knowledge)

@@ -109,7 +109,8 @@ async def adopt_template(fact: ChangeApproved, at: Learner) -> Effects:
     record = await at.store.template(fact.change_id) if fact.kind == "template" else None
     if record is None:
         return []
-    await at.store.approve_template(fact.change_id, fact.digest)
+    if not await at.store.approve_template(fact.change_id, fact.digest):
+        return []  # what it was made from was quarantined meanwhile
     return [
         (
             "learned",
@@ -120,13 +121,17 @@ async def adopt_template(fact: ChangeApproved, at: Learner) -> Effects:
                 document=record["document"],
                 support=record["support"],
                 score=Score.model_validate(record["score"]),
+                attestation=fact.attestation,
             ),
         )
     ]
 
 
 async def forget(digests: Sequence[str], at: Learner) -> Effects:
+    """Also of what is measured later, or is on its way. Patterns are counted anew without it."""
     await at.store.quarantine(digests)
+    patterns = mine(await at.store.revisions(None))
+    await at.store.replace_patterns(derive_id(",".join(sorted(digests)), "forgotten"), patterns, at.clock.now().isoformat())
     return []
 
 

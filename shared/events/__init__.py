@@ -2,17 +2,46 @@
 
 from __future__ import annotations
 
-from shared.events import audit, changes, custody, generation, improvement, operations, oversight, policies, runs, transfer
+from shared.events import (
+    audit,
+    changes,
+    custody,
+    generation,
+    improvement,
+    operations,
+    oversight,
+    policies,
+    quotas,
+    recovery,
+    runs,
+    transfer,
+)
 from shared.events.message import Command, Fact, Message, Part, Query, Value, derive_id
 
 __all__ = ["Command", "Fact", "Message", "Part", "Query", "Value", "catalogue", "derive_id"]
+
+
+_MODULES = (audit, changes, custody, generation, improvement, operations, oversight, policies, quotas, recovery, runs, transfer)
 
 
 def catalogue() -> tuple[type[Message], ...]:
     """All message classes that travel alone, sorted by subject."""
     found = {
         member
-        for module in (audit, changes, custody, generation, improvement, operations, oversight, policies, runs, transfer)
+        for module in (
+            audit,
+            changes,
+            custody,
+            generation,
+            improvement,
+            operations,
+            oversight,
+            policies,
+            quotas,
+            recovery,
+            runs,
+            transfer,
+        )
         for member in vars(module).values()
         if isinstance(member, type) and issubclass(member, Message) and "subject" in vars(member)
     }

@@ -20,7 +20,7 @@ from shared.events.values import (
     Split,
 )
 
-ChangeKind = Literal["revision", "promotion", "template", "policy", "maturity"]
+ChangeKind = Literal["revision", "promotion", "template", "policy", "maturity", "release"]
 ChangeStatus = Literal["proposed", "measuring", "queued", "approved", "vetoed", "expired", "changes_requested"]
 GateVerdict = Literal["certified", "canary", "rejected"]
 
@@ -97,7 +97,7 @@ class ProposeChange(Command):
     signed: ClassVar[bool] = True
 
     change_id: Identifier
-    kind: ChangeKind
+    kind: Literal["revision", "promotion", "template", "policy", "maturity"]
     pipeline: PipelineName
     """Name of the pipeline, of the template or of the policy."""
     document: dict[str, Any]
@@ -249,7 +249,9 @@ class PipelineDeployed(Fact):
 
 
 class RollbackPipeline(Command):
-    """Makes the previous stable revision (or `to_digest`, a former one) stable again and quarantines the present one."""
+    """Makes the previous stable revision (or `to_digest`, a former one) stable again and quarantines the present one.
+
+    Runs under way on it finish, unless `cancel_running`."""
 
     subject: ClassVar[str] = "cmd.guardrail.rollback"
     owner: ClassVar[str] = "guardrail"
@@ -260,6 +262,7 @@ class RollbackPipeline(Command):
     to_digest: str | None = Field(default=None, pattern=r"^[0-9a-f]{8,64}$")
     reason: str = Field(min_length=1, max_length=2000)
     author: Identifier
+    cancel_running: bool = False
 
 
 class PipelineRolledBack(Fact):
@@ -336,6 +339,12 @@ class GrantScope(Query):
     functions: tuple[str, ...] = ()
     budget: Budget
     seconds: float = Field(default=900, gt=0, le=86_400)
+    pipeline: PipelineName | None = None
+    """What is searched for or made better, if it has a name already: its quota counts too."""
+    group_id: Identifier | None = None
+    """The request or evolution that the scope is for: its quota counts too."""
+    estimate: Budget | None = None
+    """What the search is expected to use at most; refused at once where that much is not left, though `budget` would be."""
 
 
 class ListReviews(Query):
@@ -358,8 +367,9 @@ class GetChange(Query):
 
 
 class GetPipeline(Query):
-    """Answer: `{name, stable, canary, maturity, previous: [...], generation, revisions: [{digest, status, change_id, ...}],
-    document}`."""
+    """Answer: `{name, stable, canary, maturity, previous: [...], generation, frozen, revisions: [{digest, status, change_id,
+    quarantine, ...}], document}`; `frozen` is the id of the freeze that keeps it as it is, `quarantine` says why a revision is out
+    of use."""
 
     subject: ClassVar[str] = "api.guardrail.get_pipeline"
     owner: ClassVar[str] = "guardrail"
@@ -368,7 +378,7 @@ class GetPipeline(Query):
 
 
 class ListPipelines(Query):
-    """Answer: `{pipelines: [{name, domain, stable, maturity, generation, updated_at}]}`."""
+    """Answer: `{pipelines: [{name, domain, stable, maturity, generation, updated_at, quarantined, frozen}]}`."""
 
     subject: ClassVar[str] = "api.guardrail.list_pipelines"
     owner: ClassVar[str] = "guardrail"

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from shared.errors import Problem
 from shared.events.message import Command, Fact, Part, Query
-from shared.events.values import Domain, Identifier, PipelineName, Score
+from shared.events.values import Attestation, Domain, Identifier, PipelineName, Score
 
 
 class PipelineScored(Fact):
@@ -126,6 +126,8 @@ class TemplateLearned(Fact):
     document: dict[str, Any]
     support: int
     score: Score | None = None
+    attestation: Attestation | None = None
+    """The guardrail's, without which nobody uses the template."""
 
 
 class GetKnowledge(Query):

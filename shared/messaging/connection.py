@@ -142,18 +142,20 @@ class ConnectionLog:
 
     async def on_error(self, error: Exception) -> None:
         self.denials.note(error)
-        if self.opening is not None and _REFUSED in str(error):
-            self.opening.options["allow_reconnect"] = False
         text = str(error) or type(error).__name__
         if _REFUSED in text:
-            self._read_key_again()
+            self._on_refused()
         if text == self.last or _REFUSED in self.last:
             return
         self.last = text
         self._log.warning("bus connection fault", error=text)
 
-    def _read_key_again(self) -> None:
+    def _on_refused(self) -> None:
         """A key that was replaced while this process ran is used at its next try to connect: nothing need be restarted."""
+        if refused := self.opening or self.client:
+            _close_transport(refused)  # the client's next try would leave it open
+        if self.opening is not None:
+            self.opening.options["allow_reconnect"] = False
         if self.client is not None and self._seed_file is not None:
             with contextlib.suppress(ConfigurationError):
                 self.client._nkeys_seed_str = read_seed(self._seed_file)

@@ -81,15 +81,29 @@ STREAMS: tuple[Stream, ...] = (
 
 FACT_SUBSCRIPTIONS: dict[str, tuple[str, ...]] = {
     "analytics": ("evt.run.finished", "evt.pipeline.scored", "evt.pipelines.measured"),
-    "learner": ("evt.pipeline.scored", "evt.run.finished", "evt.change.approved", "evt.pipeline.rolled_back"),
+    "learner": (
+        "evt.pipeline.scored",
+        "evt.run.finished",
+        "evt.change.approved",
+        "evt.pipeline.rolled_back",
+        "evt.revision.quarantined",
+    ),
     "generator": (
         "evt.template.learned",
         "evt.pipeline.rolled_back",
+        "evt.revision.quarantined",
         "evt.change.approved",
         "evt.change.vetoed",
         "evt.change.queued",
     ),
-    "evolution": ("evt.gate.finished", "evt.change.approved", "evt.change.vetoed", "evt.change.queued"),
+    "evolution": (
+        "evt.gate.finished",
+        "evt.change.approved",
+        "evt.change.vetoed",
+        "evt.change.queued",
+        "evt.pipeline.rolled_back",
+        "evt.revision.quarantined",
+    ),
 }
 """Service -> facts that it consumes durably. Add a row, then `evoline bus apply`."""
 
@@ -101,15 +115,23 @@ _RUNS = ("cmd.executor.execute", "api.executor.finished_runs")
 _TRIALS = (*_RUNS, "cmd.guardrail.propose", "api.guardrail.grant_scope", "api.guardrail.get_dataset")
 
 SENDS: dict[str, tuple[str, ...]] = {
-    "generator": (*_TRIALS, "api.analytics.report"),
-    "evolution": (*_TRIALS, "api.guardrail.get_change", "api.guardrail.get_pipeline"),
+    "generator": (*_TRIALS, "cmd.guardrail.close_scope", "api.analytics.report"),
+    "evolution": (
+        *_TRIALS,
+        "cmd.guardrail.close_scope",
+        "api.guardrail.estimate_cost",
+        "api.guardrail.get_change",
+        "api.guardrail.get_pipeline",
+    ),
     "learner": ("cmd.guardrail.propose",),
-    "guardrail": _RUNS,
+    "guardrail": (*_RUNS, "api.executor.seal_scope", "api.executor.count_lease"),
     "executor": (
         *_RUNS,
         "cmd.executor.cancel",
         "cmd.guardrail.propose",
         "api.guardrail.grant_scope",
+        "api.guardrail.lease_quota",
+        "api.guardrail.report_use",
         "api.guardrail.get_change",
         "api.guardrail.get_pipeline",
         "api.guardrail.list_pipelines",

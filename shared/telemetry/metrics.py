@@ -8,33 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry
 
-FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""Buckets of what a bus or a store does, in seconds."""
+from shared.telemetry.budget_metrics import BUDGETS, BudgetMetrics
+from shared.telemetry.metric import FAST, Metric
+
 SLOW = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 """Buckets of what a model or a search does, in seconds."""
-
-
-@dataclass(frozen=True)
-class Metric:
-    name: str
-    kind: Literal["counter", "gauge", "histogram"]
-    unit: str
-    meaning: str
-    labels: tuple[str, ...] = ()
-    buckets: tuple[float, ...] = FAST
-
-    def counter(self, registry: CollectorRegistry) -> Counter:
-        return Counter(self.name, self.meaning, self.labels, registry=registry)
-
-    def gauge(self, registry: CollectorRegistry) -> Gauge:
-        return Gauge(self.name, self.meaning, self.labels, registry=registry)
-
-    def histogram(self, registry: CollectorRegistry) -> Histogram:
-        return Histogram(self.name, self.meaning, self.labels, buckets=self.buckets, registry=registry)
 
 
 SERVICE_INFO = Metric("evoline_service_info", "gauge", "1", "Always 1; which service and version this is.", ("service", "version"))
@@ -116,6 +97,11 @@ PROVIDER_PAUSES = Metric(
 CHANGES = Metric("evoline_changes_total", "counter", "changes", "Judged changes.", ("kind", "verdict"))
 CHANGE_SECONDS = Metric("evoline_change_decision_seconds", "histogram", "seconds", "Proposal to verdict or queue.", ("kind",))
 REVIEWS_WAITING = Metric("evoline_reviews_waiting", "gauge", "changes", "Changes that wait for people.")
+FREEZES = Metric("evoline_freezes", "gauge", "freezes", "Freezes that stand: nothing changes within their scope.")
+CHANGES_HELD = Metric("evoline_changes_held", "gauge", "changes", "Proposals that wait for the end of a freeze, 200 at most.")
+QUARANTINES = Metric(
+    "evoline_quarantines_total", "counter", "revisions", "Revisions that were taken out of use, descendants included."
+)
 ROLLBACKS = Metric("evoline_rollbacks_total", "counter", "rollbacks", "Deployments taken back.")
 
 AUDIT_ENTRIES = Metric("evoline_audit_entries", "gauge", "entries", "Decisions in the audit log.")
@@ -166,8 +152,9 @@ TEMPLATES_LEARNED = Metric("evoline_templates_learned_total", "counter", "templa
 
 
 def catalogue() -> Iterator[Metric]:
-    """All metrics, in the order of this file."""
-    return (value for value in globals().values() if isinstance(value, Metric))
+    """All metrics, in the order of this file, then those of files of their own."""
+    yield from (value for value in globals().values() if isinstance(value, Metric))
+    yield from BUDGETS
 
 
 class BusMetrics:
@@ -269,6 +256,9 @@ class ChangeMetrics:
         self._seconds = CHANGE_SECONDS.histogram(registry)
         self.reviews_waiting = REVIEWS_WAITING.gauge(registry)
         self._rollbacks = ROLLBACKS.counter(registry)
+        self._quarantines = QUARANTINES.counter(registry)
+        self.freezes = FREEZES.gauge(registry)
+        self.held = CHANGES_HELD.gauge(registry)
 
     def judged(self, kind: str, verdict: str, seconds: float) -> None:
         self._changes.labels(kind, verdict).inc()
@@ -276,6 +266,9 @@ class ChangeMetrics:
 
     def rolled_back(self) -> None:
         self._rollbacks.inc()
+
+    def quarantined(self, revisions: int) -> None:
+        self._quarantines.inc(revisions)
 
 
 class AuditMetrics:
@@ -348,6 +341,7 @@ class Metrics:
         self.changes = ChangeMetrics(registry)
         self.audit = AuditMetrics(registry)
         self.oversight = OversightMetrics(registry)
+        self.budgets = BudgetMetrics(registry)
         self.generation = GenerationMetrics(registry)
         self.evolution = EvolutionMetrics(registry)
         self.learning = LearningMetrics(registry)

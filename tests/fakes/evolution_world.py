@@ -18,8 +18,9 @@ from shared.errors import NotFoundError
 from shared.events.changes import GrantScope
 from shared.events.message import Message
 from shared.events.runs import ExecuteRun, RunFinished
-from shared.events.values import Attestation, Case, GraderSpec, GrantedScope, TrialScope
+from shared.events.values import Attestation, Budget, Case, GraderSpec, GrantedScope, TrialScope
 from shared.pipeline.document import Document
+from shared.pipeline.facts import document_facts
 from shared.pipeline.loading import load_document
 from tests.fakes.storage import InMemoryDatabase
 
@@ -129,6 +130,10 @@ class ScriptedCustodian:
         if dataset_id not in self.data:
             raise NotFoundError(f"no dataset {dataset_id!r}")
         return self.data[dataset_id]
+
+    async def estimate(self, pipeline: str, runs: int) -> Budget:
+        facts = document_facts(load_document(self.documents[pipeline]))
+        return Budget(runs=runs, calls=runs * facts.estimated_calls, tokens=runs * facts.estimated_tokens)
 
     async def grant_scope(self, query: GrantScope) -> GrantedScope:
         return granted(query, self.clock.moment + timedelta(seconds=query.seconds))

@@ -8,17 +8,19 @@ import tempfile
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from services.executor.adapters.guardrail_store import MongoRevisions
+from services.executor.adapters.guardrail_store import MongoClosedScopes, MongoQuotaRules, MongoRevisions
+from services.executor.adapters.leased_runs import MongoLeasedRuns
 from services.executor.adapters.model_records import AnalyticsModelRecords
 from services.executor.adapters.mongo_pools import MongoPools
 from services.executor.adapters.mongo_runs import MongoJournal, MongoRunStore
 from services.executor.adapters.mongo_values import MongoAnswerCache, MongoConversations, MongoScopeLedger, MongoStops
+from services.executor.adapters.standing import MongoStanding
 from services.executor.domain.delivery import CommandDelivery
 from services.executor.domain.limits.listed import LimitList
 from services.executor.engine import StepServices
@@ -29,7 +31,17 @@ from services.executor.engine.functions import FunctionDesk
 from services.executor.engine.generated import TrialScopes
 from services.executor.engine.services import Breakers
 from services.executor.ports import Allowance, Computations, SharedStates
-from services.executor.use_cases import Admission, DocumentLibrary, Executor, PollingCancelWatch, execute_run, run_child
+from services.executor.use_cases import (
+    Admission,
+    DocumentLibrary,
+    Executor,
+    GuardedStops,
+    PollingCancelWatch,
+    ProductionQuotas,
+    ScopeSealing,
+    execute_run,
+    run_child,
+)
 from shared.attestation import Verifier, public_pem, scope_digest, sign
 from shared.clock import Clock, SystemClock
 from shared.events.changes import ProposeChange
@@ -156,13 +168,14 @@ class Notary:
     """Approves what tests want approved, as the guardrail would."""
 
     key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
+    now: Callable[[], datetime] = SystemClock().now
 
     @property
     def verifier(self) -> Verifier:
         return Verifier(public_pem(self.key.public_key()))
 
     def attest(self, kind: str, digest: str, scope: str, *, days: float = 1.0, key: Ed25519PrivateKey | None = None) -> Attestation:
-        now = datetime.now(UTC)
+        now = self.now()
         unsigned = Attestation(
             kind=kind,
             digest=digest,
@@ -186,7 +199,7 @@ class Notary:
             "providers": ("claude", "gemini"),
             "functions": tuple(function_catalogue()),
             "budget": budget or Budget(runs=1000, calls=1000, tokens=1_000_000, cost_usd=1.0),
-            "expires_at": (datetime.now(UTC) + timedelta(minutes=minutes)).isoformat(),
+            "expires_at": (self.now() + timedelta(minutes=minutes)).isoformat(),
         }
         scope = TrialScope(**{**fields, **changes})
         return GrantedScope(scope=scope, attestation=self.attest("scope", scope_digest(scope), scope.purpose))
@@ -245,7 +258,7 @@ class ExecutorKit:
         self.runs = MongoRunStore(self.database)
         self.journal = MongoJournal(self.database, clock, self.blobs)
         self.stops = MongoStops(self.database, clock)
-        ledger = MongoScopeLedger(self.database)
+        ledger = MongoScopeLedger(self.database, clock)
         models: dict[Family, LanguageModel] = {"claude": self.model, "gemini": self.model}
         completions = Completions(models, MongoAnswerCache(self.database, clock), ledger, clock, self.permits)
         services = StepServices(
@@ -263,14 +276,18 @@ class ExecutorKit:
             workspace_dir=Path(tempfile.gettempdir()) / "evoline-test-workspaces" / str(os.getpid()),
             park_after_seconds=self.park_after_seconds,
         )
-        revisions = MongoRevisions(self.guardrail)
+        revisions, standing = MongoRevisions(self.guardrail), MongoStanding(self.guardrail)
+        rules, leased = MongoQuotaRules(self.guardrail), MongoLeasedRuns(self.database)
+        self.quotas = ProductionQuotas(rules, self.questions, leased, clock, f"executor:{self.name}")
         self.executor = Executor(
             executor_id=self.name,
             runs=self.runs,
             journal=self.journal,
-            admission=Admission(lambda: self.notary.verifier, revisions, ledger, DocumentLibrary(), clock),
+            admission=Admission(lambda: self.notary.verifier, revisions, standing, ledger, DocumentLibrary(), clock),
+            sealing=ScopeSealing(MongoClosedScopes(self.guardrail), ledger),
+            quotas=self.quotas,
             services=services,
-            watch=PollingCancelWatch(self.stops, clock, 0.02, pause_grace_seconds=self.pause_grace_seconds),
+            watch=PollingCancelWatch(GuardedStops(self.stops, standing), clock, 0.02, pause_grace_seconds=self.pause_grace_seconds),
             stops=self.stops,
             timers=self.timers,
             values=LargeValues(self.blobs),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -12,17 +12,23 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from services.guardrail.adapters.allowances import MongoAllowances
 from services.guardrail.adapters.audit_log import MongoAuditLog
+from services.guardrail.adapters.budgets import MongoBudgets
 from services.guardrail.adapters.custody import MongoDatasets
 from services.guardrail.adapters.files import DEFAULT_POLICY, read_policy
-from services.guardrail.adapters.mongo import MongoChanges, MongoDeployments, MongoRevisions, MongoRollbacks, MongoScopes
+from services.guardrail.adapters.freezes import MongoFreezes
+from services.guardrail.adapters.mongo import MongoChanges, MongoDeployments, MongoRevisions, MongoRollbacks
 from services.guardrail.adapters.oversight import MongoDelegations, MongoRegistryNotes
 from services.guardrail.adapters.policies import MongoPolicies
+from services.guardrail.adapters.prices import TablePrices
+from services.guardrail.adapters.scopes import MongoScopes
+from services.guardrail.domain.budgets import Amounts
+from services.guardrail.domain.keys import Keys
 from services.guardrail.domain.policies import PolicyRecord, followed
 from services.guardrail.domain.policy import Policy
-from services.guardrail.ports import Guardrail, Limits
+from services.guardrail.ports import Guardrail, LeaseUse, Limits, ScopeUse
 from services.guardrail.use_cases import decide_review, in_force, propose_change, register_dataset
-from services.guardrail.use_cases.policies import signed as policy_signed
-from shared.attestation import Verifier, public_pem, sign, verify_scope
+from services.guardrail.use_cases.policies import signed as signed_policy
+from shared.attestation import Verifier, key_id, public_pem, sign, verify_scope
 from shared.audit.checkpoints import Checkpoint, TreeHead, signed
 from shared.clock import Clock
 from shared.errors import EvolineError
@@ -76,6 +82,9 @@ class KeySigner:
 
     def sign_head(self, head: TreeHead) -> Checkpoint:
         return signed(self.key, head)
+
+    def ring(self) -> Keys:
+        return Keys(key_id(self.key.public_key()), self.verifier.key_ids, ())
 
     def check(self, attestation: Attestation, *, kind: str, digest: str) -> None:
         self.verifier.verify(attestation, kind=kind, digest=digest, now=self.clock.now())
@@ -135,6 +144,25 @@ class ScriptedFleet:
             return finished.model_copy(update={"status": "failed", "error": str(error)})
 
 
+class ScriptedSealing:
+    """Executors' counts by scope; an exception stands for executors that do not answer."""
+
+    def __init__(self) -> None:
+        self.uses: dict[str, ScopeUse | Exception] = {}
+        self.sealed: list[str] = []
+        self.leases: dict[str, LeaseUse] = {}
+
+    async def seal(self, scope_id: str) -> ScopeUse:
+        use = self.uses.get(scope_id, ScopeUse(Amounts()))
+        if isinstance(use, Exception):
+            raise use
+        self.sealed.append(scope_id)
+        return use
+
+    async def count_lease(self, lease_id: str) -> LeaseUse:
+        return self.leases.get(lease_id, LeaseUse(Amounts(), 0))
+
+
 class Tally:
     """`Gauges` and `OversightGauges` that remember."""
 
@@ -147,6 +175,12 @@ class Tally:
         self.waiting = 0
         self.faults = 0
         self.checkpointed_at: datetime | None = None
+        self.freezes = 0
+        self.quarantines = 0
+        self.held = 0
+        self.budget_refusals: list[str] = []
+        self.amounts: dict[tuple[str, str, str, str], float] = {}
+        self.shares: dict[tuple[str, str], float] = {}
 
     def judged(self, kind: str, verdict: str, seconds: float) -> None:
         self.verdicts.append((kind, verdict))
@@ -156,6 +190,21 @@ class Tally:
 
     def reviews_waiting(self, count: int) -> None:
         self.waiting = count
+
+    def quarantined(self, revisions: int) -> None:
+        self.quarantines += revisions
+
+    def frozen(self, count: int) -> None:
+        self.freezes = count
+
+    def changes_held(self, count: int) -> None:
+        self.held = count
+
+    def budget_refused(self, kind: str) -> None:
+        self.budget_refusals.append(kind)
+
+    def budgets_stand(self, amounts: Mapping[tuple[str, str, str, str], float], shares: Mapping[tuple[str, str], float]) -> None:
+        self.amounts, self.shares = dict(amounts), dict(shares)
 
     def said(self, decision: str) -> None:
         self.decisions.append(decision)
@@ -200,6 +249,7 @@ class Bench:
     database: InMemoryDatabase
     sealed: InMemoryDatabase
     tally: Tally
+    sealing: ScriptedSealing
     identities: InMemoryIdentities
 
     def with_policy(self, policy: Policy) -> Bench:
@@ -238,7 +288,8 @@ def bench(*, meta_names: frozenset[str] = frozenset(("context_aware_pipeline_gen
     """Signs with the same key always, so that two benches that did the same tell the same facts."""
     clock = StillClock()
     signer = KeySigner(clock, Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
-    fleet, tally, database, sealed = ScriptedFleet(signer.verifier, clock), Tally(), InMemoryDatabase(), InMemoryDatabase()
+    fleet, tally, sealing = ScriptedFleet(signer.verifier, clock), Tally(), ScriptedSealing()
+    database, sealed = InMemoryDatabase(), InMemoryDatabase()
     identities = InMemoryIdentities()
     at = Guardrail(
         changes=MongoChanges(database),
@@ -246,9 +297,13 @@ def bench(*, meta_names: frozenset[str] = frozenset(("context_aware_pipeline_gen
         deployments=MongoDeployments(database),
         datasets=MongoDatasets(database, sealed),
         allowances=MongoAllowances(database),
+        budgets=MongoBudgets(database),
+        sealing=sealing,
+        prices=TablePrices({}),
         scopes=MongoScopes(database),
         rollbacks=MongoRollbacks(database),
         policies=MongoPolicies(database),
+        freeze=MongoFreezes(database),
         audit=MongoAuditLog(database),
         checkpoints=KeptCheckpoints(),
         runs=fleet,
@@ -264,12 +319,12 @@ def bench(*, meta_names: frozenset[str] = frozenset(("context_aware_pipeline_gen
         limits=Limits(),
     )
     put_in_force(at, database)
-    return Bench(at, clock, fleet, signer, database, sealed, tally, identities)
+    return Bench(at, clock, fleet, signer, database, sealed, tally, sealing, identities)
 
 
 def put_in_force(at: Guardrail, database: InMemoryDatabase) -> None:
     """What a start does with the policy file, without waiting."""
-    active = policy_signed(followed(None, at.policy, "file", "file:1", START.isoformat()), at)
+    active = signed_policy(followed(None, at.policy, "file", "file:1", START.isoformat()), at)
     record = PolicyRecord.of(at.policy, source="file", created_at=START.isoformat())
     database.collection("active_policy").store({"_id": "active", **active.model_dump(mode="json")})
     database.collection("policies").store({"_id": record.revision, **record.model_dump(mode="json")})

@@ -9,12 +9,14 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from shared.events.changes import ProposeChange
 from shared.events.message import Message
 from shared.identity import Identity, MessageSigner, Registry, Signature, add_identity
 from shared.identity.files import KEY_SUFFIX
 from shared.identity.registry import public_text
 from shared.identity.signing import check_signature
 from shared.messaging import codec
+from shared.messaging.bus import Bus
 
 SERVICES = ("generator", "executor", "analytics", "learner", "evolution", "guardrail")
 PEOPLE = ("alice", "bob", "carol", "dora", "grace")
@@ -61,6 +63,17 @@ def signature_of(
     body, now, known = codec.encode(message), datetime.now(UTC), registry.find(name)
     fields = MessageSigner(name, key or key_of(known.name if known else name)).sign(message.subject, message_id, body, now)
     return check_signature(fields, subject=message.subject, message_id=message_id, body=body, stored_at=now, registry=registry)
+
+
+def own(bus: Bus, command: Message) -> Bus:
+    """The bus of whom the command says it is from, where that is one of the usual identities."""
+    name = str(getattr(command, "reviewer", "") or getattr(command, "author", ""))
+    return bus.signed_by(signer(name) if usual_registry().find(name) else None)
+
+
+def signed_proposal(command: ProposeChange) -> Signature:
+    """As its author would sign it, who is one of the usual ones."""
+    return signature_of(usual_registry(), command.author, command, f"propose-{command.change_id}")
 
 
 def written_registry(folder: Path, registry: Registry | None = None) -> Path:

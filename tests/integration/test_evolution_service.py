@@ -7,6 +7,7 @@ import uuid
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from pydantic import SecretStr
 
 from services.evolution.app import create_app
 from services.evolution.settings import EvolutionSettings
+from shared.attestation import public_pem
 from shared.errors import NotFoundError
 from shared.events import Message
 from shared.events.changes import (
@@ -28,22 +30,29 @@ from shared.events.changes import (
 )
 from shared.events.improvement import EvolutionFinished, EvolutionProgressed, GetEvolution, StartEvolution
 from shared.events.runs import ExecuteRun, FinishedRuns, RunFinished
-from shared.events.values import Attestation, Score
+from shared.events.values import Score
 from shared.messaging.bus import Bus
 from shared.messaging.consumer import Answer, Consumer
+from shared.messaging.dead_letters import list_dead_letters
 from shared.messaging.handling import Delivery
 from shared.pipeline.loading import load_document
 from shared.settings import SharedSettings
 from tests.conftest import OpenBus
+from tests.eventually import eventually
 from tests.fakes.evolution_world import LABELS, ScriptedRuns, granted, labelled_cases, seed_document
+from tests.fakes.executor import Notary
 from tests.messaging import consuming
 
 pytestmark = pytest.mark.usefixtures("empty_streams")
 
 SCORE = Score(mean=0.7, low=0.6, high=0.8, cases=100, grader_hash="h")
-ATTESTATION = Attestation(
-    kind="revision", digest="0" * 64, scope="tweets", domain="social", policy_revision="1", issued_at="", expires_at="", key_id="k"
-)
+NOTARY = Notary()
+
+
+@pytest.fixture(autouse=True)
+def public_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "guardrail.pub").write_bytes(public_pem(NOTARY.key.public_key()))
+    monkeypatch.setenv("EVOLINE_GUARDRAIL_PUBLIC_KEY_FILE", str(tmp_path / "guardrail.pub"))
 
 
 @dataclass
@@ -116,7 +125,7 @@ def _approval(change: ProposeChange, fields: dict[str, Any]) -> ChangeApproved:
         risk=0.1,
         reasons=("certified",),
         policy_revision="1",
-        attestation=ATTESTATION,
+        attestation=NOTARY.attest("revision", fields["digest"], change.pipeline),
     )
 
 
@@ -241,3 +250,32 @@ async def test_a_service_that_dies_in_the_middle_leaves_an_evolution_that_anothe
         assert isinstance(fact, EvolutionFinished)
         assert fact.verdict in ("certified", "no_candidate")
         assert len(executor.evaluated) == len(set(executor.evaluated)) == fact.evaluations <= 120
+
+
+@dataclass
+class LyingGuardrail(ScriptedGuardrail):
+    """Says yes to everything, without the key."""
+
+    stranger: Notary = field(default_factory=Notary)
+
+    async def judge(self, change: ProposeChange, delivery: Delivery) -> Sequence[tuple[str, Message]]:
+        effects = await super().judge(change, delivery)
+        forged = self.stranger.attest("revision", load_document(change.document).digest, change.pipeline)
+        return [
+            (effect, fact.model_copy(update={"attestation": forged}) if isinstance(fact, ChangeApproved) else fact)
+            for effect, fact in effects
+        ]
+
+
+async def test_an_approval_without_the_guardrails_key_ends_no_evolution(open_bus: OpenBus, nats_url: str, mongo_url: str) -> None:
+    async with stage(open_bus, nats_url, mongo_url, LyingGuardrail()) as on:
+        command = order()
+        async with on.bus.follow(EvolutionFinished) as facts:
+            await on.bus.publish(command, cause=command.evolution_id)
+            (letter,) = await eventually(lambda: list_dead_letters(on.bus), 30)
+            assert (letter.subject, letter.code) == ("evt.change.approved", "not_attested")
+            record = await on.bus.ask(GetEvolution(evolution_id=command.evolution_id))
+            assert record["status"] == "proposed" and "answer" not in record
+            await on.bus.publish(order(pipeline="unknown"), cause="a later one")
+            fact, _ = await anext(facts)
+            assert isinstance(fact, EvolutionFinished) and fact.evolution_id != command.evolution_id

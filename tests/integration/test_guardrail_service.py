@@ -50,7 +50,7 @@ from tests.conftest import OpenBus
 from tests.eventually import eventually
 from tests.fakes.guardrail import ScriptedFleet, answering, dataset, pipeline, proposal
 from tests.fakes.guardrail_executor import BusExecutor
-from tests.fakes.people import signer, usual_registry, written_registry
+from tests.fakes.people import own, written_registry
 from tests.messaging import consuming
 
 pytestmark = pytest.mark.usefixtures("empty_streams")
@@ -154,9 +154,7 @@ async def ran(bus: Bus, heard: Facts, reference: str) -> RunFinished:
 
 async def send(bus: Bus, command: Command) -> None:
     """Signed by whom it says it is from, where that one has an identity."""
-    author = str(getattr(command, "reviewer", "") or getattr(command, "author", ""))
-    known = usual_registry().find(author)
-    await bus.signed_by(signer(author) if known else None).publish(command, cause=uuid.uuid4().hex)
+    await own(bus, command).publish(command, cause=uuid.uuid4().hex)
 
 
 async def deployed(bus: Bus, name: str = "triage") -> dict[str, Any]:

@@ -15,6 +15,7 @@ class MongoEvolutions:
     def __init__(self, database: Database) -> None:
         self._evolutions = database.collection("evolutions")
         self._candidates = database.collection("candidates")
+        self._quarantined = database.collection("quarantined")
 
     async def prepare(self) -> None:
         await self._evolutions.ensure_index([("change_id", 1)], name="by_change")
@@ -33,6 +34,12 @@ class MongoEvolutions:
 
     async def update(self, evolution_id: str, fields: Mapping[str, Any]) -> None:
         await self._evolutions.update_if({"_id": evolution_id}, {"$set": dict(fields)})
+
+    async def quarantine(self, digests: Sequence[str]) -> None:
+        await self._quarantined.insert_many([{"_id": digest} for digest in sorted(set(digests))])
+
+    async def quarantined(self, digests: Sequence[str]) -> list[str]:
+        return [row["_id"] for row in await self._quarantined.find({"_id": {"$in": list(digests)}})]
 
     async def keep_candidates(self, evolution_id: str, rows: Sequence[Mapping[str, Any]]) -> None:
         if rows:
@@ -60,6 +67,10 @@ class MongoEvaluationCache:
     async def keep(self, rows: Sequence[Mapping[str, Any]]) -> None:
         if rows:
             await self._evaluations.insert_many(rows)
+
+    async def forget(self, digests: Sequence[str]) -> None:
+        for digest in sorted(set(digests)):
+            await self._evaluations.delete({"digest": digest})
 
     async def rewrite(self, key: str) -> dict[str, Any] | None:
         return await self._rewrites.get(key)

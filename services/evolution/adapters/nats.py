@@ -8,7 +8,8 @@ from services.evolution.ports import LabelledCases, StablePipeline
 from shared.errors import NotFoundError
 from shared.events.changes import GetChange, GetDataset, GetPipeline, GrantScope
 from shared.events.message import Message
-from shared.events.values import Case, GraderSpec, GrantedScope
+from shared.events.quotas import EstimateCost
+from shared.events.values import Budget, Case, GraderSpec, GrantedScope
 from shared.messaging.bus import Bus
 
 _ASK_SECONDS = 10.0
@@ -30,6 +31,11 @@ class BusCustodian:
         answer = await self._bus.ask(query, timeout_seconds=_ASK_SECONDS)
         cases = tuple(Case.model_validate(case) for case in answer["cases"])
         return LabelledCases(dataset_id, answer["domain"], GraderSpec.model_validate(answer["grader"]), cases)
+
+    async def estimate(self, pipeline: str, runs: int) -> Budget:
+        answer = await self._bus.ask(EstimateCost(pipeline=pipeline, runs=runs), timeout_seconds=_ASK_SECONDS)
+        total = answer["total"]
+        return Budget(runs=total["runs"], calls=total["calls"], tokens=total["tokens"], cost_usd=total["cost_usd"])
 
     async def grant_scope(self, query: GrantScope) -> GrantedScope:
         return GrantedScope.model_validate(await self._bus.ask(query, timeout_seconds=_ASK_SECONDS))

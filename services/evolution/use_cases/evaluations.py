@@ -16,7 +16,7 @@ from typing import Any
 from services.evolution.domain.candidates import Candidate, Failure
 from services.evolution.strategies.strategy import SearchOverError
 from services.evolution.use_cases.bound import Evolution
-from shared.errors import UnavailableError
+from shared.errors import FrozenError, UnavailableError
 from shared.events.message import derive_id
 from shared.events.runs import ExecuteRun, RunFinished
 from shared.events.values import Case, GraderSpec, GrantedScope
@@ -107,6 +107,9 @@ class Evaluations:
         )
         if not finished:
             raise UnavailableError(f"none of {len(commands)} evaluations ended: does an executor run?")
+        if stopped := next((run for run in finished.values() if run.error_code == FrozenError.code), None):
+            # Says nothing about the candidate, so it must not be remembered as its failure.
+            raise FrozenError(stopped.error)
         self.dispatched += len(commands)
         rows = (
             self._row(candidate, case, finished.get(command.run_id))

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from services.evolution.domain.records import fingerprint, new_record, refusal
 from services.evolution.use_cases.bound import Effects, Evolution
-from services.evolution.use_cases.preparation import prepare
+from services.evolution.use_cases.preparation import close_scope, prepare
 from services.evolution.use_cases.work import EvolutionWork
 from shared.errors import InvalidInputError, PermanentError, Problem
 from shared.events.changes import ProposeChange
@@ -25,14 +25,19 @@ async def start_evolution(command: StartEvolution, at: Evolution) -> Effects:
     if "answer" in record:
         return [("finished", EvolutionFinished.model_validate(record["answer"]))]
     if "proposal" in record:
+        await close_scope(command, at)
         return [("propose", ProposeChange.model_validate(record["proposal"]))]
     began = datetime.fromisoformat(record["created_at"])
     try:
         prepared = await prepare(command, began, at)
-        work = EvolutionWork(prepared, at)
-        return await work.run()
     except PermanentError as error:
         return await _refuse(command, _problems(error), began, at)
+    try:
+        effects = await EvolutionWork(prepared, at).run()
+    except PermanentError as error:
+        effects = await _refuse(command, _problems(error), began, at)
+    await close_scope(command, at)
+    return effects
 
 
 async def _refuse(command: StartEvolution, problems: Sequence[Problem], began: datetime, at: Evolution) -> Effects:

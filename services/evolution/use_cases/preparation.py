@@ -14,6 +14,7 @@ from shared.errors import InvalidInputError, Problem
 from shared.events.changes import GrantScope
 from shared.events.improvement import StartEvolution
 from shared.events.message import derive_id
+from shared.events.quotas import CloseScope
 from shared.events.values import Budget, GrantedScope
 from shared.pipeline.document import Document
 from shared.pipeline.facts import document_facts
@@ -22,6 +23,7 @@ from shared.pipeline.loading import load_document
 _CALLS_A_RUN = 4
 """Provider calls that an average candidate run may make, as far as the scope is concerned."""
 _TOKENS_A_RUN = 4000
+_HOLDER = "evolution"
 _MOST_SCOPE_SECONDS = 86_400.0
 _GATE_SECONDS = 60.0
 
@@ -50,7 +52,9 @@ async def prepare(command: StartEvolution, began: datetime, at: Evolution) -> Pr
     plan = plan_evolution(data.cases, command.evaluations, command.seed)
     document = load_document(stable.document)
     _refuse_unfitting(document, data)
-    scope = await at.custodian.grant_scope(_scope_query(command, document, at))
+    query = _scope_query(command, document, at)
+    estimate = await at.custodian.estimate(command.pipeline, query.budget.runs)
+    scope = await at.custodian.grant_scope(query.model_copy(update={"estimate": estimate}))
     seed = candidate_of(document)
     return Prepared(command, began, seed, document, data, plan, scope)
 
@@ -68,10 +72,22 @@ def _scope_query(command: StartEvolution, document: Document, at: Evolution) -> 
     runs = command.evaluations + at.rewrites
     calls = runs * max(_CALLS_A_RUN, document_facts(document).estimated_calls)
     return GrantScope(
-        scope_id=derive_id(command.evolution_id, "scope"),
+        scope_id=_scope_id(command),
         purpose="evolution",
-        holder="evolution",
+        holder=_HOLDER,
         domain=document.domain,
         budget=Budget(runs=runs, calls=calls, tokens=runs * _TOKENS_A_RUN, cost_usd=round(0.01 * runs, 2)),
         seconds=min(_MOST_SCOPE_SECONDS, command.seconds + _GATE_SECONDS),
+        pipeline=document.name,
+        group_id=command.evolution_id,
     )
+
+
+def _scope_id(command: StartEvolution) -> str:
+    return derive_id(command.evolution_id, "scope")
+
+
+async def close_scope(command: StartEvolution, at: Evolution) -> None:
+    """Nothing more is evaluated: what the search did not use is free for others."""
+    closing = CloseScope(scope_id=_scope_id(command), author=_HOLDER, reason="the search has ended")
+    await at.announcer.announce(closing, cause=command.evolution_id, effect="close scope")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -39,6 +40,14 @@ async def record_verdict(decision: Decision, at: Evolution) -> Effects:
     fields = {"status": "finished", "decision": outcome, "gate": gate, "answer": answer.model_dump(mode="json")}
     await at.evolutions.update(record["_id"], fields)
     return [(f"finished:{outcome}", answer)]
+
+
+async def forget(digests: Sequence[str], at: Evolution) -> Effects:
+    """Of revisions that were taken back: nothing measured of them is used again, and searches that began with one end at their next
+    measurement."""
+    await at.evolutions.quarantine(digests)
+    await at.cache.forget(digests)
+    return []
 
 
 async def read_evolution(query: GetEvolution, at: Evolution) -> dict[str, Any]:

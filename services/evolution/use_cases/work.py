@@ -105,6 +105,7 @@ class EvolutionWork:
     async def _propose(self, found: SearchResult, finals: FinalRound) -> Effects:
         assert finals.best is not None
         command, best = self._command, finals.best.candidate
+        await self._refuse_quarantined(self._prepared.seed.digest, best.digest)
         pending = self._pending(found, finals)
         proposal = ProposeChange(
             change_id=derive_id(command.evolution_id, "promotion"),
@@ -182,7 +183,12 @@ class EvolutionWork:
         await self._at.announcer.announce(fact, cause=self._command.evolution_id, effect=f"scored:{candidate.digest}")
 
     async def _tick(self) -> None:
+        await self._refuse_quarantined(self._prepared.seed.digest)
         await self._progress.measured(self._evaluations.spent)
+
+    async def _refuse_quarantined(self, *digests: str) -> None:
+        if found := await self._at.evolutions.quarantined(digests):
+            raise PermanentError(f"revision {found[0][:12]}, which this search works with, was taken back meanwhile")
 
     def _enter_stage(self, evaluations: int, time_share: float) -> None:
         self._evaluations.limit = evaluations

@@ -1,14 +1,13 @@
-"""The guardrail's database and public keys, read only."""
+"""The guardrail's database, read only."""
 
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 from services.executor.adapters.group_read import GroupRead
 from services.executor.domain.admission import Revision
-from shared.attestation import Verifier
+from services.executor.domain.quotas import Bound
 from shared.errors import NotFoundError
 from shared.events.values import Attestation
 from shared.storage import Database
@@ -75,25 +74,19 @@ class MongoRevisions:
         return found[0]
 
 
-class KeyFile:
-    """Public keys of the guardrail, read again when the file changes: keys are rotated without a restart."""
+class MongoClosedScopes:
+    def __init__(self, database: Database) -> None:
+        self._scopes = database.collection("scopes")
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._stamp: tuple[int, int] | None = None
-        self._verifier: Verifier | None = None
+    async def is_closed(self, scope_id: str) -> bool:
+        found = await self._scopes.get(scope_id)
+        return found is not None and found.get("closed_at") is not None
 
-    def verifier(self) -> Verifier:
-        """Raises `ConfigurationError` where there are no keys."""
-        stamp = self._stat()
-        if self._verifier is None or stamp != self._stamp:
-            self._verifier = Verifier.from_file(self._path)
-            self._stamp = stamp
-        return self._verifier
 
-    def _stat(self) -> tuple[int, int] | None:
-        try:
-            status = self._path.stat()
-        except OSError:
-            return None
-        return status.st_mtime_ns, status.st_size
+class MongoQuotaRules:
+    def __init__(self, database: Database) -> None:
+        self._rules = database.collection("quota_rules")
+
+    async def bounds(self) -> tuple[Bound, ...]:
+        found = await self._rules.get("in_force")
+        return tuple(Bound.model_validate(each) for each in found["bounds"]) if found else ()

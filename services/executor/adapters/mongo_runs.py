@@ -191,6 +191,7 @@ def _document(record: RunRecord) -> dict[str, Any]:
         "started_at": record.started_at.isoformat(),
         "queued_seconds": record.queued_seconds,
         **({"imported": True} if record.is_inert else {}),
+        **({"quota": record.quota.model_dump()} if record.quota else {}),
         **({"control": _control(record)} if record.generation or record.is_suspended or record.controls else {}),
         "command": command.model_dump_json(exclude_defaults=True),
     }
@@ -257,4 +258,5 @@ def _record(document: dict[str, Any]) -> RunRecord:
         started_at=datetime.fromisoformat(document["started_at"]),
         queued_seconds=document["queued_seconds"],
         finished=RunFinished.model_validate_json(finished) if finished else None,
+        quota=document.get("quota"),
     )

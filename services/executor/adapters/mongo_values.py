@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from services.executor.domain.records import RunRecord
+from services.executor.domain.spending import SealedUse
 from services.executor.ports import Stage, Stop
 from shared.clock import Clock
 from shared.errors import FencedError, LimitReachedError, UnavailableError
@@ -110,24 +111,28 @@ def _pause_id(run_id: str, generation: int) -> str:
     return f"{run_id}/pause/{generation}"
 
 
+_UNUSED = {"runs": 0, "calls": 0, "tokens": 0, "cost_usd": 0.0}
+
+
 class MongoScopeLedger:
     """One document a scope. A reservation is one conditional increment: it happens whole or not at all."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, clock: Clock) -> None:
         self._usage = database.collection("scope_usage")
+        self._clock = clock
 
     async def reserve(self, scope_id: str, budget: Budget, wanted: Budget) -> None:
-        room: dict[str, Any] = {"_id": scope_id}
+        room: dict[str, Any] = {"_id": scope_id, "sealed_at": {"$exists": False}}
         for name in ("runs", "calls", "tokens"):
             if amount := getattr(wanted, name):
                 room[name] = {"$lte": getattr(budget, name) - amount}
         if wanted.calls:
             room["cost_usd"] = {"$lt": budget.cost_usd} if budget.cost_usd > 0 else {"$lte": 0.0}
-        change = {"$inc": {"runs": wanted.runs, "calls": wanted.calls, "tokens": wanted.tokens}}
+        in_flight = {"open_calls": wanted.calls, "open_tokens": wanted.tokens} if wanted.calls else {}
+        change = {"$inc": {"runs": wanted.runs, "calls": wanted.calls, "tokens": wanted.tokens, **in_flight}}
         if await self._usage.update_if(room, change):
             return
-        empty = {"_id": scope_id, "runs": 0, "calls": 0, "tokens": 0, "cost_usd": 0.0}
-        if await self._usage.insert_once(empty) and await self._usage.update_if(room, change):
+        if await self._usage.insert_once({"_id": scope_id, **_UNUSED}) and await self._usage.update_if(room, change):
             return
         # Another reserver may have created the document between the first try and the insert.
         if not await self._usage.update_if(room, change):
@@ -135,14 +140,35 @@ class MongoScopeLedger:
 
     async def settle(self, scope_id: str, reserved: Budget, used: Usage) -> None:
         tokens = used.input_tokens + used.output_tokens - reserved.tokens
-        change = {"calls": used.calls - reserved.calls, "tokens": tokens, "cost_usd": used.cost_usd}
+        in_flight = {"open_calls": -reserved.calls, "open_tokens": -reserved.tokens}
+        change = {"calls": used.calls - reserved.calls, "tokens": tokens, "cost_usd": used.cost_usd, **in_flight}
         await self._usage.update_if({"_id": scope_id}, {"$inc": change})
 
     async def release_run(self, scope_id: str) -> None:
         await self._usage.update_if({"_id": scope_id}, {"$inc": {"runs": -1}})
 
+    async def seal(self, scope_id: str) -> SealedUse:
+        sealing: dict[str, Any] = {"$set": {"sealed_at": self._clock.now()}}
+        if not await self._usage.update_if({"_id": scope_id, "sealed_at": {"$exists": False}}, sealing):
+            # Never used, or sealed before; between both somebody may begin to use it.
+            await self._usage.insert_once({"_id": scope_id, **_UNUSED, **sealing["$set"]})
+            await self._usage.update_if({"_id": scope_id, "sealed_at": {"$exists": False}}, sealing)
+        found = await self._usage.get(scope_id)
+        if found is None:
+            raise UnavailableError(f"the use of scope {scope_id} cannot be read back")
+        return SealedUse(
+            runs=found["runs"],
+            calls=found["calls"],
+            tokens=found["tokens"],
+            cost_usd=found["cost_usd"],
+            open_calls=found.get("open_calls", 0),
+            open_tokens=found.get("open_tokens", 0),
+        )
+
     async def _used_up(self, scope_id: str, budget: Budget, wanted: Budget) -> LimitReachedError:
         used = await self._usage.get(scope_id) or {}
+        if "sealed_at" in used:
+            return LimitReachedError("scope", f"scope {scope_id} was closed: nothing runs under it any more; ask for a new one")
         for name in ("runs", "calls", "tokens"):
             amount, bound = getattr(wanted, name), getattr(budget, name)
             if amount and used.get(name, 0) + amount > bound:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from services.executor.domain.quotas import RunQuota
 from shared.errors import FencedError, InvalidInputError, PermanentError, Problem, UnavailableError
 from shared.events.runs import ExecuteRun, ModelUse, RunFinished, RunStatus
 from shared.events.values import Usage
@@ -117,6 +118,8 @@ class RunRecord(_Frozen):
     suspended_for: str = ""
     controls: tuple[Control, ...] = ()
     imported: Imported | None = None
+    quota: RunQuota | None = None
+    """What it holds of a production quota, where one is set."""
 
     @property
     def is_inert(self) -> bool:

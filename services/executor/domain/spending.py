@@ -37,3 +37,15 @@ class Reserved:
     share: Spending
     budget: Budget | None = None
     """Of the trial's scope."""
+
+
+@dataclass(frozen=True)
+class SealedUse:
+    """What was used under a scope that is sealed. Calls in flight count with what is reserved for them; their cost is not known."""
+
+    runs: int
+    calls: int
+    tokens: int
+    cost_usd: float
+    open_calls: int = 0
+    open_tokens: int = 0

@@ -22,13 +22,15 @@ class RunTime:
         self._limit_seconds = limit_seconds
         self._outer_is_over = outer_is_over
         self._reason = ""
+        self._code = "cancelled"
         self._pause: Suspension | None = None
         self._running = False
         self._ended = False
 
-    def cancel(self, reason: str) -> None:
-        """Ends the run as cancelled; harmless where it has ended."""
-        self._reason = self._reason or reason
+    def cancel(self, reason: str, code: str = "cancelled") -> None:
+        """Ends the run as cancelled; harmless where it has ended. The first reason counts."""
+        if not self._reason:
+            self._reason, self._code = reason, code
         if self._running and not self._timeout.expired():
             self._timeout.reschedule(asyncio.get_running_loop().time())
 
@@ -88,5 +90,5 @@ class RunTime:
     @property
     def outcome(self) -> Outcome:
         if self._reason:
-            return Outcome("cancelled", error=self._reason, error_code="cancelled")
+            return Outcome("cancelled", error=self._reason, error_code=self._code)
         return failed(LimitReachedError("seconds", f"the run may take {self._limit_seconds:g} s"))

@@ -20,7 +20,8 @@ from services.executor.domain.admission import (
 )
 from services.executor.domain.records import ChangedDocumentError, RunRecord
 from services.executor.domain.run_file import Evidence
-from services.executor.ports import Revisions, ScopeLedger
+from services.executor.domain.standing import freeze_on
+from services.executor.ports import Revisions, ScopeLedger, Standing
 from shared.attestation import Verifier
 from shared.clock import Clock
 from shared.errors import NotAttestedError, NotFoundError, PermanentError
@@ -54,9 +55,16 @@ class DocumentLibrary:
 
 class Admission:
     def __init__(
-        self, verifier: Callable[[], Verifier], revisions: Revisions, ledger: ScopeLedger, library: DocumentLibrary, clock: Clock
+        self,
+        verifier: Callable[[], Verifier],
+        revisions: Revisions,
+        standing: Standing,
+        ledger: ScopeLedger,
+        library: DocumentLibrary,
+        clock: Clock,
     ) -> None:
         self._verifier = verifier
+        self._standing = standing
         self._revisions = revisions
         self._ledger = ledger
         self._library = library
@@ -136,8 +144,12 @@ class Admission:
             assert command.pipeline is not None
             return await self._revision(command.pipeline)
         loaded = self._library.load(command.document)
+        if await self._standing.is_quarantined(loaded.digest):
+            raise NotAttestedError(f"revision {loaded.digest[:12]} of {loaded.document.name} is quarantined")
         if command.scope is None:
             await self._check_covered(command)
+        elif freeze := freeze_on(await self._standing.freezes(), command.scope, loaded.document.name, loaded.document.domain):
+            raise freeze.error
         return Admitted(loaded, loaded.document.name)
 
     async def _check_covered(self, command: ExecuteRun) -> None:

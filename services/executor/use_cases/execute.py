@@ -42,15 +42,17 @@ async def execute_run(command: ExecuteRun, delivery: CommandDelivery, at: Execut
     record, admitted, refusal = await _admitted(command, delivery, at)
     if admitted is None:
         return await _refuse(record, refusal, delivery, at)
-    if not await at.runs.claim(record):
-        await at.admission.release(command)
-        return await _continue(await _stored(command.run_id, at), command, delivery, at)
-    at.observer.claimed(command.purpose, record.queued_seconds)
-    try:
-        taken_over = await at.journal.entries(record.run_id) if command.forked_from else ()
-    except PermanentError as error:
-        return await _end_unread(record, error, at)
-    return await _run(record, admitted, RunJournal(at.journal, record, at.clock, taken_over), delivery, at)
+    with at.quotas.held_by(record):
+        if not await at.runs.claim(record):
+            at.quotas.drop(record)
+            await at.admission.release(command)
+            return await _continue(await _stored(command.run_id, at), command, delivery, at)
+        at.observer.claimed(command.purpose, record.queued_seconds)
+        try:
+            taken_over = await at.journal.entries(record.run_id) if command.forked_from else ()
+        except PermanentError as error:
+            return await _end_unread(record, error, at)
+        return await _run(record, admitted, RunJournal(at.journal, record, at.clock, taken_over), delivery, at)
 
 
 async def run_child(command: ExecuteRun, outer_is_over: IsOver, is_held: IsHeld, at: Executor) -> RunFinished:
@@ -65,12 +67,13 @@ async def run_child(command: ExecuteRun, outer_is_over: IsOver, is_held: IsHeld,
 async def _admitted(command: ExecuteRun, delivery: CommandDelivery, at: Executor) -> tuple[RunRecord, Admitted | None, Outcome]:
     try:
         admitted = await at.admission.admit(command)
+        loaded = admitted.loaded
+        record = _record(command, delivery, at, name=admitted.pipeline)
+        record = record.model_copy(update={"digest": loaded.digest, "domain": loaded.document.domain})
+        return await at.quotas.admitted(record, loaded.document.limits), admitted, Outcome("refused")
     except PermanentError as error:
         name = split_reference(command.pipeline)[0] if command.pipeline else str((command.document or {}).get("name", ""))
         return _record(command, delivery, at, name=name), None, refused(error)
-    record = _record(command, delivery, at, name=admitted.pipeline)
-    loaded = admitted.loaded
-    return record.model_copy(update={"digest": loaded.digest, "domain": loaded.document.domain}), admitted, Outcome("refused")
 
 
 def _record(command: ExecuteRun, delivery: CommandDelivery, at: Executor, *, name: str) -> RunRecord:
@@ -151,9 +154,22 @@ async def _own(record: RunRecord, delivery: CommandDelivery, at: Executor) -> Ru
         if journal.fruitless_takeovers >= at.max_takeovers:
             raise LimitReachedError("takeovers", f"{journal.fruitless_takeovers} executors were lost in the same step")
         admitted = await at.admission.admit_again(record)
+        record = await _charged_again(record, admitted, at)
     except PermanentError as error:
         return await _end_early(record, refused(error), journal, at)
-    return await _run(record, admitted, journal, delivery, at)
+    with at.quotas.held_by(record):
+        return await _run(record, admitted, journal, delivery, at)
+
+
+async def _charged_again(record: RunRecord, admitted: Admitted, at: Executor) -> RunRecord:
+    """A run that had ended has given back what it held: retried, it needs as much again."""
+    if record.going_for != "retry":
+        return record
+    charged = await at.quotas.admitted(record, admitted.loaded.document.limits)
+    if charged.quota == record.quota or await at.runs.change(record, charged):
+        return charged
+    at.quotas.drop(charged)
+    raise RunFencedError(f"run {record.run_id} was taken over by another executor")
 
 
 async def _end_unread(record: RunRecord, error: PermanentError, at: Executor) -> RunFinished:
@@ -264,6 +280,7 @@ async def _finish(record: RunRecord, outcome: Outcome, journal: RunJournal, usag
     told = usage - journal.usage_before_retry if record.retries else usage
     finished = run_finished(ending_of(record, outcome, journal.entries, told, at))
     await at.runs.finish(record, finished)
+    at.quotas.ended(record, finished)
     return await _tell(finished, at)
 
 

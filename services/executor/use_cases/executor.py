@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from services.executor.engine import StepServices
 from services.executor.ports import Announcer, CancelWatch, Journal, Pools, RunObserver, RunStore, Stops, Timers, Values
 from services.executor.use_cases.admission import Admission
+from services.executor.use_cases.quotas import ProductionQuotas
+from services.executor.use_cases.sealing import ScopeSealing
 from shared.clock import Clock
 
 
@@ -18,6 +20,8 @@ class Executor:
     runs: RunStore
     journal: Journal
     admission: Admission
+    sealing: ScopeSealing
+    quotas: ProductionQuotas
     services: StepServices
     watch: CancelWatch
     announcer: Announcer

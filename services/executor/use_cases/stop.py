@@ -108,6 +108,6 @@ class PollingCancelWatch:
     def _stop(self, record: RunRecord, scope: RunScope, stop: Stop) -> None:
         """A run inside another one pauses with that."""
         if stop.verb == "cancel":
-            scope.cancel(f"cancelled by {stop.author}: {stop.reason or 'no reason given'}")
+            scope.cancel(f"cancelled by {stop.author}: {stop.reason or 'no reason given'}", stop.code)
         elif record.command_sequence != LOCAL_SEQUENCE:
             scope.pause(stop.reason, stop.author, self._pause_grace_seconds)

@@ -37,11 +37,13 @@ class MongoLearnedTemplates:
         ]
 
     async def learn(self, template: Template, digest: str, domain: str) -> None:
-        await self._templates.put(
-            {"_id": digest, "name": template.name, "domain": domain, "document": dict(template.document), "revoked": False}
-        )
+        row = {"name": template.name, "domain": domain, "document": dict(template.document)}
+        if not await self._templates.insert_once({"_id": digest, **row, "revoked": False}):
+            # One that was revoked stays so, also where it is told again, or is told only now.
+            await self._templates.update_if({"_id": digest, "revoked": False}, {"$set": row})
 
     async def revoke(self, digests: Sequence[str]) -> int:
+        await self._templates.insert_many([{"_id": digest, "revoked": True} for digest in sorted(set(digests))])
         revoked = [
             await self._templates.update_if({"_id": digest, "revoked": False}, {"$set": {"revoked": True}}) for digest in digests
         ]

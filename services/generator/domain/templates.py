@@ -17,6 +17,10 @@ POOL_SIZE = 120
 LONGEST_EXAMPLE = 400
 
 
+LEARNED = "learned:"
+"""Of a learned template's origin; its digest follows."""
+
+
 @dataclass(frozen=True)
 class Template:
     """A pipeline document with blanks. `origin` says where it is from: `library:<name>` or `learned:<digest>`."""
@@ -113,3 +117,8 @@ def _plain(value: Any) -> str:
 
 def _answer_text(expected: Any) -> str:
     return expected if isinstance(expected, str) else json.dumps(expected, ensure_ascii=False)
+
+
+def learned_digest(origin: str) -> str | None:
+    """What a pipeline descends from that was made of a learned template: it is quarantined with it."""
+    return origin.removeprefix(LEARNED) if origin.startswith(LEARNED) else None

@@ -12,13 +12,18 @@ from shared.errors import InvalidInputError, PermanentError, Problem
 from shared.events.changes import GrantScope
 from shared.events.generation import GeneratePipeline, RequestAccepted, RequestFinished, RequestRejected
 from shared.events.message import derive_id
+from shared.events.quotas import CloseScope
 from shared.events.values import Budget, Case, GraderSpec, GrantedScope
+
+HOLDER = "generator"
 
 
 async def generate_pipeline(request: GeneratePipeline, at: Generator) -> Effects:
     """Ends in `RequestRejected`, in `RequestFinished(no_candidate)`, or in a `ProposeChange` whose verdict ends the request."""
     before = await at.requests.get(request.request_id)
     if before and before["status"] != "accepted":
+        if before["status"] != "rejected":
+            await _close_scope(request.request_id, at)
         return _again(before)
     # A redelivery while it was accepted starts over; its runs have deterministic ids and are found finished.
     started = at.clock.monotonic()
@@ -34,7 +39,19 @@ async def generate_pipeline(request: GeneratePipeline, at: Generator) -> Effects
         effect="accepted",
     )
     work = RequestWork(request, task, scope, at, started)
-    return await work.answer()
+    effects = await work.answer()
+    await _close_scope(request.request_id, at)
+    return effects
+
+
+async def _close_scope(request_id: str, at: Generator) -> None:
+    """Nothing more is tried: what the search did not use is free for others."""
+    command = CloseScope(scope_id=_scope_id(request_id), author=HOLDER, reason="the search has ended")
+    await at.announcer.announce(command, cause=request_id, effect="close scope")
+
+
+def _scope_id(request_id: str) -> str:
+    return derive_id(request_id, "scope")
 
 
 def _again(record: dict[str, Any]) -> Effects:
@@ -61,13 +78,15 @@ async def _scope(request: GeneratePipeline, task: Task, at: Generator) -> Grante
     calls = request.constraints.generation_calls
     return await at.custodian.grant_scope(
         GrantScope(
-            scope_id=derive_id(task.request_id, "scope"),
+            scope_id=_scope_id(task.request_id),
             purpose="generation",
-            holder="generator",
+            holder=HOLDER,
             domain=task.domain,
             providers=request.constraints.providers,
             budget=Budget(runs=calls, calls=calls * 3, tokens=calls * 4000, cost_usd=calls * request.constraints.max_cost_usd),
             seconds=request.constraints.generation_seconds + 60,
+            pipeline=task.pipeline,
+            group_id=task.request_id,
         )
     )
 

@@ -8,12 +8,12 @@ from datetime import timedelta
 
 from services.generator.domain.selection import Candidate, Draft, Outcome, ranked, report, survivors, trial_rounds
 from services.generator.domain.task import Task
-from services.generator.domain.templates import blanks_of
+from services.generator.domain.templates import blanks_of, learned_digest
 from services.generator.strategies import Strategy
 from services.generator.strategies.synthesis import SynthesisStrategy
 from services.generator.strategies.template import TemplateStrategy
 from services.generator.use_cases.bound import Effects, Generator
-from shared.errors import InvalidInputError, Problem
+from shared.errors import FrozenError, InvalidInputError, Problem
 from shared.events.changes import Evidence, ProposeChange
 from shared.events.generation import CandidateReport, GeneratePipeline, RequestFinished, RequestProgressed
 from shared.events.improvement import PipelineScored
@@ -45,7 +45,13 @@ class RequestWork:
         self._deadline = at.clock.now() + timedelta(seconds=request.constraints.generation_seconds)
 
     async def answer(self) -> Effects:
-        best_first = await self._try_out()
+        try:
+            best_first = await self._try_out()
+        except FrozenError as error:
+            # Runs that were stopped say nothing about their candidates.
+            finished = self._finished("no_candidate", reasons=(str(error),))
+            await self._close(finished)
+            return [("finished", finished)]
         passing = [candidate for candidate in best_first if candidate.mean > 0]
         if not passing:
             return await self._nothing_found(best_first)
@@ -132,6 +138,8 @@ class RequestWork:
         finished = await self._at.runs.run_all(
             list(commands.values()), max_in_flight=self._at.trial_in_flight, deadline_seconds=seconds
         )
+        if stopped := next((run for run in finished.values() if run.error_code == FrozenError.code), None):
+            raise FrozenError(stopped.error)
         self._runs_left -= len(commands)
         self._calls += sum(run.usage.calls for run in finished.values())
         for case in cases:
@@ -187,6 +195,7 @@ class RequestWork:
                 ),
             ),
             dataset_id=self._request.dataset_id,
+            parent_digest=learned_digest(winner.origin),
             group_id=self._task.request_id,
         )
         pending = self._finished("queued", digest=winner.document.digest, change_id=change_id)

@@ -1,4 +1,4 @@
-"""Changes, revisions, deployments, rollbacks and scopes as documents of the store."""
+"""Changes, revisions, deployments and rollbacks as documents of the store."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 from services.guardrail.domain.records import UNWRITTEN, ChangeRecord, Deployment, RevisionRecord, RollbackRecord
 from services.guardrail.ports import LostRaceError
 from shared.errors import UnavailableError
-from shared.events.changes import GrantScope
-from shared.events.values import GrantedScope
+from shared.events.values import Attestation
 from shared.storage.collection import Database
 
 _BULKY = frozenset(("document", "evidence", "gate", "attestation"))
 """Fields of a change that its rules did not see as they are."""
+_HELD = {"held_by": {"$gt": ""}}
 
 
 class MongoChanges:
@@ -24,6 +24,8 @@ class MongoChanges:
         await self._changes.ensure_index([("status", 1)], name="status")
         await self._changes.ensure_index([("digest", 1)], name="digest")
         await self._changes.ensure_index([("glass.status", 1)], name="glass")
+        await self._changes.ensure_index([("pipeline", 1), ("status", 1)], name="pipeline_status")
+        await self._changes.ensure_index([("held_by", 1)], name="held_by")
 
     async def open(self, record: ChangeRecord) -> ChangeRecord:
         if await self._changes.insert_once(_document(record, record.change_id)):
@@ -66,6 +68,18 @@ class MongoChanges:
         found = await self._changes.find({"glass.status": {"$in": ["open", "lapsing"]}}, limit=limit)
         return [ChangeRecord.model_validate(each) for each in found]
 
+    async def earlier(self, record: ChangeRecord) -> Sequence[ChangeRecord]:
+        before = {"$gt": 0, "$lt": record.sequence}
+        wanted = {"pipeline": record.pipeline, "status": {"$in": ["proposed", "measuring"]}, "sequence": before}
+        return [ChangeRecord.model_validate(each) for each in await self._changes.find(wanted, sort=[("sequence", 1)])]
+
+    async def held(self, limit: int) -> Sequence[ChangeRecord]:
+        found = await self._changes.find(_HELD, sort=[("sequence", 1)], limit=limit)
+        return [ChangeRecord.model_validate(each) for each in found]
+
+    async def count_held(self) -> int:
+        return await self._changes.count(_HELD)
+
     async def barring(self, digest: str) -> ChangeRecord | None:
         found = await self._changes.find({"digest": digest, "status": "vetoed", "bars_digest": True}, limit=1)
         return ChangeRecord.model_validate(found[0]) if found else None
@@ -106,12 +120,33 @@ class MongoRevisions:
         found = await self._revisions.find({"parent_digest": {"$in": list(digests)}})
         return [RevisionRecord.model_validate(each) for each in found]
 
-    async def quarantine(self, digest: str, *, cause: str, reason: str, at: str) -> None:
-        await self._quarantine.insert_once({"_id": digest, "cause": cause, "reason": reason, "at": at})
+    async def quarantine(
+        self, digest: str, *, cause: str, reason: str, at: str, author: str = "", cancel_running: bool = False
+    ) -> None:
+        row = {"cause": cause, "reason": reason, "at": at, "author": author, "cancel_running": cancel_running}
+        if not await self._quarantine.insert_once({"_id": digest, **row}) and cancel_running:
+            await self._quarantine.update_if({"_id": digest}, {"$set": {"cancel_running": True}})
         await self._revisions.update_if({"_id": digest}, {"$set": {"status": "quarantined"}})
+
+    async def release(self, digest: str, attestation: Attestation) -> None:
+        fields = {"status": "approved", "attestation": attestation.model_dump(mode="json")}
+        await self._quarantine.delete({"_id": digest})
+        await self._revisions.update_if({"_id": digest}, {"$set": fields})
 
     async def is_quarantined(self, digest: str) -> bool:
         return await self._quarantine.get(digest) is not None
+
+    async def why_quarantined(self, digest: str) -> dict[str, Any] | None:
+        found = await self._quarantine.get(digest)
+        return {name: value for name, value in found.items() if name != "_id"} if found else None
+
+    async def signed_otherwise(self, key: str) -> Sequence[RevisionRecord]:
+        found = await self._revisions.find({"status": "approved", "attestation.key_id": {"$ne": key}})
+        return [RevisionRecord.model_validate(each) for each in found]
+
+    async def reattest(self, digest: str, attestation: Attestation, *, from_key: str) -> bool:
+        wanted = {"_id": digest, "status": "approved", "attestation.key_id": from_key}
+        return await self._revisions.update_if(wanted, {"$set": {"attestation": attestation.model_dump(mode="json")}})
 
 
 class MongoDeployments:
@@ -130,6 +165,11 @@ class MongoDeployments:
     async def swap(self, deployment: Deployment, *, from_generation: int) -> bool:
         filters = {"_id": deployment.pipeline, "generation": from_generation}
         return await self._deployments.update_if(filters, {"$set": deployment.model_dump(mode="json")})
+
+    async def fence(self, pipeline: str | None, domain: str | None) -> None:
+        wanted = {"_id": pipeline} if pipeline else {"domain": domain} if domain else {}
+        found = await self._deployments.find(wanted, fields=("generation",))
+        await self._deployments.update_each([({"_id": each["_id"]}, {"$inc": {"generation": 1}}) for each in found])
 
     async def all(self, limit: int) -> Sequence[Deployment]:
         found = await self._deployments.find({}, sort=[("_id", 1)], limit=limit)
@@ -151,23 +191,6 @@ class MongoRollbacks:
     async def latest(self, limit: int) -> Sequence[RollbackRecord]:
         found = await self._rollbacks.find({"refused": ""}, sort=[("at", -1)], limit=limit)
         return [RollbackRecord.model_validate(each) for each in found]
-
-
-class MongoScopes:
-    def __init__(self, database: Database) -> None:
-        self._scopes = database.collection("scopes")
-
-    async def get(self, scope_id: str) -> tuple[GrantScope, GrantedScope] | None:
-        found = await self._scopes.get(scope_id)
-        return (GrantScope.model_validate(found["wish"]), GrantedScope.model_validate(found["granted"])) if found else None
-
-    async def add(self, query: GrantScope, granted: GrantedScope) -> tuple[GrantScope, GrantedScope]:
-        document = {"_id": query.scope_id, "wish": query.model_dump(mode="json"), "granted": granted.model_dump(mode="json")}
-        await self._scopes.insert_once(document)
-        stored = await self.get(query.scope_id)
-        if stored is None:
-            raise UnavailableError(f"scope {query.scope_id} cannot be read back")
-        return stored
 
 
 def _document(record: Any, document_id: str) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from shared.errors import NotAuthorizedError
 from shared.events.changes import DecideReview, MeasurePipelines, ProposeChange, RegisterDataset, RollbackPipeline
 from shared.events.message import Command
 from shared.events.oversight import DelegateReviews, RevokeDelegation
+from shared.events.quotas import CloseScope
+from shared.events.recovery import FreezeSystem, QuarantineRevision, ReleaseRevision, UnfreezeSystem
 from shared.identity import Identity, Signature
 
 REVIEWER, OPERATOR, ADMIN = "reviewer", "operator", "admin"
@@ -38,6 +40,11 @@ AUTHORITY: Mapping[type[Command], Need] = {
     DelegateReviews: Need(frozenset((REVIEWER, ADMIN)), people_only=True),
     RevokeDelegation: Need(frozenset((REVIEWER, ADMIN)), people_only=True),
     RollbackPipeline: Need(frozenset((OPERATOR, ADMIN))),
+    QuarantineRevision: Need(frozenset((OPERATOR, ADMIN))),
+    ReleaseRevision: Need(frozenset((OPERATOR, ADMIN))),
+    FreezeSystem: Need(frozenset((OPERATOR, ADMIN))),
+    UnfreezeSystem: Need(frozenset((OPERATOR, ADMIN))),
+    CloseScope: Need(),
 }
 
 

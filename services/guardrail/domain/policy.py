@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from services.guardrail.domain.budgets import QuotaRules
 from services.guardrail.domain.maturity import Maturity, MaturityRule, outside
 from services.guardrail.domain.names import flat
 from services.guardrail.domain.oversight import ReviewRules
@@ -86,6 +87,7 @@ class PolicyDocument(_Frozen):
     scopes: dict[str, ScopeRule]
     maturities: dict[Maturity, MaturityRule] = Field(default_factory=dict)
     """What a pipeline of this maturity may use at most; `allowed` stays the outer bound."""
+    quotas: QuotaRules = QuotaRules()
     rules: tuple[Rule, ...] = Field(min_length=1, max_length=MAX_RULES)
 
 

@@ -125,18 +125,18 @@ class ChangeRecord(Record):
     requested_by: str | None = None
     successor_of: str | None = None
     glass: BrokenGlass | None = None
+    cause: str = ""
+    """Message whose handling tells the outcome; ids of facts derive from it."""
+    sequence: int = 0
+    """The proposal's place in the stream: changes of one pipeline are judged in this order."""
+    held_by: str = ""
+    """Freeze during which it came; until what followed is told."""
 
     @classmethod
     def opened(cls, command: ProposeChange, now: str, signature: Signature = UNSIGNED) -> ChangeRecord:
         """Not stored yet: what is decided at once is written once, with its verdict."""
         fields = command.model_dump(exclude={"deploy"})
-        signed = {
-            "author_verified": signature.identity is not None,
-            "author_fault": signature.fault,
-            "author_key_id": signature.identity.key_id if signature.identity else "",
-            "author_is_person": signature.identity is not None and signature.identity.kind == "person",
-            "proposed_by": signature.signer,
-        }
+        signed = signature_fields(signature)
         deploy = command.deploy and command.kind != "template"
         return cls.model_validate({**fields, **signed, "deploy": deploy, "created_at": now, "version": UNWRITTEN})
 
@@ -145,8 +145,25 @@ class ChangeRecord(Record):
         return self.status in ("proposed", "measuring")
 
     @property
+    def is_held(self) -> bool:
+        """Waits for the end of a freeze before it is judged, or before it takes effect."""
+        return bool(self.held_by) and (self.is_open or (self.status == "approved" and not self.applied))
+
+    @property
     def attested_kind(self) -> Literal["revision", "template", "policy", "maturity"]:
-        return "revision" if self.kind == "promotion" else self.kind
+        return "revision" if self.kind == "promotion" or self.kind == "release" else self.kind
+
+
+def signature_fields(signature: Signature) -> dict[str, Any]:
+    """What a change's record keeps of who signed the proposal."""
+    identity = signature.identity
+    return {
+        "author_verified": identity is not None,
+        "author_fault": signature.fault,
+        "author_key_id": identity.key_id if identity else "",
+        "author_is_person": identity is not None and identity.kind == "person",
+        "proposed_by": signature.signer,
+    }
 
 
 class RevisionRecord(Record):

@@ -6,8 +6,10 @@ from datetime import datetime, timedelta
 
 from services.guardrail.domain.records import SHIPPED_AUTHOR, ChangeRecord, Deployment, RevisionRecord, redeployed
 from services.guardrail.ports import Guardrail, LostRaceError
+from services.guardrail.use_cases.judging import quarantined_ancestor
 from services.guardrail.use_cases.maturity_changes import set_maturity
 from services.guardrail.use_cases.policy_changes import activate
+from shared.events.recovery import Freeze
 from shared.events.values import Attestation
 
 STALE = "another revision became stable while this change was judged; propose it again, against the new one"
@@ -30,17 +32,26 @@ def attested(record: ChangeRecord, at: Guardrail, now: datetime) -> Attestation:
 
 
 async def apply(record: ChangeRecord, at: Guardrail) -> ChangeRecord:
-    """Carries an approved change out, from wherever a crash left it. Comes back vetoed where it was overtaken meanwhile."""
+    """Carries an approved change out, from wherever a crash left it. Comes back vetoed where it was overtaken meanwhile, held where
+    people keep everything as it is."""
     if record.applied:
         return record
+    if freeze := await at.freeze.holding(record.pipeline, record.domain):
+        return await held(record, freeze, at)
     if record.kind in ("policy", "maturity"):
         return await _put_in_force(record, at)
+    if record.kind == "release":
+        return await _released(record, at)
     current = await at.deployments.get(record.pipeline) if record.deploy else None
     if _is_overtaken(record, current):
         return await overturned(record, at, STALE)
     revision = await at.revisions.add(revision_record(record))
     if revision.status == "quarantined":
         return await overturned(record, at, "this revision was quarantined after a rollback; propose another one")
+    if ancestor := await quarantined_ancestor(record.parent_digest, at):
+        now = at.clock.now().isoformat()
+        await at.revisions.quarantine(record.digest, cause=record.change_id, reason=f"descends from {ancestor}", at=now)
+        return await overturned(record, at, f"it descends from {ancestor[:12]}, which was quarantined at this moment")
     if not record.deploy:
         return await at.changes.save(record.model_copy(update={"applied": True}))
     serving = await deployed(record, current, at)
@@ -55,6 +66,17 @@ async def _put_in_force(record: ChangeRecord, at: Guardrail) -> ChangeRecord:
     if generation is None:
         return await overturned(record, at, SUPERSEDED)
     return await at.changes.save(record.model_copy(update={"applied": True, "generation": generation}))
+
+
+async def _released(record: ChangeRecord, at: Guardrail) -> ChangeRecord:
+    assert record.attestation is not None, "an approved release carries its attestation"
+    await at.revisions.release(record.digest, record.attestation)
+    return await at.changes.save(record.model_copy(update={"applied": True}))
+
+
+async def held(record: ChangeRecord, freeze: Freeze, at: Guardrail) -> ChangeRecord:
+    """Kept as it is until the freeze ends, whatever it has come to so far."""
+    return record if record.held_by else await at.changes.save(record.model_copy(update={"held_by": freeze.freeze_id}))
 
 
 async def deployed(record: ChangeRecord, current: Deployment | None, at: Guardrail) -> tuple[int, str] | None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from services.guardrail.domain.audit import AuditNote
 from services.guardrail.domain.records import BrokenGlass, ChangeRecord, ReviewDecision
 from services.guardrail.ports import Guardrail
-from services.guardrail.use_cases.judging import descendants
+from services.guardrail.use_cases.quarantine import Cause, take_out
 from services.guardrail.use_cases.rollbacks import roll_back
 from services.guardrail.use_cases.telling import Effects, decision_note
 from shared.events.changes import RollbackPipeline
@@ -89,8 +89,7 @@ async def _taken_back(record: ChangeRecord, at: Guardrail) -> Effects:
     if deployment is not None and (deployment.stable == record.digest or cause in deployment.causes):
         command = RollbackPipeline(rollback_id=cause, pipeline=record.pipeline, reason=reason[:2000], author=TAKEN_BACK_BY)
         effects += await roll_back(command, at)
-    for digest in (record.digest, *(each.digest for each in await descendants([record.digest], at))):
-        await at.revisions.quarantine(digest, cause=cause, reason=reason, at=at.clock.now().isoformat())
+    await take_out(record.digest, (), Cause(cause, TAKEN_BACK_BY, reason, at.clock.now().isoformat()), at)
     await at.audit.append(_note(record, glass, "lapsed", glass.ended_by, at.clock.now().isoformat()))
     fact = GlassLapsed(change_id=record.change_id, pipeline=record.pipeline, digest=record.digest, by=glass.ended_by, reason=reason)
     return [*effects, ("glass_lapsed", fact)]

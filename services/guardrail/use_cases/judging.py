@@ -105,7 +105,7 @@ async def objections(record: ChangeRecord, dossier: Dossier, at: Guardrail) -> t
         found.append("this revision is quarantined after a rollback; propose another one")
     if former := await at.changes.barring(digest):
         found.append(f"the same revision was vetoed in change {former.change_id} by {former.decided_by}; propose another one")
-    if ancestor := await _quarantined_ancestor(record.parent_digest, at):
+    if ancestor := await quarantined_ancestor(record.parent_digest, at):
         found.append(f"it descends from {ancestor[:12]}, which is quarantined after a rollback; propose one made from another")
     if record.kind == "promotion" and dossier.deployment is None:
         found.append("there is no stable revision to be better than; propose it as `revision`")
@@ -171,7 +171,8 @@ async def descendants(digests: Sequence[str], at: Guardrail) -> tuple[RevisionRe
     return tuple(found)
 
 
-async def _quarantined_ancestor(parent_digest: str | None, at: Guardrail) -> str | None:
+async def quarantined_ancestor(parent_digest: str | None, at: Guardrail) -> str | None:
+    """The nearest one that is quarantined; the given digest itself counts."""
     seen: set[str] = set()
     while parent_digest and parent_digest not in seen and len(seen) < MAX_ANCESTORS:
         if await at.revisions.is_quarantined(parent_digest):

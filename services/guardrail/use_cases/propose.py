@@ -2,37 +2,86 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+import structlog
 
 from services.guardrail.domain.policy import PolicyDecision
 from services.guardrail.domain.records import SHIPPED_AUTHOR, SHIPPED_PREFIX, ChangeRecord
 from services.guardrail.ports import Guardrail
-from services.guardrail.use_cases.applying import apply, attested
+from services.guardrail.use_cases.applying import apply, attested, held
 from services.guardrail.use_cases.judging import Dossier, compiled, described, objections, policy_names, ruled
 from services.guardrail.use_cases.maturity_changes import assess_maturity
 from services.guardrail.use_cases.policies import in_force
 from services.guardrail.use_cases.policy_changes import assess_policy
 from services.guardrail.use_cases.sealed_gate import GateRefusedError, pass_gate
 from services.guardrail.use_cases.telling import Effects, told
-from shared.errors import InvalidInputError, Problem
+from shared.errors import InvalidInputError, Problem, TransientError
 from shared.events.changes import ProposeChange
 from shared.identity import UNSIGNED, Signature
 
 CHECK, GATE = "check", "gate"
 
 
-async def propose_change(command: ProposeChange, at: Guardrail, *, attempt: int = 1, signature: Signature = UNSIGNED) -> Effects:
-    """Idempotent by change id: a repeat, with whatever content, is answered with the verdict on the first one.
+@dataclass(frozen=True)
+class Place:
+    """The proposal's message: its id, and its place in the stream; 0 for what came by none."""
+
+    message_id: str = ""
+    sequence: int = 0
+
+
+NOWHERE = Place()
+
+
+async def propose_change(
+    command: ProposeChange,
+    at: Guardrail,
+    *,
+    attempt: int = 1,
+    place: Place = NOWHERE,
+    signature: Signature = UNSIGNED,
+) -> Effects:
+    """Idempotent by change id: a repeat, with whatever content, is answered with the verdict on the first one. Changes of one
+    pipeline are judged in the order of the stream; during a freeze they are kept, and judged later in that order.
 
     Raises `InvalidInputError` for an id or author under which only the system itself acts."""
     if command.change_id.startswith(SHIPPED_PREFIX) or command.author == SHIPPED_AUTHOR:
         raise InvalidInputError(f"ids `{SHIPPED_PREFIX}...` and the author `{SHIPPED_AUTHOR}` are the system's own; choose others")
-    record = await at.changes.get(command.change_id) or ChangeRecord.opened(command, at.clock.now().isoformat(), signature)
+    opened = ChangeRecord.opened(command, at.clock.now().isoformat(), signature)
+    record = await at.changes.open(opened.model_copy(update={"cause": place.message_id, "sequence": place.sequence, "version": 0}))
+    patient = attempt < at.limits.patient_attempts
+    async with at.turns.of(record.pipeline):
+        if record.is_open:
+            await _carry_on_earlier(record, at, patient=patient)
+        _, effects = await carried_on(record, at, patient=patient)
+        return effects
+
+
+async def carried_on(record: ChangeRecord, at: Guardrail, *, patient: bool) -> tuple[ChangeRecord, Effects]:
+    """The record from wherever it stands to its verdict and effect, or to being held, with what is to be told of it."""
+    if record.is_open and (freeze := await at.freeze.holding(record.pipeline, record.domain)):
+        record = await held(record, freeze, at)
+        return record, await told(record, at)
     if record.is_open:
-        record = await judged(record, at, patient=attempt < at.limits.patient_attempts)
+        record = await judged(record, at, patient=patient)
     if record.status == "approved":
         record = await apply(record, at)
-    return await told(record, at)
+    return record, await told(record, at, with_gate=not record.decisions)
+
+
+async def _carry_on_earlier(record: ChangeRecord, at: Guardrail, *, patient: bool) -> None:
+    """One that failed and will be delivered again, or that another process took, is judged before those that came after it; its
+    own delivery then tells it. Whoever is faster writes: the other one's write is refused."""
+    for earlier in await at.changes.earlier(record) if record.sequence else ():
+        try:
+            await carried_on(earlier, at, patient=patient)
+        except TransientError:
+            raise
+        except Exception:
+            # What cannot be judged at all is buried by its own delivery; it must not take others with it.
+            structlog.get_logger("services.guardrail").exception("earlier change skipped", change_id=earlier.change_id)
 
 
 async def judged(record: ChangeRecord, at: Guardrail, *, patient: bool) -> ChangeRecord:

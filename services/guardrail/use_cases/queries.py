@@ -59,7 +59,8 @@ async def get_pipeline(query: GetPipeline, at: Guardrail) -> dict[str, Any]:
         "generation": deployment.generation if deployment else 0,
         "updated_at": deployment.updated_at if deployment else "",
         "digest": revision.digest,
-        "revisions": [_summary(each) for each in revisions],
+        "frozen": await _frozen(name, revision.domain, at),
+        "revisions": [{**_summary(each), "quarantine": await at.revisions.why_quarantined(each.digest)} for each in revisions],
         "document": revision.document,
     }
 
@@ -75,10 +76,18 @@ async def list_pipelines(query: ListPipelines, at: Guardrail) -> dict[str, Any]:
                 "maturity": each.maturity,
                 "generation": each.generation,
                 "updated_at": each.updated_at,
+                "quarantined": await at.revisions.is_quarantined(each.stable),
+                "frozen": await _frozen(each.pipeline, each.domain, at),
             }
             for each in rows
         ]
     }
+
+
+async def _frozen(pipeline: str, domain: str, at: Guardrail) -> str | None:
+    """The freeze that keeps it as it is."""
+    freeze = await at.freeze.holding(pipeline, domain)
+    return freeze.freeze_id if freeze else None
 
 
 async def resolved(reference: str, at: Guardrail, *, quarantined_too: bool = False) -> RevisionRecord:

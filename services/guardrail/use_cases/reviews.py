@@ -31,7 +31,7 @@ async def decide_review(
     known = next((each for each in record.decisions if each.decision_id == decision_id), None)
     if known:
         return await _told_again(record, known, at)
-    if reason := _why_not(command, record):
+    if reason := _why_not(command, record) or await _why_not_now(command, record, at):
         return [_refused(command, reason)]
     if record.status == "queued" and _is_expired(record, at.clock.now()):
         return [
@@ -52,6 +52,7 @@ async def _decided(record: ChangeRecord, command: DecideReview, decision: Review
     if command.decision == "comment":
         record = await at.changes.save(record.model_copy(update={"decisions": (*record.decisions, decision)}))
         return await _noted(record, decision, at)
+    record = record.model_copy(update={"cause": decision.decision_id})
     if record.status == "approved":
         return await followed_up(record, decision, at)
     if command.decision == "deny":
@@ -80,7 +81,7 @@ async def expire_reviews(at: Guardrail, *, limit: int = 100) -> Effects:
     at.gauges.reviews_waiting(len(waiting))
     effects: Effects = []
     for record in waiting:
-        if _is_expired(record, at.clock.now()):
+        if _is_expired(record, at.clock.now()) and not await at.freeze.holding(record.pipeline, record.domain):
             facts = await told(await expired(record, at), at, with_gate=False)
             effects += [(f"{record.change_id}:{effect}", fact) for effect, fact in facts]
     return effects
@@ -153,11 +154,16 @@ def _why_not(command: DecideReview, record: ChangeRecord) -> str:
         return "an approval names the revision that was seen: set `digest` to the one of `evoline review show`"
     if command.decision == "approve" and command.digest != record.digest:
         return f"the approval is for {command.digest[:12]}, but the change is {record.digest[:12]}: look at it again"
-    if command.break_glass and record.kind in ("policy", "maturity"):
+    if command.break_glass and record.kind in ("policy", "maturity", "release"):
         return f"a {record.kind} takes all its votes, in an emergency too: ask the others"
     if command.break_glass and (command.decision != "approve" or not command.comment or command.delegated_by or glass_is_open):
         return "an emergency approval is one's own approval of a waiting change, with the reason in `comment`"
     return ""
+
+
+async def _why_not_now(command: DecideReview, record: ChangeRecord, at: Guardrail) -> str:
+    freeze = await at.freeze.holding(record.pipeline, record.domain) if command.decision == "approve" else None
+    return str(freeze.error) if freeze else ""
 
 
 def _is_expired(record: ChangeRecord, now: datetime) -> bool:

@@ -6,6 +6,7 @@ from services.guardrail.domain.audit import AuditNote
 from services.guardrail.domain.records import Deployment, RollbackRecord, redeployed
 from services.guardrail.ports import Guardrail, LostRaceError
 from services.guardrail.use_cases.judging import descendants
+from services.guardrail.use_cases.quarantine import Cause, take_out
 from services.guardrail.use_cases.telling import Effects
 from shared.events.changes import PipelineDeployed, PipelineRolledBack, RollbackPipeline, RollbackRefused
 
@@ -41,10 +42,8 @@ async def _carried_out(record: RollbackRecord, command: RollbackPipeline, at: Gu
         # Somebody else deployed between plan and compare-and-set: what is bad is not known any more, so ask again.
         refused = "another revision became stable at this moment; look again and repeat with a new rollback id"
         return record.model_copy(update={"refused": refused, "done": True})
-    doomed = (record.from_digest, *(each.digest for each in await descendants([record.from_digest], at)))
-    doomed = tuple(digest for digest in doomed if digest != record.to_digest)
-    for digest in doomed:
-        await at.revisions.quarantine(digest, cause=record.rollback_id, reason=record.reason, at=record.at)
+    cause = Cause(record.rollback_id, record.author, record.reason, record.at, command.cancel_running)
+    doomed = await take_out(record.from_digest, (record.to_digest,), cause, at)
     at.gauges.rolled_back()
     return record.model_copy(update={"generation": generation, "quarantined": doomed, "done": True})
 

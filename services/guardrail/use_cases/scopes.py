@@ -5,13 +5,16 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from services.guardrail.domain.audit import AuditNote
+from services.guardrail.domain.budgets import day_of
 from services.guardrail.domain.policy import ScopeRule
+from services.guardrail.domain.scope_records import ScopeRecord
 from services.guardrail.ports import Guardrail
+from services.guardrail.use_cases.reserving import reserve_for_scope
 from services.guardrail.use_cases.sealed_runs import scope_attestation
 from shared.errors import LimitReachedError, OutOfScopeError, PermanentError
 from shared.events.changes import GrantScope
 from shared.events.message import derive_id
-from shared.events.values import Budget, GrantedScope, TrialScope
+from shared.events.values import GrantedScope, TrialScope
 
 
 async def grant_scope(query: GrantScope, at: Guardrail) -> GrantedScope:
@@ -31,26 +34,18 @@ async def _granted(query: GrantScope, at: Guardrail) -> GrantedScope:
     rule = at.policy.document.scopes.get(query.purpose)
     if rule is None:
         raise OutOfScopeError(f"policy grants no scopes for {query.purpose!r}")
+    if freeze := await at.freeze.holding("", query.domain):
+        raise freeze.error
     outside = [] if at.policy.document.domains.allows(query.domain) else [f"the system does not work in domain {query.domain!r}"]
     if wrong := [*outside, *_excess(query, rule)]:
         raise OutOfScopeError("; ".join(wrong))
     now = at.clock.now()
-    await _reserve(query, rule, at, now)
+    await reserve_for_scope(query, at, now)
     scope = _scope(query, rule, now)
     granted = GrantedScope(scope=scope, attestation=scope_attestation(scope, at))
-    stored = _same(query, await at.scopes.add(query, granted))
+    stored = _same(query, await at.scopes.add(query, granted, day_of(now)))
     await at.audit.append(_note(query, stored, at))
     return stored
-
-
-async def _reserve(query: GrantScope, rule: ScopeRule, at: Guardrail, now: datetime) -> None:
-    account = f"{query.purpose}:{now.date().isoformat()}"
-    if not await at.allowances.reserve(account, query.scope_id, query.budget, rule.daily):
-        raise LimitReachedError(
-            "daily_quota",
-            f"today's quota for {query.purpose} ({_spoken(rule.daily)}) has no room for {_spoken(query.budget)}; "
-            "ask for less, or again after midnight UTC",
-        )
 
 
 def _excess(query: GrantScope, rule: ScopeRule) -> list[str]:
@@ -82,19 +77,21 @@ def _scope(query: GrantScope, rule: ScopeRule, now: datetime) -> TrialScope:
     )
 
 
-def _same(query: GrantScope, stored: tuple[GrantScope, GrantedScope]) -> GrantedScope:
-    wish, granted = stored
-    if wish != query:
+def _same(query: GrantScope, stored: ScopeRecord) -> GrantedScope:
+    if stored.granted is None or stored.closed_at is not None:
+        raise OutOfScopeError(f"scope {query.scope_id} was closed by {stored.closed_by}; choose another id")
+    if stored.wish is None or not _is_same_wish(stored.wish, query):
         raise OutOfScopeError(f"scope {query.scope_id} was granted for another wish; choose another id")
-    return granted
+    return stored.granted
+
+
+def _is_same_wish(wish: GrantScope, query: GrantScope) -> bool:
+    """An estimate may come out otherwise when it is made again; nothing is granted by it."""
+    return wish.model_copy(update={"estimate": None}) == query.model_copy(update={"estimate": None})
 
 
 def _sorted(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(sorted(set(names)))
-
-
-def _spoken(budget: Budget) -> str:
-    return f"{budget.runs} runs, {budget.calls} calls, {budget.tokens} tokens, ${budget.cost_usd:g}"
 
 
 def _note(query: GrantScope, granted: GrantedScope, at: Guardrail) -> AuditNote:

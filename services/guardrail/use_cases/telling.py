@@ -11,6 +11,7 @@ from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, Pi
 from shared.events.message import Message
 from shared.events.oversight import ChangesRequested
 from shared.events.policies import MaturityChanged, PolicyActivated
+from shared.events.recovery import ChangeHeld
 
 Effects = list[tuple[str, Message]]
 _DEPLOYED = {"policy": "policy.activated", "maturity": "pipeline.maturity_changed"}
@@ -18,7 +19,9 @@ _DEPLOYED = {"policy": "policy.activated", "maturity": "pipeline.maturity_change
 
 
 async def told(record: ChangeRecord, at: Guardrail, *, with_gate: bool = True) -> Effects:
-    """Audits the record's outcome, then returns its facts. Raises `ValueError` for a record that is not decided."""
+    """Audits the record's outcome, then returns its facts. Raises `ValueError` for a record that is neither decided nor held."""
+    if record.is_held:
+        return [("held", held_fact(record))]
     await at.audit.append(outcome_note(record))
     if record.generation:
         await at.audit.append(deployment_note(record))
@@ -63,6 +66,17 @@ def verdict_fact(record: ChangeRecord) -> ChangeApproved | ChangeQueued | Change
     if record.status == "changes_requested":
         return changes_requested_fact(record)
     raise ValueError(f"change {record.change_id} is {record.status}: there is nothing to tell yet")
+
+
+def held_fact(record: ChangeRecord) -> ChangeHeld:
+    return ChangeHeld(
+        change_id=record.change_id,
+        pipeline=record.pipeline,
+        author=record.author,
+        freeze_id=record.held_by,
+        reason="came during a freeze: kept, and judged in its order when that ends (evoline unfreeze)",
+        group_id=record.group_id,
+    )
 
 
 def approved_fact(record: ChangeRecord) -> ChangeApproved:

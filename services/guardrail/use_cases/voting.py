@@ -12,6 +12,7 @@ from services.guardrail.use_cases.judging import compiled, described, objections
 from services.guardrail.use_cases.maturity_changes import assess_maturity
 from services.guardrail.use_cases.policy_changes import assess_policy
 from services.guardrail.use_cases.propose import CHECK, approved, vetoed
+from services.guardrail.use_cases.quarantine import why_not_released
 from services.guardrail.use_cases.telling import outcome_key
 from shared.errors import InvalidInputError, UnavailableError
 
@@ -76,8 +77,12 @@ async def _as_queued(record: ChangeRecord, at: Guardrail) -> ChangeRecord:
         raise UnavailableError(f"the audit log does not hold yet that {record.change_id} was queued; the decision is tried again")
     if queued is None or queued.digest != record.digest:
         raise ChangedSinceError("the audit log does not hold this revision as the one that was queued")
-    if record.kind in ("policy", "maturity"):
+    if record.kind in ("policy", "maturity", "release"):
         return await _as_assessed(record, at)
+    return await _as_compiled(record, at)
+
+
+async def _as_compiled(record: ChangeRecord, at: Guardrail) -> ChangeRecord:
     try:
         dossier = await compiled(record, at)
     except InvalidInputError as error:
@@ -97,6 +102,10 @@ async def _as_queued(record: ChangeRecord, at: Guardrail) -> ChangeRecord:
 
 
 async def _as_assessed(record: ChangeRecord, at: Guardrail) -> ChangeRecord:
+    if record.kind == "release":
+        if reason := await why_not_released(record, at):
+            raise ChangedSinceError(reason)
+        return record.model_copy(update={"policy_revision": at.policy.revision})
     again, judged = await (assess_policy if record.kind == "policy" else assess_maturity)(record, at)
     if judged.effect == "veto":
         raise ChangedSinceError("; ".join(judged.reasons))

@@ -17,6 +17,7 @@ class MongoKnowledgeStore:
         self._runs = database.collection("runs")
         self._patterns = database.collection("patterns")
         self._templates = database.collection("templates")
+        self._quarantined = database.collection("quarantined")
 
     async def add_revision(self, revision: ScoredRevision) -> bool:
         record = {
@@ -29,9 +30,12 @@ class MongoKnowledgeStore:
             "score": revision.score.model_dump(mode="json"),
             "cases": revision.score.cases,
             "parameters": dict(revision.parameters),
-            "quarantined": False,
+            "quarantined": await self._is_quarantined(revision.digest),
         }
         if await self._revisions.insert_once(record):
+            # A quarantine that was written in between finds the record here, or is found.
+            if not record["quarantined"] and await self._is_quarantined(revision.digest):
+                await self._revisions.update_if({"_id": record["_id"]}, {"$set": {"quarantined": True}})
             return True
         changed = {"score": record["score"], "cases": record["cases"]}
         return await self._revisions.update_if({"_id": record["_id"], "cases": {"$lt": revision.score.cases}}, {"$set": changed})
@@ -60,10 +64,22 @@ class MongoKnowledgeStore:
         return await self._runs.count({})
 
     async def quarantine(self, digests: Sequence[str]) -> None:
+        await self._quarantined.insert_many([{"_id": digest} for digest in sorted(set(digests))])
         for record in await self._revisions.find({"digest": {"$in": list(digests)}}):
             await self._revisions.update_if({"_id": record["_id"]}, {"$set": {"quarantined": True}})
-        for record in await self._templates.find({"source_digest": {"$in": list(digests)}}):
+        doomed = {"$in": list(digests)}
+        for record in await self._templates.find({"$or": [{"source_digest": doomed}, {"digest": doomed}]}):
             await self._templates.update_if({"_id": record["_id"]}, {"$set": {"status": "quarantined"}})
+
+    async def _is_quarantined(self, digest: str) -> bool:
+        return await self._quarantined.get(digest) is not None
+
+    async def replace_patterns(self, learning_id: str, patterns: Sequence[Pattern], at: str) -> None:
+        await self.save_patterns(learning_id, patterns, at)
+        kept = {pattern.pattern_id for pattern in patterns}
+        for record in await self._patterns.find({}, fields=("learning_id",)):
+            if record["_id"] not in kept:
+                await self._patterns.delete({"_id": record["_id"]})
 
     async def save_patterns(self, learning_id: str, patterns: Sequence[Pattern], at: str) -> None:
         for pattern in patterns:
@@ -76,13 +92,18 @@ class MongoKnowledgeStore:
         return sorted(found, key=lambda pattern: (-abs(pattern.lift), pattern.pattern_id))[:limit]
 
     async def propose_template(self, change_id: str, record: Mapping[str, Any]) -> bool:
-        return await self._templates.insert_once({"_id": change_id, **record})
+        doomed = await self._is_quarantined(str(record.get("source_digest", "")))
+        return await self._templates.insert_once({"_id": change_id, **record, **({"status": "quarantined"} if doomed else {})})
 
     async def template(self, change_id: str) -> dict[str, Any] | None:
         return await self._templates.get(change_id)
 
-    async def approve_template(self, change_id: str, digest: str) -> None:
-        await self._templates.update_if({"_id": change_id}, {"$set": {"status": "approved", "digest": digest}})
+    async def approve_template(self, change_id: str, digest: str) -> bool:
+        if await self._is_quarantined(digest):
+            await self._templates.update_if({"_id": change_id}, {"$set": {"status": "quarantined", "digest": digest}})
+            return False
+        wanted = {"_id": change_id, "status": {"$ne": "quarantined"}}
+        return await self._templates.update_if(wanted, {"$set": {"status": "approved", "digest": digest}})
 
     async def templates(self, limit: int) -> Sequence[dict[str, Any]]:
         return await self._templates.find({"status": {"$ne": "quarantined"}}, sort=(("_id", 1),), limit=limit)

@@ -61,6 +61,7 @@ EXTRA: dict[str, dict[str, Any]] = {
     "RunFinished": {"outputs": {"answer": "billing"}},
     "ImportRun": {"file": {"evoline:value": {"sha256": _DIGEST, "bytes": 1_234_567}}},
     "StartEvolution": {"evaluations": 300, "strategy": "climb"},
+    "ReportUse": {"day": "2026-11-22"},
     "ProposeChange": {"reason": "Best of 4 candidates on 40 training examples."},
 }
 """Optional fields worth showing."""

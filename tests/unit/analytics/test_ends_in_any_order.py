@@ -15,6 +15,7 @@ from services.analytics.use_cases import Analytics, Pace, model_records, report
 from services.learner.adapters.mongo import MongoKnowledgeStore
 from services.learner.subscribers import register as register_learner
 from services.learner.use_cases import Learner
+from shared.attestation import Approvals, Verifier
 from shared.clock import SystemClock
 from shared.events.improvement import GetModelRecords, GetReport
 from shared.events.runs import ModelUse, RunFinished, StepFact
@@ -60,7 +61,7 @@ async def state_after(order: Sequence[int]) -> Any:
     analytics = Analytics(MongoAggregateStore(database), SystemClock(), Pace(0.0))
     learner = Learner(MongoKnowledgeStore(database), NoSeeds(), SystemClock())
     register_analytics(handlers, analytics)  # type: ignore[arg-type]
-    register_learner(handlers, learner)  # type: ignore[arg-type]
+    register_learner(handlers, learner, Approvals(lambda: Verifier(b""), SystemClock()))  # type: ignore[arg-type]
     for number in order:
         for handler in handlers.of_ends:
             await handler(end(*ENDS[number]), None)

@@ -8,6 +8,7 @@ from services.evolution.use_cases import read_evolution, record_gate, record_ver
 from shared.errors import InvalidInputError, NotFoundError, UnavailableError
 from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, GateFinished, ProposeChange
 from shared.events.improvement import EvolutionFinished, EvolutionProgressed, GetEvolution, PipelineScored, StartEvolution
+from shared.events.quotas import CloseScope
 from shared.events.values import Attestation, Case, Score
 from shared.pipeline.loading import load_document
 from tests.fakes.evolution_world import World, finished, labelled_cases, seed_document, small_world
@@ -46,6 +47,14 @@ async def test_the_better_document_is_proposed_with_its_evidence(strategy: str) 
     (evidence,) = change.evidence
     assert evidence.score and evidence.baseline and evidence.score.mean > evidence.baseline.mean
     assert evidence.calls == len(set(world.runs.started)) <= 200
+
+
+async def test_a_search_that_ends_closes_its_scope_and_one_that_never_had_any_closes_none() -> None:
+    for changes in ({}, {"dataset_id": "nothing"}):
+        world = small_world()
+        await start_evolution(command(**changes), world.evolution)
+        closed = [each for each in world.announcer.facts.values() if isinstance(each, CloseScope)]
+        assert [each.author for each in closed] == ([] if changes else ["evolution"])
 
 
 async def test_evaluations_stay_within_the_budget_and_none_runs_twice() -> None:

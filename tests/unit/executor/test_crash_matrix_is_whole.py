@@ -27,6 +27,9 @@ READS = {
     "Pools": {"is_open"},
     "Conversations": {"load"},
     "Revisions": {"resolve"},
+    "ClosedScopes": {"is_closed"},
+    "QuotaRules": {"bounds"},
+    "LeasedRuns": {"under_lease"},
     "Questions": {"ask"},
     "Computations": {"compute"},
     "ModelRecords": {"of_domain"},
@@ -34,6 +37,8 @@ READS = {
     "MessageBatches": {"find", "has_ended", "results"},
 }
 """Methods of the executor's ports that change nothing; every other asynchronous one must be crossed by a scenario."""
+ANSWERING = {"SealableScopes": {"seal"}}
+"""Methods that change something in answer to a query, which no command brings back: `test_sealing_scopes.py` breaks them."""
 COLLECTION_READS = {"get", "find", "count", "ensure_index"}
 
 
@@ -43,7 +48,7 @@ def writing_methods() -> dict[str, set[str]]:
     for name, port in {**vars(ports), "MessageBatches": MessageBatches}.items():
         if inspect.isclass(port) and (port.__module__ == ports.__name__ or port is MessageBatches):
             methods = {each for each, member in vars(port).items() if inspect.iscoroutinefunction(member)}
-            found[name] = methods - READS.get(name, set())
+            found[name] = methods - READS.get(name, set()) - ANSWERING.get(name, set())
     return {name: methods for name, methods in found.items() if methods}
 
 

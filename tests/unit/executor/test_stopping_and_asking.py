@@ -114,7 +114,7 @@ class NotedScope:
     def __init__(self) -> None:
         self.reasons: list[str] = []
 
-    def cancel(self, reason: str) -> None:
+    def cancel(self, reason: str, code: str = "cancelled") -> None:
         self.reasons.append(reason)
 
     def pause(self, reason: str, author: str, grace_seconds: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -86,7 +87,7 @@ def test_a_command_without_a_row_is_not_consumed_at_all() -> None:
     async def handler(*_: Any) -> Any: ...
 
     with pytest.raises(ConfigurationError, match="who may send it"):
-        Edge(Nothing()).on(LearnFromRuns, handler, durable="x")  # type: ignore[arg-type]
+        Edge(Nothing(), bench().at).on(LearnFromRuns, handler, durable="x")  # type: ignore[arg-type]
 
 
 async def test_no_command_of_the_guardrail_gets_past_the_edge_unsigned() -> None:
@@ -99,10 +100,13 @@ async def test_no_command_of_the_guardrail_gets_past_the_edge_unsigned() -> None
 
         def answers(self, *_: Any) -> None: ...
 
-    register(Recording(), bench().at, concurrency=1)  # type: ignore[arg-type]
+    at = bench().at
+    register(Recording(), at, concurrency=1)  # type: ignore[arg-type]
     assert set(handlers) == set(AUTHORITY)
     delivery = Delivery(message_id="m", sequence=1, attempt=1, subject="s", headers={})
     for kind, handler in handlers.items():
         if not AUTHORITY[kind].unsigned_too:
             with pytest.raises(NotAuthorizedError, match="not signed"):
-                await handler(command_by(kind, "ann"), delivery)
+                await handler(command_by(kind, "ann"), replace(delivery, message_id=kind.__name__))
+            entry = await at.audit.find(f"unauthorized:{kind.__name__}")
+            assert entry is not None and entry.action == "command.refused" and "not signed" in entry.facts["reason"]

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from services.guardrail.adapters.allowances import MongoAllowances
+from services.guardrail.domain.budgets import day_of
 from services.guardrail.use_cases import attest_shipped, grant_scope, measure_pipelines, roll_back
 from shared.attestation import verify_scope
 from shared.errors import ConfigurationError, LimitReachedError, OutOfScopeError, UnavailableError
@@ -65,8 +66,8 @@ async def test_the_same_scope_id_gets_the_same_scope_and_is_counted_once() -> No
     first = await grant_scope(wish(), at.at)
     at.clock.pass_seconds(30)
     assert await grant_scope(wish(), at.at) == first
-    (account,) = await at.database.collection("quotas").find({})
-    assert account["runs"] == 100
+    (standing,) = await at.at.budgets.standings(day_of(at.clock.now()), ["purpose:generation"])
+    assert standing.total.runs == 100
     with pytest.raises(OutOfScopeError, match="another wish"):
         await grant_scope(wish(seconds=3000), at.at)
 

@@ -54,6 +54,12 @@ def test_what_is_reported_is_exposed() -> None:
     metrics.providers.paused("anthropic", "*")
     metrics.changes.judged("revision", "approved", 0.02)
     metrics.changes.reviews_waiting.set(2)
+    metrics.changes.freezes.set(1)
+    metrics.changes.held.set(3)
+    metrics.budgets.refused("purpose")
+    metrics.budgets.stand({("system", "", "runs", "used"): 3.0}, {("service", "learner"): 1.0})
+    metrics.budgets.stand({("system", "", "runs", "used"): 4.0}, {("service", "evolution"): 0.5})
+    assert "learner" not in generate_latest(registry).decode().split("evoline_budget_full_share", 1)[1]
     metrics.generation.finished("approved", 20.0)
     metrics.evolution.evaluated("climb", "run", 5)
     metrics.evolution.certified("climb", 0.12)
@@ -67,6 +73,9 @@ def test_what_is_reported_is_exposed() -> None:
         ("evoline_provider_pauses_total", ("anthropic", "*")): 1.0,
         ("evoline_changes_total", ("revision", "approved")): 1.0,
         ("evoline_reviews_waiting", ()): 2.0,
+        ("evoline_budget_refusals_total", ("purpose",)): 1.0,
+        ("evoline_budget_amount", ("system", "", "runs", "used")): 4.0,
+        ("evoline_budget_full_share", ("service", "evolution")): 0.5,
         ("evoline_generation_seconds_count", ("approved",)): 1.0,
         ("evoline_evolution_evaluations_total", ("climb", "run")): 5.0,
         ("evoline_evolution_gain_points", ("climb",)): 12.0,

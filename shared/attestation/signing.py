@@ -2,7 +2,8 @@
 
 Signed bytes: `evoline.attestation.v1`, a line feed, and the attestation as JSON without `signature` (keys sorted, no spaces,
 UTF-8). The prefix keeps a signature from meaning anything elsewhere. Keys are PEM files; a file of public keys may hold several,
-so that a new key is trusted before the first signature under it exists and an old one until its last attestation expired.
+so that a new key is trusted before the first signature under it exists and an old one until its last attestation expired. A line
+`revoked: <key id> ...` beside them takes the trust from a key for good, also where its PEM block is still or again in the file.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ ALLOWED_CLOCK_LEAD = timedelta(minutes=2)
 """How far the signer's clock may run ahead of the verifier's; an expiry gets no allowance at all."""
 
 _PREFIX = b"evoline.attestation.v1\n"
+_REVOKED = re.compile(rb"^revoked:[ \t]*(\S*)[^\n]*$", re.MULTILINE | re.IGNORECASE)
+_KEY_ID = re.compile(r"[0-9a-f]{16}")
 _PEM_BLOCK = re.compile(rb"-----BEGIN PUBLIC KEY-----.+?-----END PUBLIC KEY-----", re.DOTALL)
 
 
@@ -79,7 +82,9 @@ class Verifier:
 
     def __init__(self, public_keys_pem: bytes) -> None:
         """Raises `ConfigurationError` where the bytes hold no Ed25519 public key, or anything else as a key."""
-        self._keys: Mapping[str, Ed25519PublicKey] = {key_id(key): key for key in _public_keys(public_keys_pem)}
+        self.revoked = revoked_keys(public_keys_pem)
+        keys = {key_id(key): key for key in _public_keys(public_keys_pem)}
+        self._keys: Mapping[str, Ed25519PublicKey] = {name: key for name, key in keys.items() if name not in self.revoked}
         self._genuine: set[Attestation] = set()
 
     @classmethod
@@ -91,6 +96,7 @@ class Verifier:
 
     @property
     def key_ids(self) -> tuple[str, ...]:
+        """Those that are trusted: revoked ones are not among them."""
         return tuple(sorted(self._keys))
 
     @property
@@ -122,12 +128,25 @@ class Verifier:
         if not attestation.signature:
             raise NotAttestedError("the attestation is not signed")
         key = self._keys.get(attestation.key_id)
+        if attestation.key_id in self.revoked:
+            raise NotAttestedError(
+                f"the attestation is signed with key {attestation.key_id}, which was revoked; the guardrail signs again what is "
+                "still approved (evoline keys list), everything else is to be proposed again"
+            )
         if key is None:
             raise NotAttestedError(f"the attestation is signed with key {attestation.key_id!r}, which is not trusted here")
         try:
             key.verify(base64.b64decode(attestation.signature, validate=True), signed_bytes(attestation))
         except (InvalidSignature, binascii.Error, ValueError) as error:
             raise NotAttestedError("the attestation's signature does not fit its content") from error
+
+
+def revoked_keys(public_keys: bytes) -> frozenset[str]:
+    """Ids that a file of public keys revokes. Raises `ConfigurationError` for a revocation that names no key."""
+    found = {match.decode(errors="replace").lower() for match in _REVOKED.findall(public_keys)}
+    if wrong := sorted(each for each in found if not _KEY_ID.fullmatch(each)):
+        raise ConfigurationError(f"a line of the public key file revokes {wrong[0]!r}, which is no key id (16 hex digits)")
+    return frozenset(found)
 
 
 def verify_scope(verifier: Verifier, scope: TrialScope, attestation: Attestation, *, now: datetime) -> None:

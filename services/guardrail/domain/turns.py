@@ -1,0 +1,30 @@
+"""Changes of one pipeline are judged one after the other, as they came; those of different pipelines beside each other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+
+class Turns:
+    """First come, first served, a pipeline. Within one process; between processes the store's order counts."""
+
+    def __init__(self, at_once: int = 1000) -> None:
+        """`at_once`: turns that are taken at the same time, whatever the pipeline."""
+        self._places = asyncio.Semaphore(at_once)
+        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
+
+    @asynccontextmanager
+    async def of(self, pipeline: str) -> AsyncIterator[None]:
+        lock, users = self._locks.get(pipeline) or (asyncio.Lock(), 0)
+        self._locks[pipeline] = (lock, users + 1)
+        try:
+            async with lock, self._places:
+                yield
+        finally:
+            lock, users = self._locks[pipeline]
+            if users == 1:
+                del self._locks[pipeline]
+            else:
+                self._locks[pipeline] = (lock, users - 1)

@@ -1,0 +1,180 @@
+"""Taking revisions out of use with everything bred from them, and back into use by people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from services.guardrail.domain.audit import AuditNote
+from services.guardrail.domain.records import ChangeRecord, RevisionRecord, signature_fields
+from services.guardrail.ports import Guardrail, LostRaceError
+from services.guardrail.use_cases.judging import descendants, quarantined_ancestor
+from services.guardrail.use_cases.propose import CHECK, queued, vetoed
+from services.guardrail.use_cases.telling import Effects, told
+from shared.errors import InvalidInputError, NotFoundError
+from shared.events.recovery import QuarantineRefused, QuarantineRevision, ReleaseRevision, RevisionQuarantined
+from shared.identity import UNSIGNED, Signature
+
+FULL_DIGEST = 64
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why, by whom and when something is taken out of use."""
+
+    cause_id: str
+    author: str
+    reason: str
+    at: str
+    cancel_running: bool = False
+
+
+async def quarantine_revision(command: QuarantineRevision, at: Guardrail) -> Effects:
+    """Idempotent by quarantine id: what was done is in the audit log, and told again from there."""
+    key = f"quarantine:{command.quarantine_id}"
+    entry = await at.audit.find(key)
+    if entry is None:
+        try:
+            digest = await _digest(command.pipeline, command.digest, at)
+        except NotFoundError as error:
+            return [_refused(command.quarantine_id, command.pipeline, str(error))]
+        if not command.even_if_serving and await _serves(command.pipeline, digest, at):
+            ways = f"replace it: evoline rollback {command.pipeline}, or give --even-if-serving and have every run refused"
+            reason = f"{digest[:12]} serves {command.pipeline}; {ways}"
+            return [_refused(command.quarantine_id, command.pipeline, reason)]
+        now = at.clock.now().isoformat()
+        cause = Cause(command.quarantine_id, command.author, command.reason, now, command.cancel_running)
+        doomed = await take_out(digest, (), cause, at)
+        entry = await at.audit.append(_note(key, command, digest, doomed, now))
+    fact = RevisionQuarantined(
+        quarantine_id=command.quarantine_id,
+        pipeline=entry.subject,
+        digest=entry.digest,
+        quarantined=tuple(entry.facts["quarantined"]),
+        reason=entry.facts["reason"],
+        author=entry.actor,
+    )
+    return [("quarantined", fact)]
+
+
+async def take_out(digest: str, kept: Sequence[str], cause: Cause, at: Guardrail) -> tuple[str, ...]:
+    """Quarantines the digest, then what descends from it, without `kept`. A child that is approved at this moment either is found
+    here or finds its ancestor quarantined: the ancestor's mark is written before its children are read."""
+    doomed = [digest]
+    await _mark(digest, cause, at)
+    for child in await descendants([digest], at):
+        if child.digest not in kept:
+            await _mark(child.digest, cause, at)
+            await _withdraw_canary(child, at)
+            doomed.append(child.digest)
+    own = await at.revisions.get(digest)
+    if own is not None:
+        await _withdraw_canary(own, at)
+    at.gauges.quarantined(len(doomed))
+    return tuple(doomed)
+
+
+async def release_revision(
+    command: ReleaseRevision, at: Guardrail, *, message_id: str = "", signature: Signature = UNSIGNED
+) -> Effects:
+    """A change that always waits for people. Raises `InvalidInputError` where the id is that of another change."""
+    record = await at.changes.get(command.change_id)
+    if record is None:
+        try:
+            revision = await at.revisions.get(await _digest(command.pipeline, command.digest, at))
+        except NotFoundError as error:
+            return [_refused(command.change_id, command.pipeline, str(error))]
+        if revision is None:
+            return [_refused(command.change_id, command.pipeline, f"{command.digest} was never approved: propose it")]
+        opened = _release_record(command, revision, at.clock.now().isoformat(), message_id)
+        record = await at.changes.open(opened.model_copy(update=signature_fields(signature)))
+    if record.kind != "release" or record.pipeline != command.pipeline:
+        raise InvalidInputError(f"change {command.change_id} is another one; choose another id")
+    if record.is_open:
+        record = await _put_forward(record, at)
+    return await told(record, at)
+
+
+async def why_not_released(record: ChangeRecord, at: Guardrail) -> str:
+    """Empty where people may take it out of quarantine."""
+    revision = await at.revisions.get(record.digest)
+    if revision is None or revision.document != record.document:
+        return "the revision is not stored as it was when this was proposed"
+    if not await at.revisions.is_quarantined(record.digest):
+        return "it is not quarantined: there is nothing to release"
+    if ancestor := await quarantined_ancestor(revision.parent_digest, at):
+        return f"it descends from {ancestor[:12]}, which is quarantined: release that one first"
+    return ""
+
+
+async def _put_forward(record: ChangeRecord, at: Guardrail) -> ChangeRecord:
+    if reason := await why_not_released(record, at):
+        return await vetoed(record, at, CHECK, (reason,))
+    return await queued(record, at, "policy:release", ("only people take a revision out of quarantine",))
+
+
+async def _digest(pipeline: str, wanted: str, at: Guardrail) -> str:
+    """A whole digest may be one that never became a revision. Raises `NotFoundError`."""
+    found = [each.digest for each in await at.revisions.of_pipeline(pipeline) if each.digest.startswith(wanted)]
+    if len(found) == 1:
+        return found[0]
+    if not found and len(wanted) == FULL_DIGEST:
+        return wanted
+    raise NotFoundError(
+        f"{wanted!r} names {len(found)} revisions of pipeline {pipeline!r}; evoline show pipeline {pipeline} lists them"
+    )
+
+
+async def _serves(pipeline: str, digest: str, at: Guardrail) -> bool:
+    deployment = await at.deployments.get(pipeline)
+    return deployment is not None and deployment.stable == digest
+
+
+async def _mark(digest: str, cause: Cause, at: Guardrail) -> None:
+    await at.revisions.quarantine(
+        digest, cause=cause.cause_id, reason=cause.reason, at=cause.at, author=cause.author, cancel_running=cause.cancel_running
+    )
+
+
+async def _withdraw_canary(revision: RevisionRecord, at: Guardrail) -> None:
+    """A canary that nobody may run any more would fail its share of the runs. Raises `LostRaceError`."""
+    current = await at.deployments.get(revision.pipeline)
+    if current is None or current.canary != revision.digest:
+        return
+    after = current.model_copy(
+        update={"canary": None, "generation": current.generation + 1, "updated_at": at.clock.now().isoformat()}
+    )
+    if not await at.deployments.swap(after, from_generation=current.generation):
+        raise LostRaceError(f"the deployment of {revision.pipeline} moved at this moment")
+
+
+def _release_record(command: ReleaseRevision, revision: RevisionRecord, now: str, cause: str) -> ChangeRecord:
+    return ChangeRecord(
+        change_id=command.change_id,
+        kind="release",
+        pipeline=revision.pipeline,
+        domain=revision.domain,
+        author=command.author,
+        reason=command.reason,
+        document=revision.document,
+        digest=revision.digest,
+        deploy=False,
+        created_at=now,
+        cause=cause,
+    )
+
+
+def _refused(request_id: str, pipeline: str, reason: str) -> tuple[str, QuarantineRefused]:
+    return "refused", QuarantineRefused(request_id=request_id, pipeline=pipeline, reason=reason)
+
+
+def _note(key: str, command: QuarantineRevision, digest: str, doomed: Sequence[str], now: str) -> AuditNote:
+    return AuditNote(
+        key=key,
+        at=now,
+        action="revision.quarantined",
+        actor=command.author,
+        subject=command.pipeline,
+        digest=digest,
+        facts={"quarantined": list(doomed), "reason": command.reason, "cancel_running": command.cancel_running},
+    )

@@ -1,0 +1,51 @@
+"""A search that is frozen, or whose beginning is taken back, ends with the reason and remembers nothing false."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from services.evolution.use_cases import forget, start_evolution
+from shared.events.improvement import EvolutionFinished, StartEvolution
+from shared.events.runs import ExecuteRun, RunFinished
+from shared.pipeline.loading import load_document
+from tests.fakes.evolution_world import World, finished, seed_document, small_world
+
+FROZEN_AFTER = 20
+
+
+async def ended(world: World, evolution_id: str = "evo-1") -> EvolutionFinished:
+    command = StartEvolution(evolution_id=evolution_id, pipeline="tweets", dataset_id="tweets3", evaluations=200)
+    ((_, fact),) = await start_evolution(command, world.evolution)
+    assert isinstance(fact, EvolutionFinished)
+    return fact
+
+
+async def test_a_frozen_search_ends_and_its_stopped_runs_are_not_remembered_as_failures() -> None:
+    world = small_world()
+
+    def frozen_later(command: ExecuteRun) -> RunFinished:
+        if len(world.runs.started) > FROZEN_AFTER:
+            stopped: dict[str, Any] = {"status": "cancelled", "error": "the system is frozen by alice", "error_code": "frozen"}
+            return finished(command, "cancelled", None).model_copy(update=stopped)
+        return world.runs._answer(command)
+
+    world.runs.answers = frozen_later
+    answer = await ended(world)
+    assert (answer.verdict, answer.reasons) == ("refused", ("the system is frozen by alice",))
+    kept = await world.evolution.cache.known(list(await _keys(world)))
+    assert kept and all(row["status"] == "succeeded" for row in kept.values())
+
+
+async def _keys(world: World) -> list[str]:
+    return [row["_id"] for row in await world.evolution.cache._evaluations.find({})]  # type: ignore[attr-defined]
+
+
+async def test_a_search_whose_beginning_is_taken_back_proposes_nothing() -> None:
+    world = small_world()
+    seed = load_document(seed_document()).digest
+    await forget([seed], world.evolution)
+    answer = await ended(world)
+    assert answer.verdict == "refused" and "taken back" in answer.reasons[0]
+    assert await world.evolution.cache.known(await _keys(world)) != {}
+    await forget([seed], world.evolution)
+    assert await _keys(world) == []

@@ -1,0 +1,129 @@
+"""After a key was rotated or revoked, what is approved is signed again, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.guardrail.adapters.keys import FileSigner
+from services.guardrail.ports import Guardrail
+from services.guardrail.use_cases import adopt_keys, get_keys, propose_change
+from services.guardrail.use_cases.queries import resolved
+from shared.attestation import Author, KeyRing, create_key_pair
+from shared.errors import NotAttestedError
+from shared.events.changes import ChangeApproved
+from shared.events.recovery import GetKeys, KeysChanged
+from tests.fakes.guardrail import Bench, bench, facts, pipeline, proposal
+from tests.fakes.people import signed_proposal
+
+WHO = Author("alice", datetime(2026, 11, 22, tzinfo=UTC))
+
+
+@dataclass
+class Signing:
+    at: Guardrail
+    bench: Bench
+    ring: KeyRing
+
+    def rotate(self, *, revoke: bool) -> str:
+        former = self.ring.state().signing
+        self.ring.prepare(WHO)
+        self.ring.activate(WHO)
+        if revoke:
+            self.ring.revoke(former, "stolen", WHO)
+        return former
+
+    async def approve(self, text: str = "Say", change_id: str = "c1", **fields: Any) -> ChangeApproved:
+        command = proposal(pipeline(f"{text}: {{{{ text }}}}"), change_id, **fields)
+        fact = facts(await propose_change(command, self.at, signature=signed_proposal(command)))[0]
+        assert isinstance(fact, ChangeApproved)
+        return fact
+
+    async def adopt(self) -> KeysChanged:
+        (fact,) = facts(await adopt_keys(self.at))
+        assert isinstance(fact, KeysChanged)
+        return fact
+
+
+@pytest.fixture
+def signing(tmp_path: Path) -> Signing:
+    create_key_pair(tmp_path)
+    ring, made = KeyRing(tmp_path), bench()
+    signer = FileSigner(ring.private_file, ring.public_file, made.clock)
+    return Signing(replace(made.at, signer=signer), made, ring)
+
+
+async def test_what_is_approved_runs_again_after_its_key_was_revoked(signing: Signing) -> None:
+    approved = await signing.approve()
+    former = signing.rotate(revoke=True)
+    with pytest.raises(NotAttestedError, match="revoked"):
+        await resolved("triage", signing.at)
+    signing.bench.clock.pass_seconds(60)
+    fact = await signing.adopt()
+    assert (fact.reattested, fact.revoked, fact.unproven) == (1, (former,), ())
+    renewed = (await resolved("triage", signing.at)).attestation
+    assert renewed.key_id == signing.ring.state().signing
+    assert renewed.expires_at == approved.attestation.expires_at
+    assert (await signing.adopt()).reattested == 0
+
+
+async def test_a_rotation_leaves_no_moment_without_a_valid_signature(signing: Signing) -> None:
+    await signing.approve()
+    signing.rotate(revoke=False)
+    await resolved("triage", signing.at)
+    assert (await signing.adopt()).reattested == 1
+    signing.ring.retire()
+    await resolved("triage", signing.at)
+
+
+async def test_what_the_audit_log_does_not_prove_is_not_signed_again(signing: Signing) -> None:
+    approved = await signing.approve()
+    other = await signing.approve("Leak", "c2", deploy=False)
+    planted = {"document": other.document, "change_id": "c1", "pipeline": "triage"}
+    assert await signing.bench.database.collection("revisions").update_if({"_id": other.digest}, {"$set": planted})
+    signing.rotate(revoke=True)
+    fact = await signing.adopt()
+    assert (fact.reattested, fact.unproven) == (1, (other.digest,))
+    assert (await resolved("triage", signing.at)).digest == approved.digest
+    with pytest.raises(NotAttestedError):
+        await resolved(f"triage@{other.digest}", signing.at)
+    assert (await get_keys(GetKeys(), signing.at))["unproven"] == [other.digest]
+
+
+async def test_a_document_that_was_exchanged_in_the_store_is_not_signed_again(signing: Signing) -> None:
+    approved = await signing.approve()
+    leak = {"document": pipeline("Leak: {{ text }}")}
+    assert await signing.bench.database.collection("revisions").update_if({"_id": approved.digest}, {"$set": leak})
+    signing.rotate(revoke=True)
+    assert (await signing.adopt()).unproven == (approved.digest,)
+
+
+async def test_what_is_quarantined_or_expired_is_not_signed_again(signing: Signing) -> None:
+    bad = await signing.approve()
+    await signing.at.revisions.quarantine(bad.digest, cause="q", reason="bad", at="now")
+    await signing.approve("Tell", "c2", deploy=False)
+    signing.bench.clock.pass_seconds(signing.at.policy.document.attestation_days * 86_400)
+    signing.rotate(revoke=True)
+    assert (await signing.adopt()).reattested == 0
+
+
+async def test_key_changes_are_in_the_audit_log_once(signing: Signing) -> None:
+    await signing.adopt()
+    former = signing.rotate(revoke=True)
+    await signing.adopt()
+    await signing.adopt()
+    found = [(each.action, each.subject) for each in await signing.at.audit.entries() if each.action.startswith("key.")]
+    assert len(found) == len(set(found)) and ("key.revoked", former) in found
+    assert ("key.signs", signing.ring.state().signing) in found
+
+
+async def test_the_answer_about_keys_counts_what_is_signed_with_which(signing: Signing) -> None:
+    await signing.approve()
+    former = signing.rotate(revoke=False)
+    assert (await get_keys(GetKeys(), signing.at))["attested"] == {former: 1}
+    await signing.adopt()
+    assert (await get_keys(GetKeys(), signing.at))["attested"] == {}
