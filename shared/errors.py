@@ -5,6 +5,7 @@
     │   ├── InvalidInputError     a message, document or file is wrong; carries every problem found
     │   ├── NotFoundError
     │   ├── NotAttestedError      a run that nobody approved
+    │   ├── NotAuthorizedError    a command that its sender may not give
     │   ├── OutOfScopeError       a trial outside what its scope allows
     │   ├── FrozenError           a search or change while people keep everything as it is
     │   ├── PipelineCycleError    a nested run of what an outer run executes already
@@ -78,6 +79,10 @@ class NotFoundError(PermanentError):
 
 class NotAttestedError(PermanentError):
     code = "not_attested"
+
+
+class NotAuthorizedError(PermanentError):
+    code = "not_authorized"
 
 
 class OutOfScopeError(PermanentError):

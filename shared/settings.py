@@ -76,6 +76,10 @@ class SharedSettings(EvolineSettings):
     """Folder that holds `meta/` and `library/`."""
     guardrail_public_key_file: Path = Path(".evoline/keys/guardrail.pub")
     """Ed25519 public keys (PEM, one or more) that attestations are verified with."""
+    identities_file: Path = Path(".evoline/keys/identities.yaml")
+    """Registry of who may sign messages; read again when it changes."""
+    identity_key_file: Path | None = None
+    """Private key (PEM, mode 600) that this process signs with; the file is named after its identity."""
 
 
 class ProviderSettings(EvolineSettings):

@@ -27,6 +27,7 @@ from shared.events.policies import GetPolicy
 from shared.messaging.bus import Bus
 from shared.messaging.provisioning import provision
 from shared.settings import SharedSettings
+from tests.fakes.people import own, written_registry
 from tests.servers import free_port, mongo_server, nats_server
 
 RESULT = Path("bench/results/guardrail.md")
@@ -110,6 +111,7 @@ def guardrail(folder: Path, nats_url: str, mongo_url: str) -> Iterator[subproces
         "EVOLINE_MONGO_URL": mongo_url,
         "EVOLINE_HTTP_PORT": str(free_port()),
         "EVOLINE_GUARDRAIL_PUBLIC_KEY_FILE": str(keys.public),
+        "EVOLINE_IDENTITIES_FILE": str(written_registry(folder / "keys")),
         "EVOLINE_GUARDRAIL_PRIVATE_KEY_FILE": str(keys.private),
     }
     with (folder / "guardrail.log").open("wb") as log:
@@ -158,7 +160,7 @@ async def offer(bus: Bus, load: Load) -> None:
 
 async def _offer_one(bus: Bus, load: Load, command: ProposeChange) -> None:
     load.offered[command.change_id] = time.time()
-    await bus.publish(command, cause=command.change_id)
+    await own(bus, command).publish(command, cause=command.change_id)
 
 
 async def _listen(facts: AsyncIterator[Any], load: Load, count: int) -> None:

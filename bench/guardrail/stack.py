@@ -19,6 +19,7 @@ from shared.messaging.bus import Bus
 from shared.messaging.provisioning import provision
 from shared.settings import SharedSettings
 from tests.eventually import eventually
+from tests.fakes.people import written_registry
 from tests.servers import mongo_server, nats_server
 
 START_SECONDS = 120.0
@@ -56,6 +57,7 @@ class GuardedStack:
             "EVOLINE_MONGO_URL": self.mongo_url,
             "EVOLINE_PIPELINES_DIR": str(PIPELINES),
             "EVOLINE_GUARDRAIL_PUBLIC_KEY_FILE": str(self.folder / "keys" / "guardrail.pub"),
+            "EVOLINE_IDENTITIES_FILE": str(self.folder / "keys" / "identities.yaml"),
             "EVOLINE_GUARDRAIL_PRIVATE_KEY_FILE": str(self.folder / "keys" / "guardrail.key"),
             "EVOLINE_EXECUTOR_WORKSPACE_DIR": str(self.folder / "workspaces"),
             "EVOLINE_LOG_LEVEL": "info",
@@ -69,6 +71,7 @@ async def guarded_stack() -> AsyncIterator[tuple[GuardedStack, Bus]]:
     with tempfile.TemporaryDirectory(prefix="evoline-bench-") as name, nats_server() as nats_url, mongo_server() as mongo_url:
         folder = Path(name)
         create_key_pair(folder / "keys")
+        written_registry(folder / "keys")
         await provision(nats_url)
         stack = GuardedStack(nats_url, mongo_url, folder)
         bus = await Bus.connect(SharedSettings(nats_url=nats_url), service="bench")

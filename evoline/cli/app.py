@@ -52,6 +52,7 @@ PLACES = (
     Place("keys", "evoline.cli.keys", group_help="The guardrail's signing keys."),
     Place("secrets", "evoline.cli.secrets", group_help="Keys and passwords of the broker's and the store's users."),
     Place("store", "evoline.cli.store", group_help="Users of the document store."),
+    Place("people", "evoline.cli.people", group_help="Who may sign, and with which roles."),
     Place("model", "evoline.cli.model", group_help="The local language model."),
 )
 """In the order of the help."""

@@ -39,7 +39,7 @@ def freeze(
     )
 
     async def work() -> SystemFrozen:
-        async with connected(author=author) as client:
+        async with connected(author=author, must_sign=True) as client:
             return await Recovery(client.bus).freeze(command)
 
     fact = run_async(work())
@@ -63,7 +63,7 @@ def unfreeze(
     command = UnfreezeSystem(unfreeze_id=new_id("unfreeze"), freeze_id=freeze_id, reason=reason, author=author)
 
     async def work() -> tuple[SystemUnfrozen, int]:
-        async with connected(author=author) as client:
+        async with connected(author=author, must_sign=True) as client:
             recovery = Recovery(client.bus)
             held = int((await recovery.freezes())["held"])
             return await recovery.unfreeze(command), held

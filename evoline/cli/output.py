@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import json
 import os
-import re
 import signal
 import sys
 import traceback
@@ -24,6 +22,7 @@ from evoline.cli.exit_codes import EXIT_INTERRUPTED as EXIT_INTERRUPTED
 from evoline.cli.exit_codes import EXIT_NO as EXIT_NO
 from evoline.cli.exit_codes import EXIT_UNAVAILABLE as EXIT_UNAVAILABLE
 from evoline.cli.exit_codes import EXIT_USAGE as EXIT_USAGE
+from evoline.whoami import default_name
 from shared.errors import (
     ConfigurationError,
     EvolineError,
@@ -130,15 +129,13 @@ def _code_and_problems(error: Exception) -> tuple[int, list[Problem]]:
     return (EXIT_NO, []) if isinstance(error, EvolineError) else (EXIT_FAULT, [])
 
 
-def default_author() -> str:
-    """The user's name as an identifier of the bus."""
-    try:
-        name = getpass.getuser()
-    except (KeyError, OSError):
-        name = ""
-    return re.sub(r"[^A-Za-z0-9_.:-]+", "-", name).strip("-_.:")[:64] or "anonymous"
-
-
 Author = Annotated[
-    str, typer.Option("--author", help="Who asks; default: your user name.", callback=lambda name: name or default_author())
+    str,
+    typer.Option(
+        "--as",
+        "--author",
+        metavar="NAME",
+        help="Who acts, and signs with its key; default: EVOLINE_IDENTITY, else your user name.",
+        callback=lambda name: name or default_name(),
+    ),
 ]

@@ -104,7 +104,7 @@ def propose(file: PolicyFile, reason: Reason, author: Author = "", as_json: AsJs
     document = read_policy(file)
 
     async def work() -> Verdict:
-        async with connected(author=author) as client:
+        async with connected(author=author, must_sign=True) as client:
             return await propose_policy(client, document, reason)
 
     _told(run_async(work()), as_json)
@@ -119,7 +119,7 @@ def rollback(
     """Propose a former policy again. People decide; no rule of the policy in force can keep it out."""
 
     async def work() -> Verdict:
-        async with connected(author=author) as client:
+        async with connected(author=author, must_sign=True) as client:
             return await return_to_policy(client, revision, reason)
 
     _told(run_async(work()), as_json)
@@ -159,7 +159,7 @@ def maturity(
         raise ConfigurationError(f"say why: evoline maturity {pipeline} {to} --reason '...'")
 
     async def work() -> Verdict:
-        async with connected(author=author) as client:
+        async with connected(author=author, must_sign=True) as client:
             return await propose_maturity(client, pipeline, to, reason)
 
     _told(run_async(work()), as_json)

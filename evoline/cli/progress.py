@@ -15,6 +15,7 @@ from shared.events import Fact
 from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, GateFinished, PipelineDeployed
 from shared.events.generation import RequestAccepted, RequestProgressed
 from shared.events.improvement import EvolutionProgressed, TemplateLearned
+from shared.events.oversight import ChangesRequested, GlassConfirmed, GlassLapsed, ReviewRecorded
 from shared.events.runs import RunFinished, RunStarted
 
 
@@ -110,5 +111,20 @@ def _text_of_change(fact: Fact) -> str:
             return f"template learned: {fact.template}"
         case RunStarted():
             return f"runs on {fact.executor_id}"
+        case _:
+            return _text_of_review(fact)
+
+
+def _text_of_review(fact: Fact) -> str:
+    match fact:
+        case ReviewRecorded():
+            void = f"; void: {'; '.join(fact.voided)}" if fact.voided else ""
+            return f"recorded: {fact.votes} approval(s), {fact.missing} more by people with the role {fact.role}{void}"
+        case ChangesRequested():
+            return f"sent back by {fact.reviewer} ({fact.change_id}): {fact.comment}"
+        case GlassConfirmed():
+            return f"confirmed by {fact.by}: it stays"
+        case GlassLapsed():
+            return f"taken back ({fact.by}): {fact.reason}"
         case _:
             return ""

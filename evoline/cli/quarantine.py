@@ -46,7 +46,7 @@ def quarantine(
     )
 
     async def work() -> RevisionQuarantined:
-        async with connected(author=author) as client:
+        async with connected(author=author, must_sign=True) as client:
             return await Recovery(client.bus).quarantine(command)
 
     fact = run_async(work())
@@ -63,7 +63,7 @@ def release(revision: Revision, reason: Reason, author: Author = "", as_json: As
     command = ReleaseRevision(change_id=new_id("release"), pipeline=name, digest=digest, reason=reason, author=author)
 
     async def work() -> ChangeQueued:
-        async with connected(author=author) as client:
+        async with connected(author=author, must_sign=True) as client:
             return await Recovery(client.bus).release(command)
 
     fact = run_async(work())

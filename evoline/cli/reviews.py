@@ -1,4 +1,4 @@
-"""`evoline review list | approve | deny` and `evoline rollback`."""
+"""`evoline review ...` and `evoline rollback`."""
 
 from __future__ import annotations
 
@@ -6,22 +6,40 @@ from typing import Annotated, Any
 
 import typer
 
-from evoline.cli.output import AsJson, Author, out, plain, print_json, print_table, run_async
+from evoline.cli import delegations
+from evoline.cli.output import AsJson, Author, err, out, plain, print_json, print_table, run_async
 from evoline.cli.progress import text_of
+from evoline.cli.review_page import page
 from evoline.client.connection import connected
+from evoline.client.reviews import Reviews
+from shared.errors import InvalidInputError, Problem
 from shared.events import Fact
 from shared.events.changes import ListReviews, PipelineRolledBack
 
 ChangeId = Annotated[str, typer.Argument(metavar="CHANGE", help="Id of the change, from `evoline review list`.")]
 CancelRunning = Annotated[bool, typer.Option("--cancel-running", help="Cancel runs under way on it; else they finish.")]
 Comment = Annotated[str, typer.Option("--comment", help="Kept with the decision.")]
+NeededComment = Annotated[str, typer.Option("--comment", help="What you say; kept with the change.")]
+For = Annotated[str | None, typer.Option("--for", metavar="NAME", help="Vote in the place of NAME, who delegated to you.")]
+SeenDigest = Annotated[
+    str, typer.Option("--digest", help="First digits of the revision that you looked at; another one is refused.")
+]
+BreakGlass = Annotated[
+    bool, typer.Option("--break-glass", help="Emergency: approve alone (role admin, comment needed); somebody else must confirm.")
+]
 
 
 def build() -> typer.Typer:
     app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
     app.command("list")(list_reviews)
+    app.command("show")(show)
     app.command("approve")(approve)
     app.command("deny")(deny)
+    app.command("request-changes")(request_changes)
+    app.command("comment")(comment)
+    app.command("delegate")(delegations.delegate)
+    app.command("delegations")(delegations.list_all)
+    app.command("revoke-delegation")(delegations.revoke)
     return app
 
 
@@ -44,33 +62,84 @@ def list_reviews(limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=
             one["pipeline"],
             f"{one['risk']:.2f} {one['risk_class']}",
             one["author"],
+            f"{one['missing']} {one['role']}",
             "; ".join(one["reasons"]),
         )
         for one in found
     ]
-    print_table(("change", "kind", "pipeline", "risk", "author", "waits because"), rows, empty="nothing waits for a decision")
+    columns = ("change", "kind", "pipeline", "risk", "author", "votes missing", "waits because")
+    print_table(columns, rows, empty="nothing waits for a decision")
 
 
-def approve(change_id: ChangeId, comment: Comment = "", author: Author = "", as_json: AsJson = False) -> None:
-    """Approve a change; its author's approval does not count."""
-    _decide(change_id, "approve", comment, author, as_json)
+def show(change_id: ChangeId, as_json: AsJson = False) -> None:
+    """Show a change as a reviewer has to see it: diff, risk, gate, rules that asked, votes so far and what is missing."""
+
+    async def work() -> dict[str, Any]:
+        async with connected() as client:
+            return await Reviews(client.bus, author=client.author).look(change_id)
+
+    found = run_async(work())
+    if as_json:
+        print_json(found)
+    else:
+        out().print(plain(page(found)))
+
+
+def approve(  # noqa: PLR0913  one parameter an option of the command
+    change_id: ChangeId,
+    comment: Comment = "",
+    digest: SeenDigest = "",
+    delegated_by: For = None,
+    break_glass: BreakGlass = False,
+    author: Author = "",
+    as_json: AsJson = False,
+) -> None:
+    """Approve a change, exactly as it is shown; its author's approval does not count.
+
+    On a change that was approved in an emergency this confirms it."""
+    wish = {"comment": comment, "delegated_by": delegated_by, "break_glass": break_glass}
+    _decide(change_id, "approve", author, as_json, seen=digest, **wish)
 
 
 def deny(change_id: ChangeId, comment: Comment = "", author: Author = "", as_json: AsJson = False) -> None:
-    """Deny a change."""
-    _decide(change_id, "deny", comment, author, as_json)
+    """Deny a change; what was approved in an emergency is taken back."""
+    _decide(change_id, "deny", author, as_json, comment=comment)
 
 
-def _decide(change_id: str, decision: str, comment: str, author: str, as_json: bool) -> None:
+def request_changes(change_id: ChangeId, comment: NeededComment, author: Author = "", as_json: AsJson = False) -> None:
+    """Send a change back to its author, who may propose a successor."""
+    _decide(change_id, "request_changes", author, as_json, comment=comment)
+
+
+def comment(change_id: ChangeId, comment: NeededComment, author: Author = "", as_json: AsJson = False) -> None:
+    """Say something about a change without deciding."""
+    _decide(change_id, "comment", author, as_json, comment=comment)
+
+
+def _decide(change_id: str, decision: str, author: str, as_json: bool, *, seen: str = "", **wish: Any) -> None:
     async def work() -> Fact:
-        async with connected(author=author) as client:
-            return await client.review(change_id, decision, comment=comment)
+        async with connected(author=author, must_sign=True) as client:
+            reviews = Reviews(client.bus, author=author)
+            if decision == "approve":
+                wish["digest"] = _shown(await reviews.look(change_id), seen, quiet=as_json)
+            return await reviews.decide(change_id, decision, **wish)
 
     fact = run_async(work())
     if as_json:
         print_json({"verdict": type(fact).__name__, **fact.model_dump(mode="json")})
     else:
         out().print(plain(text_of(fact)))
+
+
+def _shown(found: dict[str, Any], seen: str, *, quiet: bool) -> str:
+    """The digest of what is shown here, which is what the approval is for."""
+    digest = str(found["digest"])
+    if not digest.startswith(seen):
+        reason = f"the change is {digest[:12]} now, not {seen}"
+        raise InvalidInputError(Problem(path="--digest", reason=reason, suggestion=f"evoline review show {found['change_id']}"))
+    if not quiet and not seen:
+        err().print(plain(page(found)))
+    return digest
 
 
 def rollback(
@@ -84,7 +153,7 @@ def rollback(
     """Make the former revision stable again at once and quarantine the present one with everything made from it."""
 
     async def work() -> PipelineRolledBack:
-        async with connected(author=author) as client:
+        async with connected(author=author, must_sign=True) as client:
             return await client.rollback(pipeline, reason, to_digest=to, cancel_running=cancel_running)
 
     fact = run_async(work())

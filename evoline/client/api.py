@@ -8,16 +8,16 @@ from typing import Any, TypeVar, cast
 
 from evoline.client.control import hold_of_known
 from evoline.client.outputs import with_outputs
+from evoline.client.reviews import Reviews, Said
 from evoline.client.talk import OnFact, Talk, hold, ignore
 from shared.errors import InvalidInputError, Problem
-from shared.events import Fact, Query
+from shared.events import Command, Fact, Query
 from shared.events.changes import (
     ChangeApproved,
     ChangeQueued,
     ChangeVetoed,
     DatasetRefused,
     DatasetRegistered,
-    DecideReview,
     GateFinished,
     GetChange,
     MeasurePipelines,
@@ -25,7 +25,6 @@ from shared.events.changes import (
     PipelineRolledBack,
     PipelinesMeasured,
     RegisterDataset,
-    ReviewRefused,
     RollbackPipeline,
     RollbackRefused,
 )
@@ -46,15 +45,16 @@ from shared.events.improvement import (
     StartEvolution,
     TemplateLearned,
 )
+from shared.events.oversight import ChangesRequested
 from shared.events.runs import CancelRun, ExecuteRun, FinishedRuns, RunFinished, RunStarted
 from shared.large_values import LargeValues
 from shared.messaging.blobs import ObjectStoreBlobs
 from shared.messaging.bus import Bus
 
 F = TypeVar("F", bound=Fact)
+C = TypeVar("C", bound=Command)
 REQUEST_PROGRESS = (RequestAccepted, RequestProgressed, RunFinished, ChangeQueued, ChangeApproved, ChangeVetoed)
 EVOLUTION_PROGRESS = (EvolutionProgressed, RunFinished, GateFinished, ChangeQueued, ChangeApproved, ChangeVetoed, PipelineDeployed)
-VERDICTS = (ChangeApproved, ChangeVetoed, ChangeQueued)
 
 
 def new_id(kind: str) -> str:
@@ -88,6 +88,7 @@ class Client:
 
     async def register_dataset(self, command: RegisterDataset, *, timeout_seconds: float = 30) -> DatasetRegistered:
         """The same cases under the same id again are no error."""
+        command = self._own(command)
         fact = await self._hold(
             Talk(
                 key=command.dataset_id,
@@ -120,37 +121,22 @@ class Client:
 
     async def wait_for_change(
         self, change_id: str, *, on_fact: OnFact = ignore, timeout_seconds: float = 300
-    ) -> ChangeApproved | ChangeVetoed:
+    ) -> ChangeApproved | ChangeVetoed | ChangesRequested:
         """People's or the policy's last word; a queued change goes on waiting."""
         talk = Talk(
             key=change_id,
-            ends=(ChangeApproved, ChangeVetoed),
+            ends=(ChangeApproved, ChangeVetoed, ChangesRequested),
             progress=(ChangeQueued, GateFinished),
             belongs=lambda fact: getattr(fact, "change_id", "") == change_id,
             timeout_seconds=timeout_seconds,
             look_later=f"evoline show change {change_id}",
         )
         await self.ask(GetChange(change_id=change_id))
-        return cast("ChangeApproved | ChangeVetoed", await self._hold(talk, on_fact))
+        return cast("ChangeApproved | ChangeVetoed | ChangesRequested", await self._hold(talk, on_fact))
 
-    async def review(
-        self, change_id: str, decision: str, *, comment: str = "", timeout_seconds: float = 60
-    ) -> ChangeApproved | ChangeVetoed | ChangeQueued:
-        """ChangeQueued where more people must agree. Raises InvalidInputError where the decision does not count."""
-        command = DecideReview.model_validate(
-            {"change_id": change_id, "decision": decision, "reviewer": self.author, "comment": comment}
-        )
-        fact = await self._hold(
-            Talk(
-                key=change_id,
-                command=command,
-                ends=(*VERDICTS, ReviewRefused),
-                belongs=lambda fact: getattr(fact, "change_id", "") == change_id,
-                timeout_seconds=timeout_seconds,
-                look_later=f"evoline show change {change_id}",
-            )
-        )
-        return cast("ChangeApproved | ChangeVetoed | ChangeQueued", _refuse(fact))
+    async def review(self, change_id: str, decision: str, *, timeout_seconds: float = 60, **wish: Any) -> Said:
+        """See `Reviews.decide`: ReviewRecorded where more people must agree."""
+        return await Reviews(self.bus, author=self.author).decide(change_id, decision, timeout_seconds=timeout_seconds, **wish)
 
     async def rollback(
         self,
@@ -184,6 +170,7 @@ class Client:
         self, command: MeasurePipelines, *, on_fact: OnFact = ignore, timeout_seconds: float = 600
     ) -> PipelinesMeasured:
         """Scores on sealed cases. Raises InvalidInputError where nothing could be measured."""
+        command = self._own(command)
         talk = Talk(
             key=command.measure_id,
             command=command,
@@ -220,6 +207,10 @@ class Client:
             timeout_seconds=timeout_seconds,
         )
         return _expect(await self._hold(talk, on_fact), PatternsMined)
+
+    def _own(self, command: C) -> C:
+        """In this client's name where it names nobody."""
+        return command.model_copy(update={"author": self.author}) if getattr(command, "author", "") == "anonymous" else command
 
     async def _hold(self, talk: Talk, on_fact: OnFact = ignore) -> Fact:
         return await hold(self.bus, talk, on_fact)
@@ -294,8 +285,6 @@ def _refuse(fact: Fact) -> Fact:
     """Raises InvalidInputError for a fact that says no to the command."""
     if isinstance(fact, (DatasetRefused, RequestRejected)):
         raise InvalidInputError(fact.problems or "refused without a reason")
-    if isinstance(fact, ReviewRefused):
-        raise InvalidInputError(Problem(path="change_id", reason=fact.reason))
     if isinstance(fact, RollbackRefused):
         raise InvalidInputError(Problem(path="pipeline", reason=fact.reason))
     return fact

@@ -8,9 +8,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from evoline.client.api import Client
+from evoline.identities import signer_for
 from evoline.stack.home import find_home
 from evoline.stack.state import read_state
 from shared.errors import ConfigurationError, UnavailableError
+from shared.identity import signer_of_file
 from shared.messaging.bus import Bus
 from shared.messaging.permissions import CLIENT
 from shared.settings import SharedSettings
@@ -33,15 +35,21 @@ def find_bus(environment: Mapping[str, str], directory: Path, role: str = CLIENT
 
 @asynccontextmanager
 async def connected(
-    *, author: str = "anonymous", settings: SharedSettings | None = None, role: str = CLIENT
+    *, author: str = "anonymous", settings: SharedSettings | None = None, must_sign: bool = False, role: str = CLIENT
 ) -> AsyncIterator[Client]:
-    """A client of the given or the found bus. Raises UnavailableError where no broker answers."""
-    settings = settings or find_bus(os.environ, Path.cwd(), role)
+    """A client of the given or the found bus that signs as `author` where this machine has the key.
+
+    Raises UnavailableError where no broker answers, ConfigurationError where it must sign and cannot."""
+    if settings is None:
+        signer = signer_for(author, os.environ, Path.cwd(), must=must_sign)
+        settings = find_bus(os.environ, Path.cwd(), role).model_copy(update={"identity_key_file": None})
+    else:
+        signer = signer_of_file(settings.identity_key_file) if settings.identity_key_file else None
     try:
         bus = await Bus.connect(settings, service="cli")
     except ConfigurationError as error:
         raise UnavailableError(str(error)) from error
     try:
-        yield Client(bus, author=author)
+        yield Client(bus.signed_by(signer), author=author)
     finally:
         await bus.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from evoline.client.api import VERDICTS, Client, new_id
+from evoline.client.api import Client, new_id
 from evoline.client.talk import Talk, hold
 from shared.errors import NotFoundError
 from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, GetPipeline, ProposeChange
@@ -62,7 +62,7 @@ async def propose(client: Client, command: ProposeChange, *, timeout_seconds: fl
     talk = Talk(
         key=command.change_id,
         command=command,
-        ends=VERDICTS,
+        ends=(ChangeApproved, ChangeVetoed, ChangeQueued),
         belongs=lambda fact: getattr(fact, "change_id", "") == command.change_id,
         timeout_seconds=timeout_seconds,
         look_later=f"evoline show change {command.change_id}",

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from evoline.identities import enroll_stack, key_file, registry_file
 from evoline.stack.child import ProcessSpec
 from evoline.stack.home import Home
 from evoline.stack.ports import PortChooser
@@ -18,6 +19,7 @@ from evoline.stack.readiness import http_probe, tcp_probe
 from evoline.stack.state import StackRecord
 from evoline.stack.store_users import ensure_admin, ensure_users, store_url
 from evoline.stack.system import LOOPBACK
+from evoline.whoami import default_name
 from shared.attestation import create_key_pair
 from shared.errors import ConfigurationError
 from shared.messaging.permissions import ADMIN
@@ -161,6 +163,8 @@ class LocalStack:
             "EVOLINE_MONGO_USER": service,
             "EVOLINE_MONGO_PASSWORD_FILE": str(self.home.secrets.password_file(service)),
             "EVOLINE_GUARDRAIL_PUBLIC_KEY_FILE": str(self.public_key_file),
+            "EVOLINE_IDENTITIES_FILE": str(registry_file(self.home, {})),
+            "EVOLINE_IDENTITY_KEY_FILE": str(key_file(self.home, service)),
             "EVOLINE_PIPELINES_DIR": str(self.options.pipelines_dir),
             "EVOLINE_HOME": str(self.home.root),
         }
@@ -220,7 +224,7 @@ class LocalStack:
 
     async def _create_keys(self) -> str:
         create_key_pair(self.home.keys)
-        return ""
+        return enroll_stack(self.home, SERVICES, default_name(self.environment))
 
     async def _provision(self) -> str:
         found = await provision(

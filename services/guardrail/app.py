@@ -15,8 +15,9 @@ from services.guardrail.adapters.custody import MongoDatasets
 from services.guardrail.adapters.files import DEFAULT_POLICY, read_policy, read_shipped
 from services.guardrail.adapters.freezes import MongoFreezes
 from services.guardrail.adapters.keys import FileSigner
-from services.guardrail.adapters.metrics import PrometheusGauges
+from services.guardrail.adapters.metrics import PrometheusGauges, PrometheusOversight
 from services.guardrail.adapters.mongo import MongoChanges, MongoDeployments, MongoRevisions, MongoRollbacks
+from services.guardrail.adapters.oversight import MongoDelegations, MongoRegistryNotes
 from services.guardrail.adapters.policies import MongoPolicies
 from services.guardrail.adapters.prices import TablePrices
 from services.guardrail.adapters.rollouts import MongoRollouts
@@ -25,7 +26,8 @@ from services.guardrail.domain.turns import Turns
 from services.guardrail.ports import AuditLogUnsoundError, Guardrail, Limits
 from services.guardrail.settings import GuardrailSettings
 from services.guardrail.use_cases import Effects
-from shared.errors import ConfigurationError, UnavailableError
+from shared.errors import ConfigurationError, TransientError, UnavailableError
+from shared.identity import RegistryFile
 from shared.llm import providers_of
 from shared.messaging.fleet import Fleet
 from shared.messaging.topology import durables
@@ -53,10 +55,10 @@ def create_app(settings: SharedSettings | None = None, own: GuardrailSettings | 
         subscribers.register(host.consumer, at, concurrency=own_settings.concurrency)
         await _outwait_lost_deliveries(host)
 
-        async def expire() -> None:
+        async def watch() -> None:
             while True:
                 if at.audit.is_sound:
-                    await _tell(host, await use_cases.expire_reviews(at))
+                    await _sweep(host, at)
                 await host.clock.sleep(own_settings.expiry_interval_seconds)
 
         async def sweep() -> None:
@@ -69,7 +71,7 @@ def create_app(settings: SharedSettings | None = None, own: GuardrailSettings | 
                 await use_cases.advance_all(at)
                 await host.clock.sleep(own_settings.rollout_interval_seconds)
 
-        host.run_in_background("expire reviews", expire)
+        host.run_in_background("watch over reviews", watch)
         host.run_in_background("adopt keys", lambda: _adopt_keys(host, at, own_settings.keys_interval_seconds))
         host.run_in_background("carry on held changes", lambda: _carry_on(host, at, own_settings.held_interval_seconds))
         host.run_in_background("sweep budgets", sweep)
@@ -105,6 +107,10 @@ async def _guardrail(host: Host, shared_settings: SharedSettings, own: Guardrail
         runs=Fleet(host.bus),
         signer=signer,
         gauges=PrometheusGauges(host.metrics.changes, host.metrics.audit, host.metrics.budgets, host.metrics.rollouts),
+        identities=RegistryFile(shared_settings.identities_file),
+        registry_notes=MongoRegistryNotes(database),
+        delegations=MongoDelegations(database),
+        oversight=PrometheusOversight(host.metrics.oversight),
         clock=host.clock,
         policy=read_policy(own.policy_file or DEFAULT_POLICY),
         meta_names=meta_names,
@@ -170,6 +176,16 @@ async def _outwait_lost_deliveries(host: Host) -> None:
     if info.num_ack_pending:
         structlog.get_logger("services.guardrail").info("waits for proposals of a lost process", count=info.num_ack_pending)
         await host.clock.sleep(row.ack_wait_seconds + LOST_MARGIN_SECONDS)
+
+
+async def _sweep(host: Host, at: Guardrail) -> None:
+    """What is due now. A store or broker that is away for a moment is met again by the next round."""
+    try:
+        await _tell(host, await use_cases.note_identities(at))
+        await _tell(host, await use_cases.expire_reviews(await use_cases.in_force(at)))
+        await use_cases.lapse_glass(at, lambda effects: _tell(host, effects))
+    except TransientError as error:
+        structlog.get_logger("guardrail").warning("round of the watch over reviews put off", error=str(error))
 
 
 async def _carry_on(host: Host, at: Guardrail, seconds: float) -> None:

@@ -11,6 +11,7 @@ from services.guardrail.domain.audit import AuditEntry, AuditNote
 from services.guardrail.domain.budgets import Amounts, Reservation, Shortage, Standing
 from services.guardrail.domain.freezing import FreezeBoard
 from services.guardrail.domain.keys import Keys
+from services.guardrail.domain.oversight import Delegation, RegistryNote
 from services.guardrail.domain.policies import ActivePolicy, PolicyRecord
 from services.guardrail.domain.policy import Policy
 from services.guardrail.domain.records import ChangeRecord, Dataset, Deployment, RevisionRecord, RollbackRecord, SplitCases
@@ -27,6 +28,7 @@ from shared.events.message import Message
 from shared.events.recovery import Freeze
 from shared.events.runs import ExecuteRun, RunFinished
 from shared.events.values import Attestation, Budget, Case, GrantedScope, Split
+from shared.identity import Registry
 
 
 class LostRaceError(UnavailableError):
@@ -73,6 +75,10 @@ class Changes(Protocol):
 
     async def judged(self, limit: int, since: str) -> Sequence[ChangeRecord]:
         """The latest that rules judged, proposed at `since` or later; their documents are left out."""
+        ...
+
+    async def with_broken_glass(self, limit: int) -> Sequence[ChangeRecord]:
+        """Approved in an emergency, and neither confirmed nor taken back yet."""
         ...
 
     async def earlier(self, record: ChangeRecord) -> Sequence[ChangeRecord]:
@@ -438,6 +444,43 @@ class Gauges(Protocol):
         ...
 
 
+class Identities(Protocol):
+    def current(self) -> Registry:
+        """Who may sign now. Raises `UnavailableError` where nobody can say."""
+        ...
+
+
+class RegistryNotes(Protocol):
+    async def last(self) -> RegistryNote | None: ...
+    async def add(self, note: RegistryNote) -> None:
+        """Raises `LostRaceError` where this number is taken."""
+        ...
+
+
+class Delegations(Protocol):
+    async def open(self, record: Delegation) -> Delegation:
+        """The stored one of this id: the given one, or the one that was there before."""
+        ...
+
+    async def get(self, delegation_id: str) -> Delegation | None: ...
+    async def revoke(self, record: Delegation, at: str) -> Delegation: ...
+    async def between(self, delegator: str, delegate: str) -> Sequence[Delegation]: ...
+    async def latest(self, limit: int) -> Sequence[Delegation]:
+        """Newest first, refused ones left out."""
+        ...
+
+
+class OversightGauges(Protocol):
+    """What people do, as monitoring sees it."""
+
+    def said(self, decision: str) -> None: ...
+    def glass(self, outcome: str) -> None:
+        """`broken`, `confirmed`, `rejected` or `lapsed`."""
+        ...
+
+    def glass_open(self, count: int) -> None: ...
+
+
 @dataclass(frozen=True)
 class Limits:
     """How much the gate may run at once, and how long one look may take."""
@@ -486,6 +529,10 @@ class Guardrail:
     runs: Runs
     signer: Signer
     gauges: Gauges
+    identities: Identities
+    registry_notes: RegistryNotes
+    delegations: Delegations
+    oversight: OversightGauges
     clock: Clock
     policy: Policy
     """The file's; at the edge `use_cases.in_force` puts the one that is in force in its place."""

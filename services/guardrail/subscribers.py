@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 from services.guardrail import use_cases
+from services.guardrail.domain.authority import AUTHORITY, authorize
 from services.guardrail.ports import Guardrail
 from services.guardrail.use_cases import Effects, Place
+from shared.errors import ConfigurationError, NotAuthorizedError
 from shared.events.audit import (
     FindAuditEntries,
     GetAuditCheckpoint,
@@ -29,6 +32,7 @@ from shared.events.changes import (
 )
 from shared.events.custody import ListDatasets, ListFeedback
 from shared.events.message import Command
+from shared.events.oversight import DelegateReviews, GetReview, ListDelegations, RevokeDelegation
 from shared.events.policies import CheckPolicy, GetPolicy, ListPolicies, TestPolicy
 from shared.events.quotas import CloseScope, EstimateCost, LeaseQuota, ListBudgets, ListReservations, ReportUse
 from shared.events.recovery import FreezeSystem, GetFreezes, GetKeys, QuarantineRevision, ReleaseRevision, UnfreezeSystem
@@ -40,25 +44,59 @@ from shared.messaging.handling import Delivery, Handler
 
 TAKEN_AHEAD = 8
 """Proposals taken for each that is judged: those that wait for their turn must not keep other pipelines waiting."""
+C = TypeVar("C", bound=Command)
+
+
+class Edge:
+    """Commands come in here only: first it is asked who sent them, then they are handled."""
+
+    def __init__(self, consumer: Consumer, at: Guardrail) -> None:
+        self._consumer = consumer
+        self._at = at
+
+    def on(self, command_class: type[C], handler: Callable[[C, Delivery], Awaitable[Effects]], **options: Any) -> None:
+        """Raises `ConfigurationError` for a command that the table of authority does not know."""
+        if command_class not in AUTHORITY:
+            raise ConfigurationError(
+                f"{command_class.__name__} has no row in services/guardrail/domain/authority.py: who may send it?"
+            )
+
+        async def checked(command: C, delivery: Delivery) -> Effects:
+            try:
+                authorize(command, delivery.signature)
+            except NotAuthorizedError as error:
+                await use_cases.audit_unauthorized(
+                    command, str(error), self._at, signer=delivery.signer, message_id=delivery.message_id
+                )
+                raise
+            return await handler(command, delivery)
+
+        self._consumer.on(command_class, checked, **options)
 
 
 def register(consumer: Consumer, at: Guardrail, *, concurrency: int) -> None:
-    _commands(consumer, at, concurrency)
-    _recovery(consumer, at)
-    _rollouts(consumer, at, concurrency)
+    edge = Edge(consumer, at)
+    _commands(edge, at, concurrency)
+    _review_commands(edge, at)
+    _recovery(edge, at)
+    _recovery_queries(consumer, at)
+    _rollouts(edge, consumer, at, concurrency)
     _queries(consumer, at)
     _audit_queries(consumer, at)
+    _review_queries(consumer, at)
     _policy_queries(consumer, at)
     _budget_queries(consumer, at)
 
 
-def _commands(consumer: Consumer, at: Guardrail, concurrency: int) -> None:
+def _commands(edge: Edge, at: Guardrail, concurrency: int) -> None:
     async def on_propose(command: ProposeChange, delivery: Delivery) -> Effects:
-        place = Place(delivery.message_id, delivery.sequence)
-        return await use_cases.propose_change(command, await use_cases.in_force(at), attempt=delivery.attempt, place=place)
-
-    async def on_decide(command: DecideReview, delivery: Delivery) -> Effects:
-        return await use_cases.decide_review(command, await use_cases.in_force(at), decision_id=delivery.message_id)
+        return await use_cases.propose_change(
+            command,
+            await use_cases.in_force(at),
+            attempt=delivery.attempt,
+            place=Place(delivery.message_id, delivery.sequence),
+            signature=delivery.signature,
+        )
 
     async def on_rollback(command: RollbackPipeline, _: Delivery) -> Effects:
         return await use_cases.roll_back(command, at)
@@ -72,15 +110,7 @@ def _commands(consumer: Consumer, at: Guardrail, concurrency: int) -> None:
     async def on_close_scope(command: CloseScope, _: Delivery) -> Effects:
         return await use_cases.close_scope(command, at)
 
-    def on(command: type[Command], handler: Handler, **options: Any) -> None:
-        async def while_the_log_is_sound(message: Any, delivery: Delivery) -> Effects:
-            at.audit.require_sound()
-            effects = list(await handler(message, delivery) or ())
-            await use_cases.audit_refusals(message, effects, at, message_id=delivery.message_id)
-            return effects
-
-        consumer.on(command, while_the_log_is_sound, **options)
-
+    on = _while_sound(edge, at)
     # A look bounds itself; the deadline is only behind it. Rollbacks and reviews have consumers of their own, so they never wait.
     patient = at.limits.gate_seconds + 60
     on(
@@ -92,13 +122,49 @@ def _commands(consumer: Consumer, at: Guardrail, concurrency: int) -> None:
         deadline_seconds=patient * TAKEN_AHEAD,
     )
     on(MeasurePipelines, on_measure, durable="guardrail-measure", concurrency=2, deadline_seconds=patient)
-    on(DecideReview, on_decide, durable="guardrail-decide")
     on(RollbackPipeline, on_rollback, durable="guardrail-rollback", concurrency=2)
     on(CloseScope, on_close_scope, durable="guardrail-close-scope", concurrency=2)
     on(RegisterDataset, on_register_dataset, durable="guardrail-register-dataset")
 
 
-def _recovery(consumer: Consumer, at: Guardrail) -> None:
+def _review_commands(edge: Edge, at: Guardrail) -> None:
+    async def on_decide(command: DecideReview, delivery: Delivery) -> Effects:
+        return await use_cases.decide_review(
+            command,
+            await use_cases.in_force(at),
+            decision_id=delivery.message_id,
+            signature=delivery.signature,
+            body=delivery.body,
+        )
+
+    async def on_delegate(command: DelegateReviews, _: Delivery) -> Effects:
+        return await use_cases.delegate_reviews(command, at)
+
+    async def on_revoke_delegation(command: RevokeDelegation, delivery: Delivery) -> Effects:
+        return await use_cases.revoke_delegation(command, at, signature=delivery.signature)
+
+    on = _while_sound(edge, at)
+    on(DecideReview, on_decide, durable="guardrail-decide")
+    on(DelegateReviews, on_delegate, durable="guardrail-delegate")
+    on(RevokeDelegation, on_revoke_delegation, durable="guardrail-revoke-delegation")
+
+
+def _while_sound(edge: Edge, at: Guardrail) -> Callable[..., None]:
+    """Subscribes commands that decide something: only while the audit log is sound, and with what is refused in it."""
+
+    def on(command: type[Command], handler: Handler, **options: Any) -> None:
+        async def while_the_log_is_sound(message: Any, delivery: Delivery) -> Effects:
+            at.audit.require_sound()
+            effects = list(await handler(message, delivery) or ())
+            await use_cases.audit_refusals(message, effects, at, message_id=delivery.message_id)
+            return effects
+
+        edge.on(command, while_the_log_is_sound, **options)
+
+    return on
+
+
+def _recovery(edge: Edge, at: Guardrail) -> None:
     async def on_freeze(command: FreezeSystem, _: Delivery) -> Effects:
         return await use_cases.freeze_system(command, at)
 
@@ -109,8 +175,18 @@ def _recovery(consumer: Consumer, at: Guardrail) -> None:
         return await use_cases.quarantine_revision(command, at)
 
     async def on_release(command: ReleaseRevision, delivery: Delivery) -> Effects:
-        return await use_cases.release_revision(command, await use_cases.in_force(at), message_id=delivery.message_id)
+        return await use_cases.release_revision(
+            command, await use_cases.in_force(at), message_id=delivery.message_id, signature=delivery.signature
+        )
 
+    on = _while_sound(edge, at)
+    on(FreezeSystem, on_freeze, durable="guardrail-freeze")
+    on(UnfreezeSystem, on_unfreeze, durable="guardrail-unfreeze")
+    on(QuarantineRevision, on_quarantine, durable="guardrail-quarantine")
+    on(ReleaseRevision, on_release, durable="guardrail-release")
+
+
+def _recovery_queries(consumer: Consumer, at: Guardrail) -> None:
     async def get_freezes(query: GetFreezes) -> dict[str, Any]:
         return await use_cases.get_freezes(query, at)
 
@@ -118,14 +194,10 @@ def _recovery(consumer: Consumer, at: Guardrail) -> None:
         return await use_cases.get_keys(query, at)
 
     consumer.answers(GetKeys, get_keys)
-    consumer.on(FreezeSystem, on_freeze, durable="guardrail-freeze")
-    consumer.on(UnfreezeSystem, on_unfreeze, durable="guardrail-unfreeze")
-    consumer.on(QuarantineRevision, on_quarantine, durable="guardrail-quarantine")
-    consumer.on(ReleaseRevision, on_release, durable="guardrail-release")
     consumer.answers(GetFreezes, get_freezes)
 
 
-def _rollouts(consumer: Consumer, at: Guardrail, concurrency: int) -> None:
+def _rollouts(edge: Edge, consumer: Consumer, at: Guardrail, concurrency: int) -> None:
     pace = use_cases.Pace(at)
 
     async def on_start(command: StartRollout, _: Delivery) -> Effects:
@@ -146,9 +218,10 @@ def _rollouts(consumer: Consumer, at: Guardrail, concurrency: int) -> None:
     async def list_rollouts(query: ListRollouts) -> dict[str, Any]:
         return await use_cases.list_rollouts(query, at)
 
-    consumer.on(StartRollout, on_start, durable="guardrail-start-rollout")
-    consumer.on(ControlRollout, on_control, durable="guardrail-control-rollout")
-    consumer.on(ReportOutcome, on_report, durable="guardrail-report-outcome", concurrency=concurrency)
+    on = _while_sound(edge, at)
+    on(StartRollout, on_start, durable="guardrail-start-rollout")
+    on(ControlRollout, on_control, durable="guardrail-control-rollout")
+    edge.on(ReportOutcome, on_report, durable="guardrail-report-outcome", concurrency=concurrency)
     consumer.on(RunFinished, on_run_finished, durable="guardrail-run-finished", concurrency=4 * concurrency)
     consumer.answers(GetRollout, get_rollout)
     consumer.answers(ListRollouts, list_rollouts)
@@ -161,9 +234,6 @@ def _queries(consumer: Consumer, at: Guardrail) -> None:
 
     async def get_dataset(query: GetDataset) -> dict[str, Any]:
         return await use_cases.get_dataset(query, at)
-
-    async def list_reviews(query: ListReviews) -> dict[str, Any]:
-        return await use_cases.list_reviews(query, at)
 
     async def get_change(query: GetChange) -> dict[str, Any]:
         return await use_cases.get_change(query, at)
@@ -184,7 +254,6 @@ def _queries(consumer: Consumer, at: Guardrail) -> None:
     consumer.answers(ListFeedback, list_feedback)
     consumer.answers(GrantScope, grant_scope)
     consumer.answers(GetDataset, get_dataset)
-    consumer.answers(ListReviews, list_reviews)
     consumer.answers(GetChange, get_change)
     consumer.answers(GetPipeline, get_pipeline)
     consumer.answers(ListPipelines, list_pipelines)
@@ -227,6 +296,21 @@ def _policy_queries(consumer: Consumer, at: Guardrail) -> None:
     consumer.answers(ListPolicies, list_policies)
     consumer.answers(CheckPolicy, use_cases.check_policy)
     consumer.answers(TestPolicy, test_policy)
+
+
+def _review_queries(consumer: Consumer, at: Guardrail) -> None:
+    async def list_reviews(query: ListReviews) -> dict[str, Any]:
+        return await use_cases.list_reviews(query, await use_cases.in_force(at))
+
+    async def get_review(query: GetReview) -> dict[str, Any]:
+        return await use_cases.get_review(query, await use_cases.in_force(at))
+
+    async def list_delegations(query: ListDelegations) -> dict[str, Any]:
+        return await use_cases.list_delegations(query, at)
+
+    consumer.answers(ListReviews, list_reviews)
+    consumer.answers(GetReview, get_review)
+    consumer.answers(ListDelegations, list_delegations)
 
 
 def _budget_queries(consumer: Consumer, at: Guardrail) -> None:

@@ -11,7 +11,6 @@ from shared.errors import InvalidInputError, NotAttestedError
 from shared.events.changes import ChangeApproved
 from shared.events.improvement import TemplateLearned
 from shared.events.values import Attestation
-from shared.pipeline.loading import load_document
 
 
 class Approvals:
@@ -40,6 +39,8 @@ class Approvals:
 
 
 def _check_document(digest: str, name: str, document: Mapping[str, Any]) -> None:
+    from shared.pipeline.loading import load_document  # a tenth of a second, for whoever checks approvals only
+
     try:
         found = load_document(document).digest
     except InvalidInputError as error:

@@ -175,7 +175,7 @@ def load_private_key(path: Path) -> Ed25519PrivateKey:
         mode = path.stat().st_mode
         pem = path.read_bytes()
     except OSError as error:
-        raise ConfigurationError(f"cannot read the guardrail's private key {path}: {error.strerror}; create keys first") from error
+        raise ConfigurationError(f"cannot read the private key {path}: {error.strerror}; create keys first") from error
     if mode & 0o077:
         raise ConfigurationError(
             f"the private key {path} is open to others (mode {mode & 0o777:o}); chmod 600 it, or better: rotate it"

@@ -9,6 +9,7 @@ from shared.events import (
     generation,
     improvement,
     operations,
+    oversight,
     policies,
     quotas,
     recovery,
@@ -19,6 +20,9 @@ from shared.events import (
 from shared.events.message import Command, Fact, Message, Part, Query, Value, derive_id
 
 __all__ = ["Command", "Fact", "Message", "Part", "Query", "Value", "catalogue", "derive_id"]
+
+
+_MODULES = (audit, changes, custody, generation, improvement, operations, oversight, policies, quotas, recovery, runs, transfer)
 
 
 def catalogue() -> tuple[type[Message], ...]:
@@ -32,6 +36,7 @@ def catalogue() -> tuple[type[Message], ...]:
             generation,
             improvement,
             operations,
+            oversight,
             policies,
             quotas,
             recovery,

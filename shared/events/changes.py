@@ -22,7 +22,7 @@ from shared.events.values import (
 )
 
 ChangeKind = Literal["revision", "promotion", "template", "policy", "maturity", "release"]
-ChangeStatus = Literal["proposed", "measuring", "queued", "approved", "vetoed", "expired"]
+ChangeStatus = Literal["proposed", "measuring", "queued", "approved", "vetoed", "expired", "changes_requested"]
 GateVerdict = Literal["certified", "canary", "rejected"]
 
 
@@ -33,6 +33,7 @@ class RegisterDataset(Command):
 
     subject: ClassVar[str] = "cmd.guardrail.register_dataset"
     owner: ClassVar[str] = "guardrail"
+    signed: ClassVar[bool] = True
 
     dataset_id: Identifier
     domain: Domain
@@ -94,6 +95,7 @@ class ProposeChange(Command):
 
     subject: ClassVar[str] = "cmd.guardrail.propose"
     owner: ClassVar[str] = "guardrail"
+    signed: ClassVar[bool] = True
 
     change_id: Identifier
     kind: Literal["revision", "promotion", "template", "policy", "maturity"]
@@ -114,6 +116,10 @@ class ProposeChange(Command):
     """Where a revision serves already: roll it out by this plan instead of making it stable at once. Policy may ask for one too."""
     group_id: Identifier | None = None
     """Request or evolution behind it."""
+    requested_by: Identifier | None = None
+    """Person on whose behalf a service proposes: that one never approves it either."""
+    successor_of: Identifier | None = None
+    """Change of the same author that a reviewer wanted otherwise, and that this one answers."""
 
 
 class ChangeQueued(Fact):
@@ -201,13 +207,25 @@ class GateFinished(Fact):
 
 
 class DecideReview(Command):
+    """One person's word on a change: a vote for exactly the digest that was seen, a denial, a wish, or a comment.
+
+    On a change that was approved in an emergency, `approve` confirms it and `deny` takes it back."""
+
     subject: ClassVar[str] = "cmd.guardrail.decide"
     owner: ClassVar[str] = "guardrail"
+    signed: ClassVar[bool] = True
 
     change_id: Identifier
-    decision: Literal["approve", "deny"]
+    decision: Literal["approve", "deny", "request_changes", "comment"]
     reviewer: Identifier
+    """Who signs this message."""
     comment: str = Field(default="", max_length=4000)
+    digest: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
+    """Revision that the reviewer saw; an approval has to name it."""
+    delegated_by: Identifier | None = None
+    """Whose vote this is, where a delegation lets the reviewer give it."""
+    break_glass: bool = False
+    """Approve alone, in an emergency: takes the role admin and a comment, is told loudly and confirmed by somebody else later."""
 
 
 class ReviewRefused(Fact):
@@ -240,6 +258,7 @@ class RollbackPipeline(Command):
 
     subject: ClassVar[str] = "cmd.guardrail.rollback"
     owner: ClassVar[str] = "guardrail"
+    signed: ClassVar[bool] = True
 
     rollback_id: Identifier
     pipeline: PipelineName
@@ -278,6 +297,7 @@ class MeasurePipelines(Command):
 
     subject: ClassVar[str] = "cmd.guardrail.measure"
     owner: ClassVar[str] = "guardrail"
+    signed: ClassVar[bool] = True
 
     measure_id: Identifier
     dataset_id: Identifier
@@ -332,7 +352,7 @@ class GrantScope(Query):
 
 class ListReviews(Query):
     """Answer: `{reviews: [{change_id, kind, pipeline, digest, author, risk, risk_reasons, reasons, diff, created_at,
-    expires_at}]}`."""
+    expires_at, votes, missing, role}]}`."""
 
     subject: ClassVar[str] = "api.guardrail.list_reviews"
     owner: ClassVar[str] = "guardrail"

@@ -25,12 +25,15 @@ class Part(BaseModel):
 
 
 class Message(BaseModel):
-    """Root of all messages. `subject` is the NATS subject, `owner` the service that consumes (commands) or emits (facts)."""
+    """Root of all messages. `subject` is the NATS subject, `owner` the service that consumes (commands) or emits (facts).
+
+    `signed`: a sender that has an identity signs it."""
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
     subject: ClassVar[str]
     owner: ClassVar[str]
+    signed: ClassVar[bool] = False
 
 
 class Command(Message):

@@ -29,6 +29,7 @@ class CloseScope(Command):
 
     subject: ClassVar[str] = "cmd.guardrail.close_scope"
     owner: ClassVar[str] = "guardrail"
+    signed: ClassVar[bool] = True
 
     scope_id: Identifier
     author: Identifier

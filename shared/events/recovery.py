@@ -45,6 +45,7 @@ class FreezeSystem(Command):
 
     subject: ClassVar[str] = "cmd.guardrail.freeze"
     owner: ClassVar[str] = "guardrail"
+    signed: ClassVar[bool] = True
 
     freeze_id: Identifier
     scope: FreezeScope = "all"
@@ -86,6 +87,7 @@ class UnfreezeSystem(Command):
 
     subject: ClassVar[str] = "cmd.guardrail.unfreeze"
     owner: ClassVar[str] = "guardrail"
+    signed: ClassVar[bool] = True
 
     unfreeze_id: Identifier
     freeze_id: Identifier | None = None
@@ -146,6 +148,7 @@ class QuarantineRevision(Command):
 
     subject: ClassVar[str] = "cmd.guardrail.quarantine"
     owner: ClassVar[str] = "guardrail"
+    signed: ClassVar[bool] = True
 
     quarantine_id: Identifier
     pipeline: PipelineName
@@ -187,6 +190,7 @@ class ReleaseRevision(Command):
 
     subject: ClassVar[str] = "cmd.guardrail.release"
     owner: ClassVar[str] = "guardrail"
+    signed: ClassVar[bool] = True
 
     change_id: Identifier
     pipeline: PipelineName

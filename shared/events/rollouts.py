@@ -115,6 +115,7 @@ class StartRollout(Command):
 
     subject: ClassVar[str] = "cmd.guardrail.start_rollout"
     owner: ClassVar[str] = "guardrail"
+    signed: ClassVar[bool] = True
 
     rollout_id: Identifier
     pipeline: PipelineName
@@ -131,6 +132,7 @@ class ControlRollout(Command):
 
     subject: ClassVar[str] = "cmd.guardrail.control_rollout"
     owner: ClassVar[str] = "guardrail"
+    signed: ClassVar[bool] = True
 
     rollout_id: Identifier
     verb: RolloutVerb
@@ -144,6 +146,7 @@ class ReportOutcome(Command):
 
     subject: ClassVar[str] = "cmd.guardrail.report_outcome"
     owner: ClassVar[str] = "guardrail"
+    signed: ClassVar[bool] = True
 
     run_id: Identifier
     score: float = Field(ge=0.0, le=1.0)

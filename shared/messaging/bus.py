@@ -20,6 +20,7 @@ from opentelemetry.trace import SpanKind, Tracer, get_tracer
 from shared.clock import Clock, SystemClock
 from shared.errors import InvalidInputError, UnavailableError
 from shared.events import Command, Fact, Message, Query, derive_id
+from shared.identity import MessageSigner, signer_of_file
 from shared.messaging import codec, envelope, headers
 from shared.messaging.connection import PUBLISH_SECONDS, BusClient, OnClosed, close_client, open_client
 from shared.messaging.denials import Denials
@@ -61,10 +62,11 @@ class BusParts:
 class Bus:
     """One connection. `service` names the sender: a service, `cli`, `console`, `test`."""
 
-    def __init__(self, client: Client, *, service: str, parts: BusParts | None = None) -> None:
+    def __init__(self, client: Client, *, service: str, parts: BusParts | None = None, signer: MessageSigner | None = None) -> None:
         self.service = service
         self.client = client
         self.denials = client.denials if isinstance(client, BusClient) else Denials("")
+        self.signer = signer
         self.parts = parts or BusParts.silent()
         self.jetstream: JetStreamContext = client.jetstream(timeout=PUBLISH_SECONDS)
         self._log = structlog.get_logger("shared.messaging")
@@ -74,8 +76,13 @@ class Bus:
         cls, settings: SharedSettings, *, service: str, parts: BusParts | None = None, on_closed: OnClosed | None = None
     ) -> Bus:
         """Raises ConfigurationError where no broker answers. `on_closed` is awaited when the connection closes for good."""
+        signer = signer_of_file(settings.identity_key_file) if settings.identity_key_file else None
         client = await open_client(settings, name=service, on_closed=on_closed)
-        return cls(client, service=service, parts=parts)
+        return cls(client, service=service, parts=parts, signer=signer)
+
+    def signed_by(self, signer: MessageSigner | None) -> Bus:
+        """The same connection under another signature."""
+        return Bus(self.client, service=self.service, parts=self.parts, signer=signer)
 
     async def publish(self, message: Message, *, cause: str, effect: str = "") -> str:
         """Stores a command or fact and returns its id, derived from `cause` and `effect` (default: the subject).
@@ -88,9 +95,16 @@ class Bus:
         with parts.tracer.start_as_current_span(f"publish {message.subject}", kind=SpanKind.PRODUCER) as span:
             span.set_attributes(_span_attributes(message.subject, event_id))
             fields = headers.cloud_event(message, event_id=event_id, cause=cause, service=self.service, now=parts.clock.now())
-            await self.store(message.subject, codec.encode(message), headers.inject_trace(fields))
+            body = codec.encode(message)
+            fields |= self._signature(message, event_id, body)
+            await self.store(message.subject, body, headers.inject_trace(fields))
         parts.observer.published(message.subject, parts.clock.monotonic() - started)
         return event_id
+
+    def _signature(self, message: Message, event_id: str, body: bytes) -> dict[str, str]:
+        if self.signer is None or not message.signed:
+            return {}
+        return self.signer.sign(message.subject, event_id, body, self.parts.clock.now())
 
     async def publish_at(self, command: Command, moment: datetime, *, cause: str, effect: str) -> str:
         """Has the broker publish a command at `moment`, by its own schedule: it needs nobody who lives until then.

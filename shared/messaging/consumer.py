@@ -28,6 +28,7 @@ from pydantic import BaseModel
 
 from shared.errors import ConfigurationError, EvolineError, LimitReachedError, UnavailableError
 from shared.events import Message, Query
+from shared.identity import RegistryFile
 from shared.messaging import codec, envelope, headers
 from shared.messaging.bus import Bus
 from shared.messaging.connection import CONNECT_SECONDS, ConnectionLog, OnClosed, client_options, tolerate_broken_headers
@@ -53,6 +54,7 @@ class Consumer:
     def __init__(self, bus: Bus, settings: SharedSettings, *, on_closed: OnClosed | None = None) -> None:
         self._bus = bus
         self._settings = settings
+        self._identities = RegistryFile(settings.identities_file)
         self._faults = ConnectionLog(f"{bus.service}-consumer", settings.nats_user, settings.nats_seed_file)
         self._broker = self._new_broker(on_closed)
         self._desks: list[DeliveryDesk] = []
@@ -97,6 +99,7 @@ class Consumer:
                 retry=policy,
                 ack_wait_seconds=row.ack_wait_seconds,
             ),
+            identities=self._identities,
         )
         self._desks.append(desk)
         self._pulls.append(Pull(row, concurrency, desk.receive))

@@ -17,6 +17,7 @@ from shared.errors import (
     InvalidInputError,
     LimitReachedError,
     NotAttestedError,
+    NotAuthorizedError,
     NotFoundError,
     OutOfScopeError,
     PermanentError,
@@ -33,6 +34,7 @@ INTERNAL = "internal"
 _PLAIN: tuple[type[EvolineError], ...] = (
     NotFoundError,
     NotAttestedError,
+    NotAuthorizedError,
     OutOfScopeError,
     FrozenError,
     ProviderRefusedError,

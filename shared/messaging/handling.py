@@ -18,6 +18,8 @@ from opentelemetry.trace import Span, SpanKind, StatusCode, format_trace_id, get
 from shared.errors import EvolineError, FencedError, InvalidInputError, LimitReachedError, PermanentError, TransientError
 from shared.events import Command, Message
 from shared.events.operations import CommandRefused
+from shared.identity import UNSIGNED, RegistryFile, Signature
+from shared.identity.signing import check_signature
 from shared.messaging import codec, dead_letters, headers
 from shared.messaging.bus import Bus, message_id_of
 from shared.messaging.envelope import INTERNAL, problems_in
@@ -39,6 +41,14 @@ class Delivery:
     headers: Mapping[str, str]
     is_held: Callable[[], bool] = lambda: True
     """False once this process was silent for so long that the broker may have given the message to another."""
+    signature: Signature = UNSIGNED
+    body: bytes = b""
+    """As it was sent, and signed."""
+
+    @property
+    def signer(self) -> str:
+        """Verified name of the identity that signed; empty where the message is unsigned, or not signed as it should be."""
+        return self.signature.signer
 
 
 Effects = Iterable[tuple[str, Message]] | None
@@ -72,6 +82,7 @@ class DeliveryDesk:
     subscription: Subscription
     rng: random.Random = field(default_factory=random.Random)
     in_flight: set[asyncio.Task[Any]] = field(default_factory=set)
+    identities: RegistryFile | None = None
 
     async def receive(self, message: Msg) -> None:
         """Never raises for a message's own faults; a cancellation gives the message back at once."""
@@ -136,6 +147,7 @@ class DeliveryDesk:
         headers.check_attributes(subscription.message_class, delivery.headers)
         headers.check_schedule(subscription.message_class, delivery.headers)
         body = codec.decode(subscription.message_class, message.data)
+        delivery = replace(delivery, signature=self._signature(message, delivery))
         try:
             async with asyncio.timeout(subscription.deadline_seconds) as deadline:
                 effects = await subscription.handler(body, delivery)
@@ -145,6 +157,19 @@ class DeliveryDesk:
             raise HandlerDeadlineError("seconds", f"not handled within {subscription.deadline_seconds:g} s") from error
         for effect, fact in effects or ():
             await self.bus.publish(fact, cause=delivery.message_id, effect=effect)
+
+    def _signature(self, message: Msg, delivery: Delivery) -> Signature:
+        """Raises UnavailableError where the registry cannot be read: the message has to wait."""
+        if self.identities is None:
+            return UNSIGNED
+        return check_signature(
+            delivery.headers,
+            subject=delivery.subject,
+            message_id=delivery.message_id,
+            body=message.data,
+            stored_at=message.metadata.timestamp,
+            registry=self.identities.current(),
+        )
 
     async def _failed(self, message: Msg, delivery: Delivery, error: Exception) -> Outcome:
         retry, log = self.subscription.retry, structlog.get_logger("shared.messaging")
@@ -214,6 +239,7 @@ def delivery_of(message: Msg) -> Delivery:
         attempt=metadata.num_delivered,
         subject=message.subject,
         headers=MappingProxyType(dict(message.headers or {})),
+        body=message.data,
     )
 
 

@@ -126,6 +126,23 @@ AUDIT_CHECKPOINT_TIME = Metric(
     "seconds since 1970",
     "When a signed checkpoint was last made, or found to cover the whole audit log still.",
 )
+REVIEW_DECISIONS = Metric(
+    "evoline_review_decisions_total",
+    "counter",
+    "decisions",
+    "What people said that counts: approve, deny, request_changes, comment.",
+    ("decision",),
+)
+BREAK_GLASS = Metric(
+    "evoline_break_glass_total",
+    "counter",
+    "approvals",
+    "Approvals by one person in an emergency, by what became of them: broken, confirmed, rejected, lapsed.",
+    ("outcome",),
+)
+BREAK_GLASS_OPEN = Metric(
+    "evoline_break_glass_open", "gauge", "approvals", "Approvals in an emergency that nobody confirmed or took back yet."
+)
 
 GENERATION_SECONDS = Metric(
     "evoline_generation_seconds", "histogram", "seconds", "Request to verdict of a generated pipeline.", ("outcome",), SLOW
@@ -295,6 +312,19 @@ def _step_of(share: float) -> str:
     return "shadow" if share == 0 else next(f"{step}%" for step in (1, 5, 10, 25, 50, 100) if share <= step / 100)
 
 
+class OversightMetrics:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._decisions = REVIEW_DECISIONS.counter(registry)
+        self._glass = BREAK_GLASS.counter(registry)
+        self.glass_open = BREAK_GLASS_OPEN.gauge(registry)
+
+    def said(self, decision: str) -> None:
+        self._decisions.labels(decision).inc()
+
+    def glass(self, outcome: str) -> None:
+        self._glass.labels(outcome).inc()
+
+
 class GenerationMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._seconds = GENERATION_SECONDS.histogram(registry)
@@ -344,6 +374,7 @@ class Metrics:
         self.providers = ProviderMetrics(registry)
         self.changes = ChangeMetrics(registry)
         self.audit = AuditMetrics(registry)
+        self.oversight = OversightMetrics(registry)
         self.budgets = BudgetMetrics(registry)
         self.rollouts = RolloutMetrics(registry)
         self.generation = GenerationMetrics(registry)

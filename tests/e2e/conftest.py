@@ -42,6 +42,9 @@ class Stack:
     def json(self, *arguments: str, timeout_seconds: float = 300) -> Any:
         return json.loads(self.evoline(*arguments, "--json", timeout_seconds=timeout_seconds).stdout)
 
+    def key_file(self, name: str) -> Path:
+        return self.home / "keys" / "identities" / f"{name}.key"
+
     @property
     def state(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((self.home / "stack.json").read_text())

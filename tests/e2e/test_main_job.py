@@ -19,6 +19,7 @@ from evoline.client.api import Client, new_id
 from evoline.demo.report import DemoReport
 from shared.errors import NotFoundError
 from shared.events.changes import ChangeApproved, GetChange, ProposeChange
+from shared.events.oversight import ReviewRecorded
 from shared.events.runs import ExecuteRun, GetRun
 from shared.messaging.bus import Bus
 from tests.e2e.conftest import ROOT, Stack
@@ -30,7 +31,10 @@ DATASET = ROOT / "pipelines" / "examples" / "sentiment_tweets3.jsonl"
 
 @asynccontextmanager
 async def client_of(stack: Stack, author: str = "tester") -> AsyncIterator[Client]:
-    bus = await Bus.connect(stack.settings("client"), service="tester")
+    """Signs with a key that `evoline people` made."""
+    key = stack.json("people", "add", author, "--role", "reviewer", "--role", "admin") and stack.key_file(author)
+    settings = stack.settings("client").model_copy(update={"identity_key_file": key})
+    bus = await Bus.connect(settings, service="tester")
     try:
         yield Client(bus, author=author)
     finally:
@@ -200,7 +204,13 @@ async def test_a_major_change_waits_for_people_and_its_author_cannot_approve_it(
         assert (await client.run(name, {"text": "x"})).status == "refused"
         own = stack.evoline("review", "approve", command.change_id, "--author", "tester", check=False)
         assert own.returncode == 1
-        assert isinstance(await reviewer.review(command.change_id, "approve"), ChangeApproved)
+        shown = stack.evoline("review", "show", command.change_id).stdout
+        assert "never by tester" in shown and "file_ops" in shown and "2 missing" in shown
+        assert isinstance(await reviewer.review(command.change_id, "approve"), ReviewRecorded)
+        assert (await client.run(name, {"text": "x"})).status == "refused"
+        # Whoever started the stack is registered with it.
+        stack.evoline("review", "approve", command.change_id, "--comment", "fine")
+        await decided(client, command.change_id)
         assert (await client.run(name, {"text": "x"})).status == "succeeded"
 
 

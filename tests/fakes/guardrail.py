@@ -17,6 +17,7 @@ from services.guardrail.adapters.custody import MongoDatasets
 from services.guardrail.adapters.files import DEFAULT_POLICY, read_policy
 from services.guardrail.adapters.freezes import MongoFreezes
 from services.guardrail.adapters.mongo import MongoChanges, MongoDeployments, MongoRevisions, MongoRollbacks
+from services.guardrail.adapters.oversight import MongoDelegations, MongoRegistryNotes
 from services.guardrail.adapters.policies import MongoPolicies
 from services.guardrail.adapters.prices import TablePrices
 from services.guardrail.adapters.rollouts import MongoRollouts
@@ -26,19 +27,22 @@ from services.guardrail.domain.keys import Keys
 from services.guardrail.domain.policies import PolicyRecord, followed
 from services.guardrail.domain.policy import Policy
 from services.guardrail.ports import Guardrail, LeaseUse, Limits, ScopeUse
-from services.guardrail.use_cases import propose_change, register_dataset
+from services.guardrail.use_cases import decide_review, in_force, propose_change, register_dataset
 from services.guardrail.use_cases.policies import signed as signed_policy
 from shared.attestation import Verifier, key_id, public_pem, sign, verify_scope
 from shared.audit.checkpoints import Checkpoint, TreeHead, signed
 from shared.clock import Clock
 from shared.errors import EvolineError
-from shared.events.changes import ProposeChange, RegisterDataset
+from shared.events.changes import DecideReview, ProposeChange, RegisterDataset
 from shared.events.message import Message, derive_id
 from shared.events.runs import ExecuteRun, RunFinished
 from shared.events.values import Attestation, Case, GraderSpec, Usage
+from shared.identity import UNSIGNED
+from shared.messaging import codec
 from shared.pipeline.facts import document_facts
 from shared.pipeline.loading import load_document
 from shared.pipeline.scope import check_scope
+from tests.fakes.people import InMemoryIdentities, identity, signature_of
 from tests.fakes.storage import InMemoryDatabase
 
 START = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -161,9 +165,12 @@ class ScriptedSealing:
 
 
 class Tally:
-    """`Gauges` that remember."""
+    """`Gauges` and `OversightGauges` that remember."""
 
     def __init__(self) -> None:
+        self.decisions: list[str] = []
+        self.glasses: list[str] = []
+        self.glasses_open = 0
         self.verdicts: list[tuple[str, str]] = []
         self.rollbacks = 0
         self.waiting = 0
@@ -175,7 +182,7 @@ class Tally:
         self.budget_refusals: list[str] = []
         self.amounts: dict[tuple[str, str, str, str], float] = {}
         self.shares: dict[tuple[str, str], float] = {}
-        self.decisions: list[str] = []
+        self.rollout_decisions: list[str] = []
         self.open: dict[tuple[str, float], int] = {}
 
     def judged(self, kind: str, verdict: str, seconds: float) -> None:
@@ -202,6 +209,15 @@ class Tally:
     def budgets_stand(self, amounts: Mapping[tuple[str, str, str, str], float], shares: Mapping[tuple[str, str], float]) -> None:
         self.amounts, self.shares = dict(amounts), dict(shares)
 
+    def said(self, decision: str) -> None:
+        self.decisions.append(decision)
+
+    def glass(self, outcome: str) -> None:
+        self.glasses.append(outcome)
+
+    def glass_open(self, count: int) -> None:
+        self.glasses_open = count
+
     def audit_checked(self, *, size: int, faults: int) -> None:
         self.faults = faults
 
@@ -209,7 +225,7 @@ class Tally:
         self.checkpointed_at = moment
 
     def rollout_decided(self, decision: str) -> None:
-        self.decisions.append(decision)
+        self.rollout_decisions.append(decision)
 
     def rollouts_open(self, counts: Mapping[tuple[str, float], int]) -> None:
         self.open = dict(counts)
@@ -254,14 +270,35 @@ class Bench:
     tally: Tally
     sealing: ScriptedSealing
     announcer: RecordingAnnouncer
+    identities: InMemoryIdentities
 
     def with_policy(self, policy: Policy) -> Bench:
         at = replace(self.at, policy=policy)
         put_in_force(at, self.database)
         return replace(self, at=at)
 
-    async def propose(self, document: dict[str, Any], change_id: str = "c1", **fields: Any) -> list[Message]:
-        return facts(await propose_change(proposal(document, change_id, **fields), self.at))
+    async def propose(
+        self, document: dict[str, Any], change_id: str = "c1", *, signed: bool = True, attempt: int = 1, **fields: Any
+    ) -> list[Message]:
+        """Signed by its author, who becomes known where nobody of that name is."""
+        command = proposal(document, change_id, **fields)
+        if signed and self.identities.current().find(command.author) is None:
+            self.identities.add(identity(command.author))
+        registry = self.identities.current()
+        signature = signature_of(registry, command.author, command, f"propose-{change_id}") if signed else UNSIGNED
+        return facts(await propose_change(command, await in_force(self.at), attempt=attempt, signature=signature))
+
+    async def decide(
+        self, change_id: str, decision: str = "approve", reviewer: str = "alice", message: str = "m1", **fields: Any
+    ) -> list[Message]:
+        """As the edge hands it on: signed by the reviewer; an approval is for the digest that is stored."""
+        record = await self.at.changes.get(change_id)
+        digest = {"digest": record.digest} if record and decision == "approve" else {}
+        given = {"change_id": change_id, "decision": decision, "reviewer": reviewer, **digest, **fields}
+        command = DecideReview.model_validate(given)
+        signature = signature_of(self.identities.current(), reviewer, command, message)
+        body = codec.encode(command)
+        return facts(await decide_review(command, await in_force(self.at), decision_id=message, signature=signature, body=body))
 
     async def register(self, cases: Sequence[Case] | None = None, dataset_id: str = "tweets") -> list[Message]:
         return facts(await register_dataset(dataset(cases, dataset_id), self.at))
@@ -274,6 +311,7 @@ def bench(*, meta_names: frozenset[str] = frozenset(("context_aware_pipeline_gen
     announcer = RecordingAnnouncer()
     fleet, tally, sealing = ScriptedFleet(signer.verifier, clock), Tally(), ScriptedSealing()
     database, sealed = InMemoryDatabase(), InMemoryDatabase()
+    identities = InMemoryIdentities()
     at = Guardrail(
         changes=MongoChanges(database),
         revisions=MongoRevisions(database),
@@ -294,13 +332,17 @@ def bench(*, meta_names: frozenset[str] = frozenset(("context_aware_pipeline_gen
         runs=fleet,
         signer=signer,
         gauges=tally,
+        identities=identities,
+        registry_notes=MongoRegistryNotes(database),
+        delegations=MongoDelegations(database),
+        oversight=tally,
         clock=clock,
         policy=policy or shipped_policy(),
         meta_names=meta_names,
         limits=Limits(),
     )
     put_in_force(at, database)
-    return Bench(at, clock, fleet, signer, database, sealed, tally, sealing, announcer)
+    return Bench(at, clock, fleet, signer, database, sealed, tally, sealing, announcer, identities)
 
 
 def put_in_force(at: Guardrail, database: InMemoryDatabase) -> None:

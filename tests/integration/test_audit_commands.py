@@ -28,6 +28,7 @@ from shared.storage import MongoStore
 from tests.conftest import OpenBus
 from tests.eventually import eventually
 from tests.fakes.guardrail import pipeline, proposal
+from tests.fakes.people import own, written_registry
 from tests.fakes.tampering import hashed
 from tests.integration.commands import Command
 
@@ -58,7 +59,7 @@ class Office:
         self.app = None
 
     async def send(self, order: Order) -> None:
-        await self.bus.publish(order, cause=uuid.uuid4().hex)
+        await own(self.bus, order).publish(order, cause=uuid.uuid4().hex)
 
     async def actions(self, **query: Any) -> list[str]:
         found = (await self.bus.ask(FindAuditEntries(**query)))["entries"]
@@ -77,9 +78,12 @@ class Office:
         await self.deployed("c1")
         await self.send(proposal(pipeline(limits={"calls": 500}), "c2"))
         await eventually(lambda: self.actions(about="c2", action="change.queued"), 60)
-        await self.send(DecideReview(change_id="c2", decision="approve", reviewer="generator"))
-        await eventually(lambda: self.actions(about="c2", action="review.refused"), 60)
-        await self.send(DecideReview(change_id="c2", decision="approve", reviewer="alice", comment="calls are cheap here"))
+        digest = (await self.bus.ask(GetChange(change_id="c2")))["digest"]
+        await self.send(DecideReview(change_id="c2", decision="approve", reviewer="generator", digest=digest))
+        await eventually(lambda: self.actions(about="c2", action="command.refused"), 60)
+        await self.send(
+            DecideReview(change_id="c2", decision="approve", reviewer="alice", digest=digest, comment="calls are cheap here")
+        )
         await self.deployed("c2")
         await self.send(proposal(pipeline(limits={"calls": 400}), "c3"))
         await self.deployed("c3")
@@ -94,7 +98,11 @@ class Office:
 async def office(open_bus: OpenBus, nats_url: str, mongo_url: str, tmp_path: Path, store: MongoStore) -> AsyncIterator[Office]:
     keys = create_key_pair(tmp_path / "home" / "keys")
     settings = SharedSettings(
-        nats_url=nats_url, mongo_url=SecretStr(mongo_url), pipelines_dir=PIPELINES, guardrail_public_key_file=keys.public
+        nats_url=nats_url,
+        mongo_url=SecretStr(mongo_url),
+        pipelines_dir=PIPELINES,
+        guardrail_public_key_file=keys.public,
+        identities_file=written_registry(tmp_path / "home" / "keys"),
     )
     made = Office(await open_bus("test"), keys, settings, store)
     await made.start()
@@ -128,7 +136,8 @@ async def test_the_log_is_verified_and_explained_and_what_bypassed_it_is_told(
     assert all(line.entry for line in story.lines if line.about in {"deployed", "change", "approved", "rule", "person", "diff"})
     assert [line.about for line in (await office.why("c2")).lines] == [
         "change.queued",
-        "review.refused",
+        "command.refused",
+        "review.approve",
         "change.approved",
         "pipeline.deployed",
         "checkpoint",

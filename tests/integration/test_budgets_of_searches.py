@@ -25,6 +25,7 @@ from shared.storage.mongo import connect
 from tests.conftest import OpenBus
 from tests.eventually import eventually
 from tests.fakes.language_model import ScriptedModel
+from tests.fakes.people import own, written_registry
 from tests.integration.commands import Command
 
 pytestmark = pytest.mark.usefixtures("empty_streams")
@@ -41,7 +42,11 @@ async def bus(open_bus: OpenBus, nats_url: str, mongo_url: str, tmp_path: Path) 
     store.close()
     keys = create_key_pair(tmp_path / "keys")
     settings = SharedSettings(
-        nats_url=nats_url, mongo_url=SecretStr(mongo_url), pipelines_dir=PIPELINES, guardrail_public_key_file=keys.public
+        nats_url=nats_url,
+        mongo_url=SecretStr(mongo_url),
+        pipelines_dir=PIPELINES,
+        guardrail_public_key_file=keys.public,
+        identities_file=written_registry(tmp_path / "keys"),
     )
     model = ScriptedModel()
     guardrail = create_app(settings, GuardrailSettings(private_key_file=keys.private, budget_sweep_seconds=0.2))
@@ -72,7 +77,7 @@ async def ended(bus: Bus, scope: GrantedScope) -> RunFinished:
 
 async def answer_to(bus: Bus, command: CloseScope) -> ScopeClosed | ScopeClosingRefused:
     async with bus.follow(ScopeClosed, ScopeClosingRefused) as stream:
-        await bus.publish(command, cause=uuid.uuid4().hex)
+        await own(bus, command).publish(command, cause=uuid.uuid4().hex)
         async for fact, _ in stream:
             assert isinstance(fact, ScopeClosed | ScopeClosingRefused)
             return fact

@@ -230,7 +230,8 @@ async def test_the_same_data_set_refused_and_mended_is_sent_again_at_once(servic
 
 
 async def test_a_review_answers_the_verdict_or_why_the_decision_does_not_count(services: ScriptedServices, client: Client) -> None:
-    services.script("cmd.guardrail.decide", lambda body, _: [approved(body["change_id"])])
+    services.script("api.guardrail.get_review", lambda *_: {"digest": "d" * 64})
+    services.script("cmd.guardrail.decide", lambda body, _: [approved(body["change_id"])] if body["digest"] == "d" * 64 else [])
     assert isinstance(await client.review("c-1", "approve"), ChangeApproved)
     refused = ReviewRefused(change_id="c-2", reviewer="ada", reason="the author may not approve")
     services.script("cmd.guardrail.decide", lambda *_: [refused])

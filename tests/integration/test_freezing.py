@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from shared.events.recovery import ChangeHeld, SystemFrozen
 from shared.messaging.bus import Bus
 from tests.conftest import OpenBus
 from tests.fakes.guardrail import pipeline, proposal
+from tests.fakes.people import key_file, own
 from tests.integration.commands import Command
 from tests.integration.test_guardrail_service import StartGuardrail, start_guardrail
 
@@ -27,15 +29,18 @@ async def test_proposals_wait_out_a_freeze_and_then_take_effect_in_their_order(
     start_guardrail: StartGuardrail,
     open_bus: OpenBus,
     command: Command,
+    tmp_path: Path,
 ) -> None:
     bus = await open_bus("test")
+    key_file(tmp_path / "home" / "keys" / "identities", "alice")
     await start_guardrail()
     async with bus.follow(SystemFrozen, ChangeHeld, PipelineDeployed) as stream:
         code, frozen, _ = await command("freeze", "--reason", "incident 7", "--author", "alice", "--json")
         assert code == 0 and frozen["freeze_id"]
         for number in range(PROPOSALS):
             name = f"triage{number % 2}"
-            await bus.publish(proposal(pipeline(f"Say {number}: {{{{ text }}}}", name), f"c{number}"), cause=uuid.uuid4().hex)
+            change = proposal(pipeline(f"Say {number}: {{{{ text }}}}", name), f"c{number}")
+            await own(bus, change).publish(change, cause=uuid.uuid4().hex)
         seen = []
         async for fact, _ in stream:
             seen.append(fact)

@@ -30,6 +30,7 @@ from tests.conftest import OpenBus
 from tests.eventually import eventually
 from tests.fakes.executor import Notary
 from tests.fakes.guardrail import pipeline, proposal
+from tests.fakes.people import own, written_registry
 
 pytestmark = pytest.mark.usefixtures("empty_streams")
 PIPELINES, CHANGES = 4, 100
@@ -47,6 +48,7 @@ async def store(mongo_url: str) -> AsyncIterator[MongoStore]:
 @pytest.fixture
 async def stack(store: MongoStore, nats_url: str, mongo_url: str, tmp_path: Path) -> AsyncIterator[GuardedStack]:
     create_key_pair(tmp_path / "keys")
+    written_registry(tmp_path / "keys")
     made = GuardedStack(nats_url, mongo_url, tmp_path)
     yield made
     for name, process in list(made.running.items()):
@@ -79,7 +81,7 @@ async def propose(bus: Bus, numbers: range) -> None:
         for number in numbers:
             if number % PIPELINES == index:
                 change = proposal(document(f"triage{index}", f"word {number}"), f"c{number}")
-                await bus.publish(change, cause=change.change_id)
+                await own(bus, change).publish(change, cause=change.change_id)
 
     await asyncio.gather(*(lane(index) for index in range(PIPELINES)))
 

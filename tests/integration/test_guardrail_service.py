@@ -50,6 +50,7 @@ from tests.conftest import OpenBus
 from tests.eventually import eventually
 from tests.fakes.guardrail import ScriptedFleet, answering, dataset, pipeline, proposal
 from tests.fakes.guardrail_executor import BusExecutor
+from tests.fakes.people import own, written_registry
 from tests.messaging import consuming
 
 pytestmark = pytest.mark.usefixtures("empty_streams")
@@ -108,7 +109,11 @@ async def start_guardrail(nats_url: str, mongo_url: str, tmp_path: Path) -> Asyn
     store.close()
     keys = create_key_pair(tmp_path / "keys")
     settings = SharedSettings(
-        nats_url=nats_url, mongo_url=SecretStr(mongo_url), pipelines_dir=PIPELINES, guardrail_public_key_file=keys.public
+        nats_url=nats_url,
+        mongo_url=SecretStr(mongo_url),
+        pipelines_dir=PIPELINES,
+        guardrail_public_key_file=keys.public,
+        identities_file=written_registry(tmp_path / "keys"),
     )
     started: list[Application] = []
 
@@ -148,7 +153,8 @@ async def ran(bus: Bus, heard: Facts, reference: str) -> RunFinished:
 
 
 async def send(bus: Bus, command: Command) -> None:
-    await bus.publish(command, cause=uuid.uuid4().hex)
+    """Signed by whom it says it is from, where that one has an identity."""
+    await own(bus, command).publish(command, cause=uuid.uuid4().hex)
 
 
 async def deployed(bus: Bus, name: str = "triage") -> dict[str, Any]:
@@ -248,9 +254,12 @@ async def test_a_person_decides_what_waits(start_guardrail: StartGuardrail, bus:
     queued = await heard.one(ChangeQueued)
     (row,) = (await bus.ask(ListReviews()))["reviews"]
     assert row["digest"] == queued.digest
-    await send(bus, DecideReview(change_id="c2", decision="approve", reviewer="generator"))
-    assert "no person" in (await heard.one(ReviewRefused)).reason
-    await send(bus, DecideReview(change_id="c2", decision="approve", reviewer="alice"))
+    await send(bus, DecideReview(change_id="c2", decision="approve", reviewer="generator", digest=queued.digest))
+    refused = await heard.one(CommandRefused)
+    assert refused.code == "not_authorized" and "no person" in refused.problems[0].reason
+    await send(bus, DecideReview(change_id="c2", decision="approve", reviewer="alice", digest="0" * 64))
+    assert "look at it again" in (await heard.one(ReviewRefused)).reason
+    await send(bus, DecideReview(change_id="c2", decision="approve", reviewer="alice", digest=queued.digest))
     assert (await heard.one(ChangeApproved, change_id="c2")).approved_by == "review:alice"
     assert (await deployed(bus))["stable"] == queued.digest
     assert (await bus.ask(GetChange(change_id="c2")))["decisions"][0]["reviewer"] == "alice"

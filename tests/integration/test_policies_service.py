@@ -17,6 +17,7 @@ from services.guardrail.app import create_app
 from services.guardrail.settings import GuardrailSettings
 from shared.attestation import create_key_pair
 from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed
+from shared.events.oversight import ReviewRecorded
 from shared.events.policies import GetPolicy
 from shared.messaging.bus import Bus
 from shared.service import Application
@@ -24,6 +25,7 @@ from shared.settings import SharedSettings
 from shared.storage.mongo import connect
 from tests.conftest import OpenBus
 from tests.fakes.guardrail import pipeline, proposal
+from tests.fakes.people import signer, written_registry
 from tests.integration.commands import Command
 
 pytestmark = pytest.mark.usefixtures("empty_streams")
@@ -37,7 +39,11 @@ async def guardrails(nats_url: str, mongo_url: str, tmp_path: Path) -> AsyncIter
     store.close()
     keys = create_key_pair(tmp_path / "keys")
     settings = SharedSettings(
-        nats_url=nats_url, mongo_url=SecretStr(mongo_url), pipelines_dir=tmp_path, guardrail_public_key_file=keys.public
+        nats_url=nats_url,
+        mongo_url=SecretStr(mongo_url),
+        pipelines_dir=tmp_path,
+        guardrail_public_key_file=keys.public,
+        identities_file=written_registry(tmp_path / "keys"),
     )
     started = []
     for _ in range(2):
@@ -53,11 +59,16 @@ def changed(**changes: Any) -> dict[str, Any]:
     return {**yaml.safe_load(DEFAULT_POLICY.read_text(encoding="utf-8")), "version": 9, **changes}
 
 
+def client(bus: Bus, name: str) -> Client:
+    return Client(bus.signed_by(signer(name)), author=name)
+
+
 async def activate(bus: Bus, document: dict[str, Any]) -> None:
-    queued = await propose_policy(Client(bus, author="ada"), document, "because")
+    queued = await propose_policy(client(bus, "alice"), document, "because")
     assert isinstance(queued, ChangeQueued) and queued.risk_class == "critical"
     assert (await bus.ask(GetPolicy()))["version"] != 9
-    assert isinstance(await Client(bus, author="grace").review(queued.change_id, "approve"), ChangeApproved)
+    assert isinstance(await client(bus, "bob").review(queued.change_id, "approve"), ReviewRecorded)
+    assert isinstance(await client(bus, "carol").review(queued.change_id, "approve"), ChangeApproved)
 
 
 @pytest.mark.usefixtures("guardrails")
@@ -66,14 +77,15 @@ async def test_a_policy_is_proposed_approved_and_followed_by_every_process(open_
     await activate(bus, changed(rules=[{"id": "closed", "effect": "veto", "when": "change.kind != 'policy'", "reason": "closed"}]))
     async with bus.follow(ChangeVetoed) as facts:
         for number in range(8):  # whichever of the two takes it
-            await bus.publish(proposal(pipeline(name=f"late_{number}"), f"late-{number}"), cause=f"late-{number}")
+            late = proposal(pipeline(name=f"late_{number}"), f"late-{number}")
+            await bus.signed_by(signer("generator")).publish(late, cause=late.change_id)
         vetoes = [(await anext(facts))[0] for _ in range(8)]
     assert {fact.vetoed_by for fact in vetoes if isinstance(fact, ChangeVetoed)} == {"policy:closed"}
     code, tested, error = await command("policy", "test", str(DEFAULT_POLICY), "--json")
     assert (code, tested["counts"]["veto -> allow"]) == (0, 8), error
     shown = await bus.ask(GetPolicy())
-    assert (shown["version"], shown["source"], shown["approved_by"]) == (9, "change", "review:grace")
-    assert isinstance(await return_to_policy(Client(bus, author="ada"), "", "open again"), ChangeQueued)
+    assert (shown["version"], shown["source"], shown["approved_by"]) == (9, "change", "review:bob,carol")
+    assert isinstance(await return_to_policy(client(bus, "alice"), "", "open again"), ChangeQueued)
 
 
 @pytest.mark.usefixtures("guardrails")
@@ -87,7 +99,7 @@ async def test_a_wrong_policy_is_answered_with_its_place(command: Command, tmp_p
 
 @pytest.mark.usefixtures("guardrails")
 async def test_a_service_activates_no_policy(open_bus: OpenBus) -> None:
-    verdict = await propose_policy(Client(await open_bus("cli"), author="generator"), changed(), "I know better")
+    verdict = await propose_policy(client(await open_bus("cli"), "generator"), changed(), "I know better")
     assert isinstance(verdict, ChangeVetoed) and "only people propose a policy" in verdict.reasons[0]
 
 

@@ -24,6 +24,7 @@ from shared.settings import SharedSettings
 from tests.conftest import OpenBus
 from tests.eventually import eventually
 from tests.fakes.guardrail import pipeline, proposal
+from tests.fakes.people import own
 from tests.integration.test_guardrail_service import StartGuardrail, start_guardrail
 
 __all__ = ["start_guardrail"]
@@ -54,7 +55,7 @@ class Seen:
         return found[0][1]
 
     async def send(self, message: Any) -> None:
-        await self.bus.publish(message, cause=uuid.uuid4().hex)
+        await own(self.bus, message).publish(message, cause=uuid.uuid4().hex)
 
     async def ask(self, count: int, reference: str = "triage") -> list[str]:
         commands = [ExecuteRun(run_id=uuid.uuid4().hex, pipeline=reference, inputs={"text": "hello"}) for _ in range(count)]

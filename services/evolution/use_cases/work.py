@@ -114,6 +114,7 @@ class EvolutionWork:
             document=dict(best.document),
             domain=self._prepared.document.domain,
             author="evolution",
+            requested_by=command.author if command.author != "anonymous" else None,
             reason=f"{best.operator}: {best.text}"[:4000],
             evidence=(
                 Evidence(

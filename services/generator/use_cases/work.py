@@ -182,6 +182,7 @@ class RequestWork:
             document=winner.document.canonical(),
             domain=self._task.domain,
             author="generator",
+            requested_by=self._request.author if self._request.author != "anonymous" else None,
             reason=f"request {self._task.request_id} by {self._request.author}: {self._task.requirements[:500]}",
             evidence=(
                 Evidence(

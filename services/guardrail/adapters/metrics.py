@@ -1,4 +1,4 @@
-"""`Gauges` on Prometheus."""
+"""`Gauges` and `OversightGauges` on Prometheus."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from shared.telemetry.budget_metrics import BudgetMetrics
-from shared.telemetry.metrics import AuditMetrics, ChangeMetrics, RolloutMetrics
+from shared.telemetry.metrics import AuditMetrics, ChangeMetrics, OversightMetrics, RolloutMetrics
 
 
 class PrometheusGauges:
@@ -52,3 +52,17 @@ class PrometheusGauges:
 
     def rollouts_open(self, counts: Mapping[tuple[str, float], int]) -> None:
         self._rollouts.open(counts)
+
+
+class PrometheusOversight:
+    def __init__(self, metrics: OversightMetrics) -> None:
+        self._metrics = metrics
+
+    def said(self, decision: str) -> None:
+        self._metrics.said(decision)
+
+    def glass(self, outcome: str) -> None:
+        self._metrics.glass(outcome)
+
+    def glass_open(self, count: int) -> None:
+        self._metrics.glass_open.set(count)

@@ -23,6 +23,7 @@ class MongoChanges:
     async def ensure_indexes(self) -> None:
         await self._changes.ensure_index([("status", 1)], name="status")
         await self._changes.ensure_index([("digest", 1)], name="digest")
+        await self._changes.ensure_index([("glass.status", 1)], name="glass")
         await self._changes.ensure_index([("pipeline", 1), ("status", 1)], name="pipeline_status")
         await self._changes.ensure_index([("held_by", 1)], name="held_by")
 
@@ -62,6 +63,10 @@ class MongoChanges:
         fields = [name for name in ChangeRecord.model_fields if name not in _BULKY]
         found = await self._changes.find(filters, sort=[("created_at", -1)], limit=limit, fields=fields)
         return [ChangeRecord.model_validate({"document": {}, **each}) for each in found]
+
+    async def with_broken_glass(self, limit: int) -> Sequence[ChangeRecord]:
+        found = await self._changes.find({"glass.status": {"$in": ["open", "lapsing"]}}, limit=limit)
+        return [ChangeRecord.model_validate(each) for each in found]
 
     async def earlier(self, record: ChangeRecord) -> Sequence[ChangeRecord]:
         before = {"$gt": 0, "$lt": record.sequence}

@@ -12,6 +12,8 @@ NAMES: Mapping[str, NameType] = {
     "change.pipeline": "string",
     "change.domain": "string",
     "change.author": "string",
+    "change.author_verified": "bool",
+    "change.author_fault": "string",
     "change.deploy": "bool",
     "change.new_pipeline": "bool",
     "change.replaces": "bool",

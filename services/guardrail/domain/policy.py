@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from services.guardrail.domain.budgets import QuotaRules
 from services.guardrail.domain.maturity import Maturity, MaturityRule, outside
 from services.guardrail.domain.names import flat
+from services.guardrail.domain.oversight import ReviewRules
 from services.guardrail.domain.rules import Effect, Rule, RuleBook
 from shared.errors import ConfigurationError
 from shared.events.rollouts import RolloutPlan
@@ -90,6 +91,7 @@ class PolicyDocument(_Frozen):
     allowed: dict[str, Any]
     """Lists and numbers that the rules refer to as `allowed`."""
     review_hours: float = Field(default=72, gt=0)
+    reviews: ReviewRules = ReviewRules()
     attestation_days: float = Field(default=1825, gt=0)
     gate: GateRule = GateRule()
     rollout: RolloutRule = RolloutRule()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_serializer
 
 from services.guardrail.domain.maturity import Maturity
 from shared.errors import Problem
 from shared.events.changes import ChangeKind, ChangeStatus, Evidence, GateFinished, ProposeChange
 from shared.events.rollouts import RolloutPlan
 from shared.events.values import Attestation, Case, GraderSpec, Split
+from shared.identity import UNSIGNED, Proof, Signature
 
 SHIPPED_AUTHOR = "evoline"
 SHIPPED_APPROVER = "policy:shipped"
@@ -23,13 +24,43 @@ class Record(BaseModel):
 
 
 class ReviewDecision(Record):
-    """What one person said. `decision_id` is the message's id, so that a redelivery is told from a second decision."""
+    """What one person said. `decision_id` is the message's id, so that a redelivery is told from a second decision.
+
+    `proof` and `body` are the signed message: with the registry's key anyone can verify later who said so."""
 
     decision_id: str
     reviewer: str
-    decision: Literal["approve", "deny"]
+    decision: Literal["approve", "deny", "request_changes", "comment"]
     comment: str = ""
     at: str
+    digest: str = ""
+    delegated_by: str | None = None
+    break_glass: bool = False
+    key_ids: frozenset[str] = frozenset()
+    """Of the reviewer, and of whom the vote belongs to."""
+    policy_revision: str = ""
+    missing: int = 0
+    """Approvals that were missing after this one."""
+    void: str = ""
+    """Why an approval does not count any more."""
+    proof: Proof | None = None
+    body: str = ""
+
+    @field_serializer("key_ids")
+    def _sorted(self, value: frozenset[str]) -> list[str]:
+        return sorted(value)
+
+
+class BrokenGlass(Record):
+    """An approval by one person in an emergency. `lapsing`: about to be taken back, until that is done."""
+
+    by: str
+    reason: str
+    at: str
+    confirm_until: str
+    status: Literal["open", "confirmed", "lapsing", "lapsed"] = "open"
+    ended_by: str = ""
+    ended_reason: str = ""
 
 
 UNWRITTEN = -1
@@ -86,6 +117,17 @@ class ChangeRecord(Record):
     """Revision written and, where wanted, deployed: what follows is only telling."""
     generation: int = 0
     previous_digest: str = ""
+    author_verified: bool = False
+    """Whether a registered identity signed the proposal."""
+    author_fault: str = ""
+    """Why the author is not verified."""
+    author_is_person: bool = False
+    author_key_id: str = ""
+    proposed_by: str = ""
+    """The identity that signed it."""
+    requested_by: str | None = None
+    successor_of: str | None = None
+    glass: BrokenGlass | None = None
     cause: str = ""
     """Message whose handling tells the outcome; ids of facts derive from it."""
     sequence: int = 0
@@ -96,12 +138,12 @@ class ChangeRecord(Record):
     """Where it was not deployed at once."""
 
     @classmethod
-    def opened(cls, command: ProposeChange, now: str) -> ChangeRecord:
+    def opened(cls, command: ProposeChange, now: str, signature: Signature = UNSIGNED) -> ChangeRecord:
         """Not stored yet: what is decided at once is written once, with its verdict."""
         fields = command.model_dump(exclude={"deploy"})
-        return cls.model_validate(
-            {**fields, "deploy": command.deploy and command.kind != "template", "created_at": now, "version": UNWRITTEN}
-        )
+        signed = signature_fields(signature)
+        deploy = command.deploy and command.kind != "template"
+        return cls.model_validate({**fields, **signed, "deploy": deploy, "created_at": now, "version": UNWRITTEN})
 
     @property
     def is_open(self) -> bool:
@@ -115,6 +157,18 @@ class ChangeRecord(Record):
     @property
     def attested_kind(self) -> Literal["revision", "template", "policy", "maturity"]:
         return "revision" if self.kind == "promotion" or self.kind == "release" else self.kind
+
+
+def signature_fields(signature: Signature) -> dict[str, Any]:
+    """What a change's record keeps of who signed the proposal."""
+    identity = signature.identity
+    return {
+        "author_verified": identity is not None,
+        "author_fault": signature.fault,
+        "author_key_id": identity.key_id if identity else "",
+        "author_is_person": identity is not None and identity.kind == "person",
+        "proposed_by": signature.signer,
+    }
 
 
 class RevisionRecord(Record):

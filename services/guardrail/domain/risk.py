@@ -80,7 +80,11 @@ class Risk:
 
     @property
     def risk_class(self) -> RiskClass:
-        return next(name for least, name in CLASSES if self.score >= least)
+        return class_of(self.score)
+
+
+def class_of(score: float) -> RiskClass:
+    return next(name for least, name in CLASSES if score >= least)
 
 
 def risk_of_kinds(kinds: Iterable[DiffKind]) -> Risk:

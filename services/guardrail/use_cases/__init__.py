@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from services.guardrail.use_cases.auditing import (
     audit_refusals,
+    audit_unauthorized,
     check_audit_log,
     checkpoint_audit_log,
     find_audit_entries,
@@ -13,8 +14,10 @@ from services.guardrail.use_cases.auditing import (
     read_audit_log,
 )
 from services.guardrail.use_cases.bootstrap import attest_shipped
+from services.guardrail.use_cases.break_glass import lapse_glass
 from services.guardrail.use_cases.budget_queries import estimate_cost, list_budgets, list_reservations
 from services.guardrail.use_cases.datasets import get_dataset, list_datasets, register_dataset
+from services.guardrail.use_cases.delegations import delegate_reviews, list_delegations, revoke_delegation
 from services.guardrail.use_cases.feedback import list_feedback
 from services.guardrail.use_cases.freezing import freeze_system, get_freezes, unfreeze_system
 from services.guardrail.use_cases.holding import HeldChanges
@@ -25,7 +28,8 @@ from services.guardrail.use_cases.policy_queries import check_policy, get_policy
 from services.guardrail.use_cases.production import lease_quota, report_use
 from services.guardrail.use_cases.propose import Place, propose_change
 from services.guardrail.use_cases.quarantine import quarantine_revision, release_revision
-from services.guardrail.use_cases.queries import get_change, get_pipeline, list_pipelines, list_reviews
+from services.guardrail.use_cases.queries import get_change, get_pipeline, get_review, list_pipelines, list_reviews
+from services.guardrail.use_cases.registry import note_identities
 from services.guardrail.use_cases.reviews import decide_review, expire_reviews
 from services.guardrail.use_cases.rollbacks import roll_back
 from services.guardrail.use_cases.rollouts.advancing import advance_all
@@ -46,12 +50,14 @@ __all__ = [
     "advance_all",
     "attest_shipped",
     "audit_refusals",
+    "audit_unauthorized",
     "check_audit_log",
     "check_policy",
     "checkpoint_audit_log",
     "close_scope",
     "control_rollout",
     "decide_review",
+    "delegate_reviews",
     "estimate_cost",
     "expire_reviews",
     "find_audit_entries",
@@ -65,12 +71,15 @@ __all__ = [
     "get_keys",
     "get_pipeline",
     "get_policy",
+    "get_review",
     "get_rollout",
     "grant_scope",
     "in_force",
+    "lapse_glass",
     "lease_quota",
     "list_budgets",
     "list_datasets",
+    "list_delegations",
     "list_feedback",
     "list_pipelines",
     "list_policies",
@@ -78,6 +87,7 @@ __all__ = [
     "list_reviews",
     "list_rollouts",
     "measure_pipelines",
+    "note_identities",
     "observe_run",
     "propose_change",
     "quarantine_revision",
@@ -86,6 +96,7 @@ __all__ = [
     "release_revision",
     "report_outcome",
     "report_use",
+    "revoke_delegation",
     "roll_back",
     "seed_policy",
     "start_rollout",

@@ -42,6 +42,25 @@ async def audit_refusals(command: Command, effects: Effects, at: Guardrail, *, m
             await at.audit.append(_refusal(command, fact, f"refused:{message_id}:{effect}", at))
 
 
+async def audit_unauthorized(command: Command, reason: str, at: Guardrail, *, signer: str, message_id: str) -> None:
+    """That somebody tried what is not theirs. A log that is closed takes nothing more; the dead letter keeps it then."""
+    if not at.audit.is_sound:
+        return
+    names = ("change_id", "pipeline", "rollback_id", "freeze_id", "scope_id", "delegation_id")
+    about = {name: getattr(command, name) for name in names if getattr(command, name, None)}
+    await at.audit.append(
+        AuditNote(
+            key=f"unauthorized:{message_id}",
+            at=at.clock.now().isoformat(),
+            action="command.refused",
+            actor=signer or "unknown",
+            subject=str(about.get("pipeline", command.subject)),
+            policy_revision=at.policy.revision,
+            facts={"command": command.subject, "reason": reason, **about},
+        )
+    )
+
+
 def _refusal(command: Command, fact: Message, key: str, at: Guardrail) -> AuditNote:
     said = fact.model_dump(mode="json")
     about = [str(said[name]) for name in ("pipeline", "dataset_id", "change_id", "scope_id") if said.get(name)]

@@ -115,7 +115,23 @@ async def objections(record: ChangeRecord, dossier: Dossier, at: Guardrail) -> t
         found.append("there is no stable revision to be better than; propose it as `revision`")
     if record.kind == "promotion" and not record.dataset_id:
         found.append("a promotion names the dataset that it is measured on: set `dataset_id`")
+    if record.kind == "promotion" and not record.author_verified:
+        found.append(
+            f"a promotion spends of the sealed cases' error budget, so somebody has to answer for it: {record.author_fault}"
+        )
+    found += await _wrong_successor(record, at)
     return (*found, *await _unattested_children(dossier.facts.nested, at))
+
+
+async def _wrong_successor(record: ChangeRecord, at: Guardrail) -> list[str]:
+    if not record.successor_of:
+        return []
+    former = await at.changes.get(record.successor_of)
+    if former is None or former.pipeline != record.pipeline or former.status != "changes_requested":
+        return [f"it names {record.successor_of} as the change that it answers: no reviewer wanted that one otherwise"]
+    if former.author != record.author:
+        return [f"only {former.author}, its author, answers {record.successor_of}; propose without `successor_of`"]
+    return []
 
 
 def policy_names(record: ChangeRecord, dossier: Dossier) -> dict[str, Any]:
@@ -127,6 +143,8 @@ def policy_names(record: ChangeRecord, dossier: Dossier) -> dict[str, Any]:
             "pipeline": record.pipeline,
             "domain": record.domain,
             "author": record.author,
+            "author_verified": record.author_verified,
+            "author_fault": record.author_fault,
             "deploy": record.deploy,
             "new_pipeline": deployment is None,
             "replaces": record.deploy and deployment is not None,

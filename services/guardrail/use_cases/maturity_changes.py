@@ -31,7 +31,7 @@ async def assess_maturity(record: ChangeRecord, at: Guardrail) -> tuple[ChangeRe
     record = _described(record, deployment, wanted, raises, at)
     if problem := await _objection(record, deployment, wanted, at):
         return record, _no(problem)
-    if not raises and is_person(record.author):
+    if not raises and is_person(record.author) and record.author_is_person:
         reason = f"{deployment.maturity} -> {wanted}: less is trusted to it from now on; raise it again with `evoline maturity`"
         return record, PolicyDecision("allow", LOWERED, (reason,))
     return await _ruled(record, deployment, stable, wanted, at)

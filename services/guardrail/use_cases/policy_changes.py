@@ -101,6 +101,8 @@ def _described(record: ChangeRecord, policy: Policy, active: ActivePolicy, at: G
 async def _objection(record: ChangeRecord, active: ActivePolicy, at: Guardrail) -> str:
     if not is_person(record.author):
         return f"{record.author!r} is a name of the system itself: only people propose a policy (`evoline policy propose FILE`)"
+    if not record.author_is_person:
+        return f"a policy is proposed by a person who signs it (`evoline policy propose FILE --as NAME`): {record.author_fault}"
     if record.digest == active.revision:
         return "no change: this policy is in force already (`evoline policy show`)"
     if record.digest in active.previous:
@@ -117,6 +119,8 @@ def _names(record: ChangeRecord, at: Guardrail) -> dict[str, dict[str, object]]:
         "pipeline": record.pipeline,
         "domain": record.domain,
         "author": record.author,
+        "author_verified": record.author_verified,
+        "author_fault": record.author_fault,
         "maturity": "production",
         "maturity_before": "production",
         "replaces": True,

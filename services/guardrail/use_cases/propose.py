@@ -19,6 +19,7 @@ from services.guardrail.use_cases.sealed_gate import GateRefusedError, pass_gate
 from services.guardrail.use_cases.telling import Effects, told
 from shared.errors import InvalidInputError, Problem, TransientError
 from shared.events.changes import ProposeChange
+from shared.identity import UNSIGNED, Signature
 
 CHECK, GATE = "check", "gate"
 
@@ -34,14 +35,21 @@ class Place:
 NOWHERE = Place()
 
 
-async def propose_change(command: ProposeChange, at: Guardrail, *, attempt: int = 1, place: Place = NOWHERE) -> Effects:
+async def propose_change(
+    command: ProposeChange,
+    at: Guardrail,
+    *,
+    attempt: int = 1,
+    place: Place = NOWHERE,
+    signature: Signature = UNSIGNED,
+) -> Effects:
     """Idempotent by change id: a repeat, with whatever content, is answered with the verdict on the first one. Changes of one
     pipeline are judged in the order of the stream; during a freeze they are kept, and judged later in that order.
 
     Raises `InvalidInputError` for an id or author under which only the system itself acts."""
     if command.change_id.startswith(SHIPPED_PREFIX) or command.author == SHIPPED_AUTHOR:
         raise InvalidInputError(f"ids `{SHIPPED_PREFIX}...` and the author `{SHIPPED_AUTHOR}` are the system's own; choose others")
-    opened = ChangeRecord.opened(command, at.clock.now().isoformat())
+    opened = ChangeRecord.opened(command, at.clock.now().isoformat(), signature)
     record = await at.changes.open(opened.model_copy(update={"cause": place.message_id, "sequence": place.sequence, "version": 0}))
     patient = attempt < at.limits.patient_attempts
     async with at.turns.of(record.pipeline):

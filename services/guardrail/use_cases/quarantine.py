@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from services.guardrail.domain.audit import AuditNote
-from services.guardrail.domain.records import ChangeRecord, RevisionRecord
+from services.guardrail.domain.records import ChangeRecord, RevisionRecord, signature_fields
 from services.guardrail.ports import Guardrail
 from services.guardrail.use_cases.judging import quarantined_ancestor
 from services.guardrail.use_cases.propose import CHECK, queued, vetoed
@@ -13,6 +13,7 @@ from services.guardrail.use_cases.taking_out import Cause, take_out
 from services.guardrail.use_cases.telling import Effects, told
 from shared.errors import InvalidInputError, NotFoundError
 from shared.events.recovery import QuarantineRefused, QuarantineRevision, ReleaseRevision, RevisionQuarantined
+from shared.identity import UNSIGNED, Signature
 
 FULL_DIGEST = 64
 
@@ -45,7 +46,9 @@ async def quarantine_revision(command: QuarantineRevision, at: Guardrail) -> Eff
     return [("quarantined", fact)]
 
 
-async def release_revision(command: ReleaseRevision, at: Guardrail, *, message_id: str = "") -> Effects:
+async def release_revision(
+    command: ReleaseRevision, at: Guardrail, *, message_id: str = "", signature: Signature = UNSIGNED
+) -> Effects:
     """A change that always waits for people. Raises `InvalidInputError` where the id is that of another change."""
     record = await at.changes.get(command.change_id)
     if record is None:
@@ -56,7 +59,7 @@ async def release_revision(command: ReleaseRevision, at: Guardrail, *, message_i
         if revision is None:
             return [_refused(command.change_id, command.pipeline, f"{command.digest} was never approved: propose it")]
         opened = _release_record(command, revision, at.clock.now().isoformat(), message_id)
-        record = await at.changes.open(opened)
+        record = await at.changes.open(opened.model_copy(update=signature_fields(signature)))
     if record.kind != "release" or record.pipeline != command.pipeline:
         raise InvalidInputError(f"change {command.change_id} is another one; choose another id")
     if record.is_open:

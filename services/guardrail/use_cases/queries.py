@@ -5,16 +5,19 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from services.guardrail.domain.oversight import excluded_names, standing
 from services.guardrail.domain.records import ChangeRecord, RevisionRecord
+from services.guardrail.domain.risk import class_of
 from services.guardrail.ports import Guardrail
 from shared.errors import NotAttestedError, NotFoundError
 from shared.events.changes import GetChange, GetPipeline, ListPipelines, ListReviews
+from shared.events.oversight import GetReview
 
 
 async def list_reviews(query: ListReviews, at: Guardrail) -> dict[str, Any]:
     now = at.clock.now()
     waiting = [record for record in await at.changes.queued(query.limit) if datetime.fromisoformat(record.expires_at) > now]
-    return {"reviews": [_review(record) for record in waiting]}
+    return {"reviews": [_review(record, at) for record in waiting]}
 
 
 async def get_change(query: GetChange, at: Guardrail) -> dict[str, Any]:
@@ -22,6 +25,23 @@ async def get_change(query: GetChange, at: Guardrail) -> dict[str, Any]:
     if record is None:
         raise NotFoundError(f"there is no change {query.change_id!r}")
     return record.model_dump(mode="json")
+
+
+async def get_review(query: GetReview, at: Guardrail) -> dict[str, Any]:
+    record = await at.changes.get(query.change_id)
+    if record is None:
+        raise NotFoundError(f"there is no change {query.change_id!r}; see `evoline review list`")
+    rules = at.policy.document.reviews
+    now = standing(record, rules)
+    return {
+        **record.model_dump(mode="json", exclude={"attestation", "version", "applied"}),
+        "risk_class": class_of(record.risk),
+        "votes": [each.reviewer for each in now.counted],
+        "needed": now.rule.votes,
+        "missing": now.missing,
+        "role": now.rule.role,
+        "excluded": list(excluded_names(record)),
+    }
 
 
 async def get_pipeline(query: GetPipeline, at: Guardrail) -> dict[str, Any]:
@@ -96,7 +116,7 @@ async def _by_digest(name: str, wanted: str, at: Guardrail) -> RevisionRecord:
     return found[0]
 
 
-def _review(record: ChangeRecord) -> dict[str, Any]:
+def _review(record: ChangeRecord, at: Guardrail) -> dict[str, Any]:
     fields = (
         "change_id",
         "kind",
@@ -112,7 +132,10 @@ def _review(record: ChangeRecord) -> dict[str, Any]:
         "expires_at",
     )
     row = record.model_dump(mode="json", include=set(fields))
-    return {**{name: row[name] for name in fields}, "gate": record.gate.model_dump(mode="json") if record.gate else None}
+    now = standing(record, at.policy.document.reviews)
+    votes = {"votes": [each.reviewer for each in now.counted], "missing": now.missing, "role": now.rule.role}
+    gate = record.gate.model_dump(mode="json") if record.gate else None
+    return {**{name: row[name] for name in fields}, **votes, "gate": gate}
 
 
 def _summary(revision: RevisionRecord) -> dict[str, Any]:

@@ -1,47 +1,78 @@
-"""People decide what policy left to them. An author never approves; what is approved is exactly what was queued."""
+"""People decide what policy left to them: who said what counts for what. The author never approves."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from services.guardrail.domain.authors import is_person
+from services.guardrail.domain.oversight import standing
 from services.guardrail.domain.records import ChangeRecord, ReviewDecision
 from services.guardrail.ports import Guardrail
-from services.guardrail.use_cases.applying import STALE, SUPERSEDED, apply
-from services.guardrail.use_cases.judging import compiled, objections, policy_names
-from services.guardrail.use_cases.maturity_changes import assess_maturity
-from services.guardrail.use_cases.policy_changes import assess_policy
-from services.guardrail.use_cases.propose import CHECK, approved, vetoed
-from services.guardrail.use_cases.quarantine import why_not_released
-from services.guardrail.use_cases.telling import Effects, outcome_key, told
-from shared.errors import InvalidInputError, UnavailableError
+from services.guardrail.use_cases.applying import apply
+from services.guardrail.use_cases.break_glass import followed_up, glass_facts
+from services.guardrail.use_cases.propose import vetoed
+from services.guardrail.use_cases.seats import SeatRefusedError, recorded, seat_of
+from services.guardrail.use_cases.telling import Effects, decision_note, told
+from services.guardrail.use_cases.voting import approve
+from shared.errors import UnavailableError
 from shared.events.changes import DecideReview, ReviewRefused
+from shared.events.oversight import ReviewRecorded
+from shared.identity import Signature
 
 EXPIRED_BY = "expiry"
-RECORDING_SECONDS = 60.0
-"""Who decides at once may be faster than the audit entry of the queueing; after this time there is none."""
 
 
-async def decide_review(command: DecideReview, at: Guardrail, *, decision_id: str) -> Effects:
+async def decide_review(
+    command: DecideReview, at: Guardrail, *, decision_id: str, signature: Signature, body: bytes = b""
+) -> Effects:
+    """Idempotent by message id. `body` is the message as it was signed: it is kept with the vote."""
     record = await at.changes.get(command.change_id)
     if record is None:
-        return [_refused(command, "there is no such change")]
-    if any(each.decision_id == decision_id for each in record.decisions) and not record.is_open and record.status != "queued":
-        return await told(await apply(record, at) if record.status == "approved" else record, at, with_gate=False)
+        return [_refused(command, "there is no such change; see `evoline review list`")]
+    known = next((each for each in record.decisions if each.decision_id == decision_id), None)
+    if known:
+        return await _told_again(record, known, at)
     if reason := _why_not(command, record) or await _why_not_now(command, record, at):
         return [_refused(command, reason)]
-    if _is_expired(record, at.clock.now()):
+    if record.status == "queued" and _is_expired(record, at.clock.now()):
         return [
             *await told(await expired(record, at), at, with_gate=False),
-            _refused(command, f"the review ended at {record.expires_at}"),
+            _refused(command, f"the review ended at {record.expires_at}; have it proposed again"),
         ]
-    record = _with_decision(record, command, decision_id, at)
+    try:
+        seat = await seat_of(command, record, signature, at)
+    except SeatRefusedError as error:
+        return [_refused(command, str(error))]
+    decision = recorded(command, decision_id, seat, signature, body, at)
+    effects = await _decided(record, command, decision, at)
+    at.oversight.said(command.decision)
+    return effects
+
+
+async def _decided(record: ChangeRecord, command: DecideReview, decision: ReviewDecision, at: Guardrail) -> Effects:
+    if command.decision == "comment":
+        record = await at.changes.save(record.model_copy(update={"decisions": (*record.decisions, decision)}))
+        return await _noted(record, decision, at)
+    record = record.model_copy(update={"cause": decision.decision_id})
+    if record.status == "approved":
+        return await followed_up(record, decision, at)
     if command.decision == "deny":
         reason = command.comment or "denied without a comment"
+        record = record.model_copy(update={"decisions": (*record.decisions, decision)})
         record = await vetoed(record, at, f"review:{command.reviewer}", (reason,), bars_digest=True)
+    elif command.decision == "request_changes":
+        record = await _sent_back(record, decision, at)
     else:
-        record = await _approve(record, command, at)
-    return await told(record, at, with_gate=False)
+        record = await approve(record, decision, at)
+    return await _outcome(record, decision, at)
+
+
+async def _outcome(record: ChangeRecord, decision: ReviewDecision, at: Guardrail) -> Effects:
+    """What a decision led to: the verdict, or one vote more."""
+    if record.status == "queued":
+        stored = next(each for each in record.decisions if each.decision_id == decision.decision_id)
+        return await _noted(record, stored, at)
+    await at.audit.append(decision_note(record, decision))
+    return [*await told(record, at, with_gate=False), *await glass_facts(record, at)]
 
 
 async def expire_reviews(at: Guardrail, *, limit: int = 100) -> Effects:
@@ -57,87 +88,82 @@ async def expire_reviews(at: Guardrail, *, limit: int = 100) -> Effects:
 
 
 async def expired(record: ChangeRecord, at: Guardrail) -> ChangeRecord:
+    now = standing(record, at.policy.document.reviews)
+    votes = f" ({len(now.counted)} of {now.rule.votes} approvals were given)" if now.counted else ""
     update = {
         "status": "expired",
         "decided_by": EXPIRED_BY,
-        "reasons": (f"nobody decided until {record.expires_at}; propose it again",),
+        "reasons": (f"nobody decided until {record.expires_at}{votes}; propose it again",),
         "decided_at": at.clock.now().isoformat(),
     }
     return await at.changes.save(record.model_copy(update=update))
 
 
-async def _approve(record: ChangeRecord, command: DecideReview, at: Guardrail) -> ChangeRecord:
-    """Checks again what may have changed while it waited: document, quarantine, policy, and what serves now."""
-    if reason := await _not_as_queued(record, at):
-        return await vetoed(record, at, CHECK, (reason,))
-    by, comment = f"review:{command.reviewer}", command.comment or "approved without a comment"
-    record = await approved(record, at, by, (*record.reasons, f"{command.reviewer}: {comment}"))
-    return await apply(record, at)
+async def _sent_back(record: ChangeRecord, decision: ReviewDecision, at: Guardrail) -> ChangeRecord:
+    update = {
+        "status": "changes_requested",
+        "decided_by": f"review:{decision.reviewer}",
+        "reasons": (decision.comment,),
+        "decided_at": at.clock.now().isoformat(),
+        "expires_at": "",
+        "decisions": (*record.decisions, decision),
+    }
+    return await at.changes.save(record.model_copy(update=update))
 
 
-async def _not_as_queued(record: ChangeRecord, at: Guardrail) -> str:
-    queued = await at.audit.find(outcome_key(record.change_id, "queued"))
-    if queued is None and _seconds_queued(record, at.clock.now()) < RECORDING_SECONDS:
-        raise UnavailableError(f"the audit log does not hold yet that {record.change_id} was queued; the decision is tried again")
-    if queued is None or queued.digest != record.digest:
-        return "the audit log does not hold this revision as the one that was queued"
-    if record.kind in ("policy", "maturity"):
-        return await _not_as_assessed(record, at)
-    if record.kind == "release":
-        return await why_not_released(record, at)
-    try:
-        dossier = await compiled(record, at)
-    except InvalidInputError as error:
-        return f"the document is not valid any more: {error}"
-    if dossier.document.digest != record.digest:
-        return (
-            f"the document was changed after it was queued: it is {dossier.document.digest[:12]}, queued was {record.digest[:12]}"
-        )
-    if found := await objections(record, dossier, at):
-        return "; ".join(found)
-    if record.deploy and (dossier.deployment.stable if dossier.deployment else "") != record.incumbent_digest:
-        return STALE
-    decision = at.policy.decide(policy_names(record, dossier))
-    return "; ".join(decision.reasons) if decision.effect == "veto" else ""
+async def _told_again(record: ChangeRecord, decision: ReviewDecision, at: Guardrail) -> Effects:
+    """A redelivery: carries out what a crash left undone, and says the same again."""
+    if record.is_open:
+        raise UnavailableError(f"change {record.change_id} is judged at this moment")
+    if decision.decision == "comment" or (decision.missing and decision.decision == "approve"):
+        return await _noted(record, decision, at)
+    if record.glass and not decision.break_glass:
+        return await followed_up(record, decision, at)
+    if record.status == "approved":
+        record = await apply(record, at)
+    return await _outcome(record, decision, at)
 
 
-async def _not_as_assessed(record: ChangeRecord, at: Guardrail) -> str:
-    again, decision = await (assess_policy if record.kind == "policy" else assess_maturity)(record, at)
-    if decision.effect == "veto":
-        return "; ".join(decision.reasons)
-    if again.digest != record.digest:
-        return f"it was changed after it was queued: it is {again.digest[:12]}, queued was {record.digest[:12]}; propose it again"
-    return SUPERSEDED if again.incumbent_digest != record.incumbent_digest else ""
-
-
-def _seconds_queued(record: ChangeRecord, now: datetime) -> float:
-    return (now - datetime.fromisoformat(record.decided_at)).total_seconds()
+async def _noted(record: ChangeRecord, decision: ReviewDecision, at: Guardrail) -> Effects:
+    await at.audit.append(decision_note(record, decision))
+    now = standing(record, at.policy.document.reviews)
+    fact = ReviewRecorded(
+        change_id=record.change_id,
+        pipeline=record.pipeline,
+        digest=record.digest,
+        reviewer=decision.reviewer,
+        decision="comment" if decision.decision == "comment" else "approve",
+        comment=decision.comment,
+        votes=len(now.counted),
+        missing=now.missing if decision.decision == "comment" else decision.missing,
+        role=now.rule.role,
+        voided=tuple(f"{each.reviewer}: {each.void}" for each in record.decisions if each.void),
+    )
+    return [("recorded", fact)]
 
 
 def _why_not(command: DecideReview, record: ChangeRecord) -> str:
-    if record.status != "queued":
+    glass_is_open = record.status == "approved" and record.glass is not None and record.glass.status == "open"
+    if command.decision == "comment":
+        return "" if command.comment else "a comment says something: set `comment`"
+    if record.status != "queued" and not (glass_is_open and command.decision in ("approve", "deny")):
         return f"the change is {record.status}: only what is queued can be decided"
-    if not is_person(command.reviewer):
-        return f"{command.reviewer!r} is no person: reviews are for people"
-    if command.decision == "approve" and command.reviewer.casefold() == record.author.casefold():
-        return "an author never approves: ask somebody else"
+    if command.decision == "request_changes" and not command.comment:
+        return "whoever wants changes says which: set `comment`"
+    if command.decision == "approve" and not command.digest:
+        return "an approval names the revision that was seen: set `digest` to the one of `evoline review show`"
+    if command.decision == "approve" and command.digest != record.digest:
+        return f"the approval is for {command.digest[:12]}, but the change is {record.digest[:12]}: look at it again"
+    if command.break_glass and record.kind in ("policy", "maturity", "release"):
+        return f"a {record.kind} takes all its votes, in an emergency too: ask the others"
+    if command.break_glass and (command.decision != "approve" or not command.comment or command.delegated_by or glass_is_open):
+        return "an emergency approval is one's own approval of a waiting change, with the reason in `comment`"
     return ""
 
 
 async def _why_not_now(command: DecideReview, record: ChangeRecord, at: Guardrail) -> str:
     freeze = await at.freeze.holding(record.pipeline, record.domain) if command.decision == "approve" else None
     return str(freeze.error) if freeze else ""
-
-
-def _with_decision(record: ChangeRecord, command: DecideReview, decision_id: str, at: Guardrail) -> ChangeRecord:
-    decision = ReviewDecision(
-        decision_id=decision_id,
-        reviewer=command.reviewer,
-        decision=command.decision,
-        comment=command.comment,
-        at=at.clock.now().isoformat(),
-    )
-    return record.model_copy(update={"decisions": (*record.decisions, decision), "cause": decision_id})
 
 
 def _is_expired(record: ChangeRecord, now: datetime) -> bool:

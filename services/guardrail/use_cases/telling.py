@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from services.guardrail.domain.audit import AuditNote, evidence_hash
 from services.guardrail.domain.records import ChangeRecord, ReviewDecision
 from services.guardrail.ports import Guardrail
 from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, PipelineDeployed
 from shared.events.message import Message
+from shared.events.oversight import ChangesRequested
 from shared.events.policies import MaturityChanged, PolicyActivated
 from shared.events.recovery import ChangeHeld
 
@@ -53,13 +56,15 @@ def effect_fact(record: ChangeRecord) -> Message:
     return deployed_fact(record)
 
 
-def verdict_fact(record: ChangeRecord) -> ChangeApproved | ChangeQueued | ChangeVetoed:
+def verdict_fact(record: ChangeRecord) -> ChangeApproved | ChangeQueued | ChangeVetoed | ChangesRequested:
     if record.status == "approved":
         return approved_fact(record)
     if record.status == "queued":
         return queued_fact(record)
     if record.status in ("vetoed", "expired"):
         return vetoed_fact(record)
+    if record.status == "changes_requested":
+        return changes_requested_fact(record)
     raise ValueError(f"change {record.change_id} is {record.status}: there is nothing to tell yet")
 
 
@@ -125,6 +130,18 @@ def vetoed_fact(record: ChangeRecord) -> ChangeVetoed:
     )
 
 
+def changes_requested_fact(record: ChangeRecord) -> ChangesRequested:
+    return ChangesRequested(
+        change_id=record.change_id,
+        pipeline=record.pipeline,
+        digest=record.digest,
+        author=record.author,
+        reviewer=record.decided_by.removeprefix("review:"),
+        comment=record.reasons[0],
+        group_id=record.group_id,
+    )
+
+
 def deployed_fact(record: ChangeRecord) -> PipelineDeployed:
     return PipelineDeployed(
         pipeline=record.pipeline,
@@ -132,6 +149,24 @@ def deployed_fact(record: ChangeRecord) -> PipelineDeployed:
         previous_digest=record.previous_digest,
         change_id=record.change_id,
         generation=record.generation,
+    )
+
+
+def vote(decision: ReviewDecision) -> dict[str, Any]:
+    """With the signed message itself, so that whoever has the registry's keys can verify it."""
+    return decision.model_dump(mode="json", exclude={"missing"})
+
+
+def decision_note(record: ChangeRecord, decision: ReviewDecision) -> AuditNote:
+    return AuditNote(
+        key=f"review:{record.change_id}:{decision.decision_id}",
+        at=decision.at,
+        action=f"review.{decision.decision}",
+        actor=decision.reviewer,
+        subject=record.pipeline,
+        digest=record.digest,
+        policy_revision=decision.policy_revision or record.policy_revision,
+        facts={"change_id": record.change_id, "vote": vote(decision.model_copy(update={"void": ""}))},
     )
 
 
@@ -158,9 +193,13 @@ def outcome_note(record: ChangeRecord) -> AuditNote:
             "change_id": record.change_id,
             "kind": record.kind,
             "author": record.author,
+            "author_verified": record.author_verified,
+            "proposed_by": record.proposed_by,
+            "requested_by": record.requested_by,
             "risk": record.risk,
             "reasons": list(record.reasons),
             "people": [_said(each) for each in record.decisions],
+            "votes": [vote(each) for each in record.decisions],
         },
     )
 

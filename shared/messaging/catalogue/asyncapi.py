@@ -23,6 +23,9 @@ HEADERS: dict[str, Any] = {
         "ce-time": {"type": "string", "format": "date-time"},
         "traceparent": {"type": "string", "description": "W3C trace context."},
         "Evoline-Cause": {"type": "string", "description": "Id of what caused it."},
+        "Evoline-Signer": {"type": "string", "description": "Identity that signed it: docs/identities.md."},
+        "Evoline-Signed-At": {"type": "string", "format": "date-time"},
+        "Evoline-Signature": {"type": "string", "description": "Ed25519, base64."},
     },
 }
 

@@ -12,7 +12,8 @@ HEAD = f"""# Messages
 
 Generated from the classes in `shared/events` by `python -m shared.messaging.catalogue`; do not edit.
 
-Bodies are JSON objects of at most {MAX_BODY_BYTES:,} bytes. Any NATS client may publish a command: the body alone is enough.
+Bodies are JSON objects of at most {MAX_BODY_BYTES:,} bytes. Any NATS client may publish a command: the body alone is enough,
+but for those that decide something: they are signed by three headers more ([identities.md](identities.md), with a 20-line example).
 A `Nats-Msg-Id` header makes a repeat within two minutes one message; `traceparent` (W3C) continues a trace. Unknown fields of
 commands and queries are refused; readers of facts ignore fields that they do not know.
 

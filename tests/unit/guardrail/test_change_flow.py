@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from services.guardrail.use_cases import get_change, get_pipeline, list_pipelines, propose_change
+from services.guardrail.use_cases import get_change, get_pipeline, list_pipelines
 from shared.errors import UnavailableError
 from shared.events.changes import (
     ChangeApproved,
@@ -17,7 +17,7 @@ from shared.events.changes import (
     PipelineDeployed,
 )
 from shared.events.message import Message
-from tests.fakes.guardrail import Bench, answering, bench, cases, facts, pipeline, proposal
+from tests.fakes.guardrail import Bench, answering, bench, cases, pipeline
 
 OLD, NEW = "Say the sentiment of: {{ text }}", "Name the sentiment of: {{ text }}"
 
@@ -75,7 +75,8 @@ async def test_a_broken_document_is_vetoed_with_every_problem() -> None:
 
 @pytest.mark.parametrize(("field", "value"), [("pipeline", "other"), ("domain", "finance")])
 async def test_a_change_that_names_something_else_than_its_document_is_vetoed(field: str, value: str) -> None:
-    assert value in vetoed(await bench().propose(pipeline(), **{field: value}))
+    fields: dict[str, Any] = {field: value}
+    assert value in vetoed(await bench().propose(pipeline(), **fields))
 
 
 async def test_proposing_what_is_stable_is_no_change() -> None:
@@ -179,8 +180,8 @@ async def test_a_look_that_is_not_complete_is_tried_again_without_paying_twice()
 async def test_runs_that_never_end_count_as_failures_when_patience_is_over() -> None:
     at = await promotable()
     at.fleet.lost = {"sealed-0003"}
-    command = proposal(pipeline(NEW), "p1", kind="promotion", dataset_id="tweets")
-    gate = facts(await propose_change(command, at.at, attempt=at.at.limits.patient_attempts))[0]
+    patience = at.at.limits.patient_attempts
+    gate = (await at.propose(pipeline(NEW), "p1", kind="promotion", dataset_id="tweets", attempt=patience))[0]
     assert isinstance(gate, GateFinished)
     assert gate.candidate.failures == gate.incumbent.failures == 1
 

@@ -9,9 +9,8 @@ import pytest
 
 from services.guardrail.domain.names import completed, flat
 from services.guardrail.domain.rules import NEXT, Rule, RuleBook
-from services.guardrail.use_cases import propose_change
 from shared.events.changes import ChangeQueued, ChangeVetoed
-from tests.fakes.guardrail import Bench, bench, facts, pipeline, proposal, shipped_policy
+from tests.fakes.guardrail import Bench, bench, pipeline, shipped_policy
 
 RULES = [rule for rule in shipped_policy().document.rules if rule.effect != "allow"]
 
@@ -35,7 +34,7 @@ def test_every_shipped_veto_says_itself_what_its_author_may_do(rule: Rule) -> No
 
 
 async def refused(at: Bench, document: dict[str, Any], **fields: Any) -> str:
-    found = facts(await propose_change(proposal(document, "x1", **fields), at.at))
+    found = await at.propose(document, "x1", **fields)
     fact = next(fact for fact in found if isinstance(fact, ChangeVetoed | ChangeQueued))
     assert isinstance(fact, ChangeVetoed) and fact.vetoed_by
     return "; ".join(fact.reasons)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from services.guardrail.use_cases import decide_review, list_datasets, list_feedback, roll_back
-from shared.events.changes import DecideReview, RollbackPipeline
+from services.guardrail.use_cases import list_datasets, list_feedback, roll_back
+from shared.events.changes import RollbackPipeline
 from shared.events.custody import ListDatasets, ListFeedback
 from tests.fakes.guardrail import bench, pipeline
+from tests.fakes.people import identity
 
 
 async def test_comments_of_reviews_and_reasons_of_rollbacks_are_feedback_newest_first() -> None:
     at = bench(meta_names=frozenset(("triage",)))
+    at.identities.add(identity("grace", "admin"))
     for number, (decision, comment) in enumerate([("approve", "Clear."), ("deny", ""), ("deny", "Rude to customers.")]):
         await at.propose(pipeline(f"Prompt {number}: {{{{ text }}}}"), f"c{number}")
         at.clock.pass_seconds(60)
-        command = DecideReview.model_validate(
-            {"change_id": f"c{number}", "decision": decision, "reviewer": "grace", "comment": comment}
-        )
-        await decide_review(command, at.at, decision_id=f"d{number}")
+        if decision == "approve":  # one of the system's own pipelines: two admins
+            await at.decide(f"c{number}", decision, "alice", f"a{number}")
+        await at.decide(f"c{number}", decision, "grace", f"d{number}", comment=comment)
     await at.propose(pipeline("Other: {{ text }}", name="other"), "c9")
     refused = RollbackPipeline(rollback_id="r1", pipeline="other", reason="Worse on Mondays.", author="ada")
     await roll_back(refused, at.at)

@@ -11,7 +11,6 @@ from services.guardrail.use_cases import (
     Effects,
     HeldChanges,
     Place,
-    decide_review,
     expire_reviews,
     freeze_system,
     get_freezes,
@@ -25,7 +24,6 @@ from shared.errors import FrozenError
 from shared.events.changes import (
     ChangeApproved,
     ChangeVetoed,
-    DecideReview,
     GrantScope,
     PipelineDeployed,
     PipelineRolledBack,
@@ -36,6 +34,7 @@ from shared.events.message import Message
 from shared.events.recovery import ChangeHeld, FreezeRefused, FreezeSystem, GetFreezes, SystemFrozen, SystemUnfrozen, UnfreezeSystem
 from shared.events.values import Budget
 from tests.fakes.guardrail import Bench, answering, bench, cases, facts, pipeline, proposal
+from tests.fakes.people import signed_proposal
 
 
 async def freeze(at: Bench, freeze_id: str = "f1", **fields: Any) -> list[Message]:
@@ -49,7 +48,7 @@ async def unfreeze(at: Bench, freeze_id: str | None = None, unfreeze_id: str = "
 
 async def propose(at: Bench, text: str, sequence: int, **fields: Any) -> list[Message]:
     command = proposal(pipeline(f"{text}: {{{{ text }}}}", **fields), f"c{sequence}")
-    return facts(await propose_change(command, at.at, place=Place(f"m{sequence}", sequence)))
+    return facts(await propose_change(command, at.at, place=Place(f"m{sequence}", sequence), signature=signed_proposal(command)))
 
 
 async def drained(at: Bench) -> list[tuple[str, str, Message]]:
@@ -185,11 +184,9 @@ async def test_an_approval_during_a_freeze_does_not_count_and_a_denial_does() ->
     await at.propose(pipeline(limits={"calls": 500}), "q1")
     await at.propose(pipeline(limits={"calls": 501}), "q2")
     await freeze(at)
-    (refused,) = facts(
-        await decide_review(DecideReview(change_id="q1", decision="approve", reviewer="bob"), at.at, decision_id="d1")
-    )
+    (refused,) = await at.decide("q1", reviewer="bob", message="d1")
     assert isinstance(refused, ReviewRefused) and "frozen" in refused.reason
-    (vetoed,) = facts(await decide_review(DecideReview(change_id="q2", decision="deny", reviewer="bob"), at.at, decision_id="d2"))
+    (vetoed,) = await at.decide("q2", "deny", "bob", "d2")
     assert isinstance(vetoed, ChangeVetoed)
     at.clock.pass_seconds(at.at.policy.document.review_hours * 3600 + 1)
     assert await expire_reviews(at.at) == []
@@ -211,7 +208,7 @@ async def test_a_change_whose_look_at_sealed_cases_outlasts_the_beginning_of_a_f
 
     at.fleet.run_all = freezing_meanwhile  # type: ignore[method-assign]
     command = proposal(pipeline("Name it: {{ text }}"), "p1", kind="promotion", dataset_id="tweets")
-    (held,) = facts(await propose_change(command, at.at, place=Place("m2", 2)))
+    (held,) = facts(await propose_change(command, at.at, place=Place("m2", 2), signature=signed_proposal(command)))
     assert isinstance(held, ChangeHeld) and await serving(at) == before
     looked = len(at.fleet.commands)
     await unfreeze(at)

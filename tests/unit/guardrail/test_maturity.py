@@ -7,11 +7,10 @@ import pytest
 
 from services.guardrail.domain.maturity import MATURITIES, MaturityRule, outside
 from services.guardrail.domain.policy import Policy
-from services.guardrail.use_cases import decide_review, in_force, propose_change
-from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, DecideReview
+from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed
 from shared.events.message import Message
 from shared.events.policies import MaturityChanged
-from tests.fakes.guardrail import Bench, bench, facts, pipeline, proposal, shipped_policy
+from tests.fakes.guardrail import Bench, bench, pipeline, shipped_policy
 
 
 def policy(**maturities: Any) -> Policy:
@@ -19,13 +18,12 @@ def policy(**maturities: Any) -> Policy:
 
 
 async def asked(at: Bench, maturity: Any, change_id: str = "m1", author: str = "ada", name: str = "triage") -> list[Message]:
-    fields = {"kind": "maturity", "pipeline": name, "author": author, "domain": "support"}
-    return facts(await propose_change(proposal({"maturity": maturity}, change_id, **fields), await in_force(at.at)))
+    fields: dict[str, Any] = {"kind": "maturity", "pipeline": name, "author": author, "domain": "support"}
+    return await at.propose({"maturity": maturity}, change_id, **fields)
 
 
 async def approved(at: Bench, change_id: str = "m1") -> list[Message]:
-    command = DecideReview(change_id=change_id, decision="approve", reviewer="grace")
-    return facts(await decide_review(command, await in_force(at.at), decision_id=f"d-{change_id}"))
+    return await at.decide(change_id, "approve", "grace", f"d-{change_id}")
 
 
 async def raised(at: Bench, maturity: str, name: str = "triage") -> None:

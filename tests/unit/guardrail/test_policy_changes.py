@@ -10,14 +10,14 @@ import pytest
 
 from services.guardrail.domain.policy import Policy
 from services.guardrail.ports import LoadedPolicy
-from services.guardrail.use_cases import decide_review, in_force, list_policies, propose_change, seed_policy
 from services.guardrail.use_cases import get_policy as answer_get_policy
+from services.guardrail.use_cases import in_force, list_policies, seed_policy
 from services.guardrail.use_cases import test_policy as try_policy
 from shared.errors import ConfigurationError, InvalidInputError, UnavailableError
-from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, DecideReview, ReviewRefused
+from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, ReviewRefused
 from shared.events.message import Message
 from shared.events.policies import GetPolicy, ListPolicies, PolicyActivated, TestPolicy
-from tests.fakes.guardrail import Bench, bench, facts, pipeline, proposal, shipped_policy
+from tests.fakes.guardrail import Bench, bench, facts, pipeline, shipped_policy
 
 ALLOW_ALL = [{"id": "all", "effect": "allow", "when": "true", "reason": "everything goes"}]
 VETO_ALL = [{"id": "none", "effect": "veto", "when": "true", "reason": "nothing goes"}]
@@ -30,13 +30,17 @@ def other(**changes: Any) -> dict[str, Any]:
 
 async def proposed(at: Bench, document: dict[str, Any], change_id: str = "pol1", author: str = "ada") -> list[Message]:
     """As the policy `default`, under the policy that is in force."""
-    fields = {"kind": "policy", "pipeline": "default", "domain": "general", "author": author}
-    return facts(await propose_change(proposal(document, change_id, **fields), await in_force(at.at)))
+    fields: dict[str, Any] = {"kind": "policy", "pipeline": "default", "domain": "general", "author": author}
+    return await at.propose(document, change_id, **fields)
 
 
 async def decided(at: Bench, change_id: str = "pol1", decision: str = "approve", reviewer: str = "grace") -> list[Message]:
-    command = DecideReview.model_validate({"change_id": change_id, "decision": decision, "reviewer": reviewer})
-    return facts(await decide_review(command, await in_force(at.at), decision_id=f"{change_id}-{reviewer}"))
+    """Two admins: `reviewer` is the second one to approve."""
+    if decision == "approve":
+        first = await at.decide(change_id, decision, "alice", f"{change_id}-alice")
+        if isinstance(first[0], ChangeVetoed):
+            return first
+    return await at.decide(change_id, decision, reviewer, f"{change_id}-{reviewer}")
 
 
 async def now(at: Bench) -> Policy:
@@ -59,7 +63,13 @@ async def test_a_policy_is_in_force_after_people_approved_it_and_its_activation_
     assert (activated.version, activated.previous_revision) == (9, shipped_policy().revision)
     assert (await now(at)).document.version == 9
     entries = await at.at.audit.entries()
-    assert [each.action for each in entries] == ["change.queued", "change.approved", "policy.activated"]
+    assert [each.action for each in entries] == [
+        "change.queued",
+        "review.approve",
+        "review.approve",
+        "change.approved",
+        "policy.activated",
+    ]
     assert await at.at.audit.check() == ()
 
 
@@ -107,7 +117,7 @@ async def test_changes_are_judged_by_the_policy_that_is_in_force_at_that_moment(
     at = bench()
     await proposed(at, other(rules=VETO_ALL))
     await decided(at)
-    (vetoed,) = facts(await propose_change(proposal(pipeline(), "c-after"), await in_force(at.at)))
+    (vetoed,) = await at.propose(pipeline(), "c-after")
     assert isinstance(vetoed, ChangeVetoed) and vetoed.vetoed_by == "policy:none"
 
 
@@ -242,7 +252,7 @@ async def test_all_versions_stay_and_the_one_in_force_is_marked() -> None:
     await decided(at)
     rows = (await list_policies(ListPolicies(), at.at))["policies"]
     assert [(row["version"], row["active"]) for row in rows] == [(9, True), (shipped_policy().document.version, False)]
-    assert (rows[0]["author"], rows[0]["approved_by"]) == ("ada", "review:grace")
+    assert (rows[0]["author"], rows[0]["approved_by"]) == ("ada", "review:alice,grace")
     former = await answer_get_policy(GetPolicy(revision=shipped_policy().revision[:12]), at.at)
     assert former["document"] == shipped_policy().content and former["previous"] == [shipped_policy().revision]
 

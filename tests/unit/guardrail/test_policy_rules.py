@@ -17,6 +17,8 @@ def names(**parts: dict[str, Any]) -> dict[str, Any]:
             "pipeline": "triage",
             "domain": "support",
             "author": "generator",
+            "author_verified": True,
+            "author_fault": "",
             "deploy": True,
             "new_pipeline": True,
             "replaces": False,
@@ -112,6 +114,9 @@ def test_what_is_unknown_or_too_large_is_vetoed(shipped: Policy, change: dict[st
         ({"change": {"replaces": True}, "risk": {"score": 0.3}}, "replaces-without-proof"),
         ({"change": {"kind": "promotion", "dataset_changed": True}, "evidence": {"gate": "certified"}}, "other-dataset"),
         ({"risk": {"score": 0.6}}, "high-risk"),
+        ({"change": {"author_verified": False, "author_fault": "it is not signed"}}, "unverified-author"),
+        ({"change": {"author_verified": False, "kind": "promotion"}, "evidence": {"gate": "certified"}}, "unverified-author"),
+        ({"change": {"author_verified": False, "kind": "template", "deploy": False}}, "unverified-author"),
     ],
 )
 def test_what_widens_the_system_waits_for_people(shipped: Policy, change: dict[str, Any], by: str) -> None:

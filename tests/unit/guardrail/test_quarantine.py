@@ -9,7 +9,6 @@ import pytest
 
 from services.guardrail.domain.records import RevisionRecord
 from services.guardrail.use_cases import (
-    decide_review,
     freeze_system,
     get_change,
     get_pipeline,
@@ -25,7 +24,6 @@ from shared.events.changes import (
     ChangeApproved,
     ChangeQueued,
     ChangeVetoed,
-    DecideReview,
     GetChange,
     GetPipeline,
     ListPipelines,
@@ -36,6 +34,7 @@ from shared.events.changes import (
 from shared.events.message import Message
 from shared.events.recovery import FreezeSystem, QuarantineRefused, QuarantineRevision, ReleaseRevision, RevisionQuarantined
 from tests.fakes.guardrail import Bench, bench, facts, pipeline, proposal
+from tests.fakes.people import signed_proposal
 
 
 async def approved(at: Bench, text: str, change_id: str, **fields: Any) -> str:
@@ -60,8 +59,7 @@ async def release(at: Bench, digest: str, change_id: str = "rel1") -> Message:
 
 
 async def decide(at: Bench, change_id: str, reviewer: str = "bob") -> Message:
-    command = DecideReview(change_id=change_id, decision="approve", reviewer=reviewer)
-    return facts(await decide_review(command, at.at, decision_id=f"d-{change_id}-{reviewer}"))[0]
+    return (await at.decide(change_id, "approve", reviewer, f"d-{change_id}-{reviewer}"))[0]
 
 
 async def test_a_revision_goes_out_of_use_with_everything_made_from_it() -> None:
@@ -198,7 +196,9 @@ async def test_a_child_that_is_approved_while_its_parent_is_taken_out_is_quarant
             return getattr(revisions, name)
 
     command = proposal(pipeline("Tell: {{ text }}", "other"), "c3", parent_digest=bad)
-    (vetoed,) = facts(await propose_change(command, replace(at.at, revisions=QuarantinedMeanwhile())))
+    (vetoed,) = facts(
+        await propose_change(command, replace(at.at, revisions=QuarantinedMeanwhile()), signature=signed_proposal(command))
+    )
     assert isinstance(vetoed, ChangeVetoed) and "descends from" in vetoed.reasons[0]
     assert await revisions.is_quarantined(vetoed.digest)
 

@@ -4,15 +4,14 @@ from typing import Any
 
 import pytest
 
-from services.guardrail.use_cases import decide_review, expire_reviews, list_reviews, roll_back
-from services.guardrail.use_cases.reviews import RECORDING_SECONDS
+from services.guardrail.use_cases import expire_reviews, list_reviews, roll_back
 from services.guardrail.use_cases.telling import outcome_key
+from services.guardrail.use_cases.voting import RECORDING_SECONDS
 from shared.errors import UnavailableError
 from shared.events.changes import (
     ChangeApproved,
     ChangeQueued,
     ChangeVetoed,
-    DecideReview,
     ListReviews,
     PipelineDeployed,
     PipelineRolledBack,
@@ -43,8 +42,7 @@ async def waiting() -> Bench:
 async def decide(
     at: Bench, decision: str = "approve", reviewer: str = "alice", message: str = "m1", change_id: str = "c2"
 ) -> list[Message]:
-    command = DecideReview.model_validate({"change_id": change_id, "decision": decision, "reviewer": reviewer, "comment": "seen"})
-    return facts(await decide_review(command, at.at, decision_id=message))
+    return await at.decide(change_id, decision, reviewer, message, comment="seen")
 
 
 def refusal(found: list[Message]) -> str:

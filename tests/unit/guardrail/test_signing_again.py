@@ -18,6 +18,7 @@ from shared.errors import NotAttestedError
 from shared.events.changes import ChangeApproved
 from shared.events.recovery import GetKeys, KeysChanged
 from tests.fakes.guardrail import Bench, bench, facts, pipeline, proposal
+from tests.fakes.people import signed_proposal
 
 WHO = Author("alice", datetime(2026, 11, 22, tzinfo=UTC))
 
@@ -38,7 +39,7 @@ class Signing:
 
     async def approve(self, text: str = "Say", change_id: str = "c1", **fields: Any) -> ChangeApproved:
         command = proposal(pipeline(f"{text}: {{{{ text }}}}"), change_id, **fields)
-        fact = facts(await propose_change(command, self.at))[0]
+        fact = facts(await propose_change(command, self.at, signature=signed_proposal(command)))[0]
         assert isinstance(fact, ChangeApproved)
         return fact
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from services.guardrail.use_cases import decide_review, grant_scope, propose_change, roll_back
+from services.guardrail.use_cases import grant_scope, propose_change, roll_back
 from services.guardrail.use_cases.queries import resolved
 from shared.attestation import Verifier, public_pem, sign, verify_scope
 from shared.errors import InvalidInputError, LimitReachedError, NotAttestedError
@@ -16,14 +16,13 @@ from shared.events.changes import (
     ChangeApproved,
     ChangeQueued,
     ChangeVetoed,
-    DecideReview,
     GrantScope,
     ReviewRefused,
     RollbackPipeline,
 )
 from shared.events.message import Message
 from shared.events.values import Budget
-from tests.fakes.guardrail import Bench, bench, facts, pipeline, proposal
+from tests.fakes.guardrail import Bench, bench, pipeline, proposal
 
 RISKY = pipeline("Name the sentiment of: {{ text }}", limits={"calls": 500})
 
@@ -42,8 +41,7 @@ async def queue(at: Bench, change_id: str = "q1", **fields: Any) -> ChangeQueued
 
 
 async def decide(at: Bench, reviewer: str = "alice", change_id: str = "q1", message: str = "m1") -> list[Message]:
-    command = DecideReview(change_id=change_id, decision="approve", reviewer=reviewer)
-    return facts(await decide_review(command, at.at, decision_id=message))
+    return await at.decide(change_id, "approve", reviewer, message)
 
 
 async def serving(at: Bench, name: str = "triage") -> tuple[str, int]:
@@ -179,8 +177,7 @@ async def test_12_a_proposal_replayed_after_a_rollback_brings_nothing_back() -> 
 async def test_13_a_denied_revision_does_not_come_back_under_another_id_or_author() -> None:
     at, _ = await with_stable()
     await queue(at)
-    command = DecideReview(change_id="q1", decision="deny", reviewer="alice")
-    await decide_review(command, at.at, decision_id="m")
+    await at.decide("q1", "deny")
     for number, author in enumerate(("generator", "bob")):
         (veto,) = await at.propose(RISKY, f"again{number}", author=author)
         assert isinstance(veto, ChangeVetoed) and "vetoed in change q1" in veto.reasons[0]
