@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.evolution.domain.candidates import Candidate, Entry
-from services.evolution.strategies.strategy import SearchOverError
+from shared.search.candidates import Candidate, Entry
+from shared.search.strategies.strategy import SearchOverError
 
 Genes = tuple[int, ...]
 
