@@ -30,11 +30,12 @@ class OperatorMenu:
         self,
         operators: Sequence[Operator],
         context: OperatorContext,
-        scope: TrialScope,
+        scope: TrialScope | None,
         *,
         rewriting: Rewrite | None = None,
         failures: Failures = lambda digest: (),
     ) -> None:
+        """`scope` None: whoever measures judges by itself what may run."""
         self._operators = {operator.name: operator for operator in operators}
         self._context = context
         self._scope = scope
@@ -61,9 +62,12 @@ class OperatorMenu:
             document = load_document(with_room(offer.document))
         except InvalidInputError:
             return None  # operators are valid by this check, not by knowing every rule themselves
-        if document.digest == parent or check_scope(document_facts(document), self._scope):
+        if document.digest == parent or self._is_outside(document):
             return None
         return candidate_of(document, parent=parent, operator=offer.operator, text=offer.text)
+
+    def _is_outside(self, document: Document) -> bool:
+        return self._scope is not None and bool(check_scope(document_facts(document), self._scope))
 
     async def _rewritten(self, parent: Entry, generator: random.Random) -> Proposal | None:
         wrong = list(self._failures(parent.candidate.digest))

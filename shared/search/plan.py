@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from shared.errors import InvalidInputError, Problem
@@ -47,16 +47,23 @@ def plan_evolution(cases: Sequence[Case], evaluations: int, seed: int) -> Plan:
 
 
 def interleaved(cases: Sequence[Case], seed: int) -> list[Case]:
-    """A shuffle in which every prefix holds about the whole's share of each label: less noise in small batches, no bias."""
+    """The cases in the order of `spread_evenly`."""
+    by_id = {case.id: case for case in cases}
+    labels = {case.id: case.expected if isinstance(case.expected, str) else "" for case in cases}
+    return [by_id[name] for name in spread_evenly(labels, seed)]
+
+
+def spread_evenly(labels: Mapping[str, str], seed: int) -> list[str]:
+    """Ids in a shuffle in which every prefix holds about the whole's share of each label: less noise in small batches, no bias."""
     shuffler = random.Random(f"order:{seed}")  # noqa: S311 - a reproducible order, no secret
-    groups: dict[str, list[Case]] = {}
-    for case in sorted(cases, key=lambda case: case.id):
-        groups.setdefault(case.expected if isinstance(case.expected, str) else "", []).append(case)
-    placed: list[tuple[float, str, Case]] = []
+    groups: dict[str, list[str]] = {}
+    for name in sorted(labels):
+        groups.setdefault(labels[name], []).append(name)
+    placed: list[tuple[float, str]] = []
     for _, group in sorted(groups.items()):
         shuffler.shuffle(group)
-        placed += [((index + shuffler.random()) / len(group), case.id, case) for index, case in enumerate(group)]
-    return [case for _, _, case in sorted(placed, key=lambda row: row[:2])]
+        placed += [((index + shuffler.random()) / len(group), name) for index, name in enumerate(group)]
+    return [name for _, name in sorted(placed)]
 
 
 def _case_problems(dev: Sequence[Case]) -> list[Problem]:
