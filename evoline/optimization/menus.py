@@ -99,6 +99,10 @@ class Menu:
         weights = {name: operator.weight for name, operator in self._operators.items()}
         return weights | {PROPOSER: PROPOSER_WEIGHT} if self._outside else weights
 
+    @property
+    def costly(self) -> frozenset[str]:
+        return frozenset((PROPOSER,))
+
     async def propose(
         self, operator: str, parent: Entry, mates: Sequence[Mapping[str, Any]], generator: random.Random
     ) -> Candidate | None:

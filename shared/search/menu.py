@@ -47,6 +47,10 @@ class OperatorMenu:
         weights = {name: operator.weight for name, operator in self._operators.items()}
         return weights | {rewrite.NAME: rewrite.WEIGHT} if self._rewriting else weights
 
+    @property
+    def costly(self) -> frozenset[str]:
+        return frozenset((rewrite.NAME,))
+
     async def propose(
         self, operator: str, parent: Entry, mates: Sequence[Mapping[str, Any]], generator: random.Random
     ) -> Candidate | None:

@@ -104,6 +104,10 @@ class GeneProposer:
     def operators(self) -> Mapping[str, float]:
         return {**{f"gene_{index:02d}": 1.0 for index in range(self._landscape.genes)}, "crossover": 1.0}
 
+    @property
+    def costly(self) -> frozenset[str]:
+        return frozenset()
+
     async def propose(
         self, operator: str, parent: Entry, mates: Sequence[Mapping[str, Any]], generator: random.Random
     ) -> Candidate | None:

@@ -9,11 +9,12 @@ from shared.search.strategies.best_of import BestOf
 from shared.search.strategies.climb import Climb
 from shared.search.strategies.finalists import FinalRound, run_finals
 from shared.search.strategies.genetic import Genetic
+from shared.search.strategies.guided import Guided
 from shared.search.strategies.strategy import Arena, Proposer, SearchOverError, Strategy
 
 FINALIST_COUNT = FINALISTS - 1
 """Challengers of the seed in the finalists' round."""
-STRATEGIES: Mapping[str, Callable[[], Strategy]] = {"climb": Climb, "genetic": Genetic, "best_of": BestOf}
+STRATEGIES: Mapping[str, Callable[[], Strategy]] = {"climb": Climb, "genetic": Genetic, "best_of": BestOf, "guided": Guided}
 """By name, with their usual numbers."""
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Climb",
     "FinalRound",
     "Genetic",
+    "Guided",
     "Proposer",
     "SearchOverError",
     "Strategy",

@@ -35,6 +35,11 @@ class Proposer(Protocol):
         """Prior weight of every operator."""
         ...
 
+    @property
+    def costly(self) -> frozenset[str]:
+        """Operators that ask a model or a caller: worth at most one question a child."""
+        ...
+
     async def propose(
         self, operator: str, parent: Entry, mates: Sequence[Mapping[str, Any]], generator: random.Random
     ) -> Candidate | None:
