@@ -17,10 +17,6 @@ class SilentLogger:
         pass
 
 
-class BudgetOver(Exception):
-    pass
-
-
 def say(message: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(message) + "\n")
     sys.stdout.flush()

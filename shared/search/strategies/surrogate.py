@@ -1,4 +1,4 @@
-"""What is believed of candidates after few cases each: a Bayesian linear model over traits, and a deviation of each candidate's own.
+"""What is believed of candidates after few cases each: a Bayesian linear model over traits, and each candidate's own deviation.
 
 The mean residual r_i of candidate i over its m_i cases (grade minus the case's mean) is N(mu + x_i w, own² + noise / m_i), w is
 N(0, trait²): a mixed linear model (Henderson 1975) whose candidate effects are integrated out. Draws from the posterior are
