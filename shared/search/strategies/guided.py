@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from shared.search.candidates import Archive, Candidate, Entry, SearchResult
 from shared.search.strategies.strategy import Arena, Proposer, SearchOverError
-from shared.search.traits import Traits, traits_of
+from shared.search.traits import Traits, leaves_of, traits_of
 
 if TYPE_CHECKING:
     from shared.search.strategies.surrogate import Beliefs, Draw
@@ -69,7 +69,7 @@ class _Walk:
     async def start(self, seed: Candidate) -> None:
         self.seed = self.archive.add(seed)
         self.seed.accepted = True
-        self.traits[seed.digest] = frozenset()
+        self.seed_leaves = leaves_of(seed.document)
         await self._measure(self.seed, 2 * self.guided.minibatch)
 
     async def step(self) -> bool:
@@ -126,7 +126,7 @@ class _Walk:
 
     def _traits(self, candidate: Candidate) -> Traits:
         if candidate.digest not in self.traits:
-            self.traits[candidate.digest] = traits_of(candidate.document, self.seed.candidate.document)
+            self.traits[candidate.digest] = traits_of(candidate.document, self.seed_leaves)
         return self.traits[candidate.digest]
 
     async def _measure(self, entry: Entry, count: int) -> bool:
