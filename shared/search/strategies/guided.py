@@ -86,23 +86,26 @@ class _Walk:
         return await self._measure(ranked[0], self.guided.minibatch)
 
     async def _offer(self, draw: Draw, parents: Sequence[Entry]) -> Candidate | None:
-        """The most promising of many children; whoever asks a model or a caller does so once, on top of the best."""
+        """The most promising of many children that cost nothing, or one that somebody was asked for."""
+        if self._asks_outside() and (child := await self._asked(parents)) is not None:
+            return child
         best, best_value = None, float("-inf")
-        costly = [name for name in sorted(self.proposer.costly) if self.proposer.operators.get(name)]
         for attempt in range(self.guided.offers):
             parent = parents[0] if attempt == 0 else self.random.choice(parents)
             child = await self._bred(parent, parents)
             if child is not None and (value := draw.value(self._traits(child))) > best_value:
                 best, best_value = child, value
-        if costly and self._asks_outside(costly):
-            base = Entry(best) if best is not None and best_value > draw.value(self._traits(parents[0].candidate)) else parents[0]
-            asked = await self.proposer.propose(self.random.choice(costly), base, (), self.random)
-            best = asked if asked is not None and asked.digest not in self.archive else best
         return best
 
-    def _asks_outside(self, costly: Sequence[str]) -> bool:
+    async def _asked(self, parents: Sequence[Entry]) -> Candidate | None:
+        """A model or the caller is asked about the most promising parent, whose failures are known."""
+        operator = self.random.choice([name for name in sorted(self.proposer.costly) if self.proposer.operators.get(name)])
+        child = await self.proposer.propose(operator, parents[0], (), self.random)
+        return child if child is not None and child.digest not in self.archive else None
+
+    def _asks_outside(self) -> bool:
         weights = self.proposer.operators
-        return self.random.random() < sum(weights[name] for name in costly) / sum(weights.values())
+        return self.random.random() < sum(weights.get(name, 0.0) for name in self.proposer.costly) / sum(weights.values())
 
     async def _bred(self, parent: Entry, mates: Sequence[Entry]) -> Candidate | None:
         weights = {name: weight for name, weight in sorted(self.proposer.operators.items()) if name not in self.proposer.costly}

@@ -38,7 +38,7 @@ class Beliefs:
     """Digest -> (mean, standard deviation) of the candidate's own deviation, given the weights' mean."""
 
     def mean(self, traits: Traits, digest: str = "") -> float:
-        known = sum(float(self.weights[self.index[trait]]) for trait in traits if trait in self.index)
+        known = sum(float(self.weights[self.index[trait]]) * share for trait, share in traits.items() if trait in self.index)
         return known + self.own.get(digest, (0.0, 0.0))[0]
 
     def draw(self, generator: np.random.Generator) -> Draw:
@@ -58,16 +58,18 @@ class Draw:
     def value(self, traits: Traits, digest: str = "") -> float:
         total = 0.0
         for trait in sorted(traits):
-            if trait in self.beliefs.index:
-                total += float(self.weights[self.beliefs.index[trait]])
-            elif trait in self.unknown:
-                total += self.unknown[trait]
-            else:
-                total += self.unknown.setdefault(trait, float(self.generator.normal(0.0, TRAIT_SPREAD)))
+            total += traits[trait] * self._weight(trait)
         if digest in self.beliefs.own:
             mean, spread = self.beliefs.own[digest]
             total += float(self.generator.normal(mean, spread))
         return total
+
+    def _weight(self, trait: str) -> float:
+        if trait in self.beliefs.index:
+            return float(self.weights[self.beliefs.index[trait]])
+        if trait not in self.unknown:
+            self.unknown[trait] = float(self.generator.normal(0.0, TRAIT_SPREAD))
+        return self.unknown[trait]
 
 
 def believed(entries: Sequence[Entry], traits: Sequence[Traits]) -> Beliefs:
@@ -76,7 +78,7 @@ def believed(entries: Sequence[Entry], traits: Sequence[Traits]) -> Beliefs:
     residuals, counts = _residuals(entries)
     design = np.zeros((len(entries), len(index)))
     for row, present in enumerate(traits):
-        design[row, [index[trait] for trait in present]] = 1.0
+        design[row, [index[trait] for trait in present]] = list(present.values())
     variance = OWN_SPREAD**2 + NOISE / counts
     level = float(np.sum(residuals / variance) / np.sum(1.0 / variance))
     weighted = design / variance[:, None]
