@@ -12,9 +12,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from services.evolution.strategies import Climb, Genetic, Strategy, run_finals
 from shared.evidence.paired import paired_test
 from shared.evidence.scores import wilson_interval
+from shared.search.strategies import Climb, Genetic, Strategy, run_finals
 from tests.fakes.landscapes import GeneProposer, LandscapeArena, flat, genes_of
 
 ALPHA = 0.05

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.evolution.domain.candidates import Candidate, Entry
-from services.evolution.strategies.strategy import SearchOverError
+from shared.search.candidates import Candidate, Entry
+from shared.search.strategies.strategy import SearchOverError
 
 Genes = tuple[int, ...]
 
@@ -103,6 +103,10 @@ class GeneProposer:
     @property
     def operators(self) -> Mapping[str, float]:
         return {**{f"gene_{index:02d}": 1.0 for index in range(self._landscape.genes)}, "crossover": 1.0}
+
+    @property
+    def costly(self) -> frozenset[str]:
+        return frozenset()
 
     async def propose(
         self, operator: str, parent: Entry, mates: Sequence[Mapping[str, Any]], generator: random.Random

@@ -6,11 +6,11 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from services.evolution.domain.candidates import Archive, Entry
 from shared.errors import Problem
 from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed
 from shared.events.improvement import EvolutionFinished, StartEvolution
 from shared.evidence import score
+from shared.search.candidates import Archive, Entry
 
 Decision = ChangeApproved | ChangeQueued | ChangeVetoed
 LONGEST_LINEAGE = 50

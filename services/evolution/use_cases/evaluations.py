@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from services.evolution.domain.candidates import Candidate, Failure
-from services.evolution.strategies.strategy import SearchOverError
 from services.evolution.use_cases.bound import Evolution
 from shared.errors import FrozenError, UnavailableError
 from shared.events.message import derive_id
 from shared.events.runs import ExecuteRun, RunFinished
 from shared.events.values import Case, GraderSpec, GrantedScope
 from shared.evidence import grade_run, grader_hash
+from shared.search.candidates import Candidate, Failure
+from shared.search.strategies.strategy import SearchOverError
 
 Pair = tuple[str, str]
 """(digest, case id)."""

@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from services.evolution.domain.candidates import Candidate, OperatorContext
-from services.evolution.domain.plan import Plan, plan_evolution
 from services.evolution.ports import LabelledCases
 from services.evolution.use_cases.bound import Evolution
-from services.evolution.use_cases.proposing import candidate_of
 from shared.errors import InvalidInputError, Problem
 from shared.events.changes import GrantScope
 from shared.events.improvement import StartEvolution
@@ -19,6 +16,9 @@ from shared.events.values import Budget, GrantedScope
 from shared.pipeline.document import Document
 from shared.pipeline.facts import document_facts
 from shared.pipeline.loading import load_document
+from shared.search.candidates import Candidate, OperatorContext
+from shared.search.menu import candidate_of
+from shared.search.plan import Plan, plan_evolution
 
 _CALLS_A_RUN = 4
 """Provider calls that an average candidate run may make, as far as the scope is concerned."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from services.evolution.operators.rewrite import rewriting_document
 from services.evolution.use_cases.bound import Evolution
 from shared.events.message import derive_id
 from shared.events.runs import ExecuteRun
 from shared.events.values import GrantedScope
+from shared.search.operators.rewrite import rewriting_document
 
 
 class ModelRewriter:

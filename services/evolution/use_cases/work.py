@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from services.evolution.domain.candidates import Candidate, SearchResult
-from services.evolution.domain.plan import FINALISTS
 from services.evolution.domain.records import candidate_rows, lineage
-from services.evolution.operators import all_operators
-from services.evolution.strategies import Climb, FinalRound, Genetic, SearchOverError, Strategy, run_finals
 from services.evolution.use_cases.bound import Effects, Evolution
 from services.evolution.use_cases.evaluations import Assignment, Evaluations
 from services.evolution.use_cases.preparation import Prepared
 from services.evolution.use_cases.progress import Progress
-from services.evolution.use_cases.proposing import OperatorMenu
 from services.evolution.use_cases.rewriting import ModelRewriter
 from shared.errors import PermanentError
 from shared.events.changes import Evidence, ProposeChange
 from shared.events.improvement import EvolutionFinished, PipelineScored, StartEvolution
 from shared.events.message import derive_id
 from shared.evidence import grader_hash, score
+from shared.search.candidates import Candidate, SearchResult
+from shared.search.menu import OperatorMenu
+from shared.search.operators import all_operators
+from shared.search.plan import FINALISTS
+from shared.search.strategies import Climb, FinalRound, Genetic, SearchOverError, Strategy, run_finals
 
 _FIRST_LOOK = 8
 _SEARCH_TIME_SHARE = 0.7

@@ -12,13 +12,11 @@ from services.guardrail.domain.policy import GateRule
 from shared.events.changes import GateVerdict
 from shared.events.values import Case, GraderSpec, Score
 from shared.evidence.graders import grade, grader_hash
-from shared.evidence.paired import PairedTest, paired_test, required_cases
+from shared.evidence.paired import PairedTest, paired_test
 from shared.evidence.scores import score
+from shared.evidence.verdicts import HARM_ALPHA, harms, more_cases
 from shared.evidence.wealth import SpendingRule, alpha_of_next_look
 
-HARM_ALPHA = 0.05
-"""One-sided level at which a candidate counts as shown worse, and as better than a shortcut."""
-POWER = 0.8
 COPIED_CHARACTERS = 40
 """A sealed text of at least this length found inside a document is a copy, not a coincidence."""
 
@@ -75,13 +73,6 @@ def alpha_of_look(rule: GateRule, looks_before: int, spent: float) -> float:
     return alpha_of_next_look(spending, looks_before, spent)
 
 
-def more_cases(test: PairedTest, alpha: float) -> int:
-    """Sealed cases beyond these that would decide at the seen gain and discordance with 80% power; 0 where no gain was seen."""
-    if test.gain <= 0 or not test.cases:
-        return 0
-    return max(1, required_cases(test.gain, test.discordant / test.cases, alpha, POWER) - test.cases)
-
-
 def shortcuts(cases: Sequence[Case]) -> dict[str, list[Any]]:
     """Answers that need no understanding, one list a shortcut: the most frequent label, nothing, and the input itself."""
     labels = Counter(json.dumps(case.expected, sort_keys=True) for case in cases)
@@ -100,12 +91,7 @@ def copied_cases(document: Mapping[str, Any], cases: Sequence[Case]) -> tuple[st
 
 
 def _rejections(candidate: Arm, incumbent: Arm, cases: Sequence[Case], rule: GateRule, test: PairedTest) -> tuple[str, ...]:
-    found = []
-    allowed = max(1, int(rule.failure_tolerance * len(cases)))
-    if candidate.failures - incumbent.failures > allowed:
-        found.append(f"{candidate.failures} of {len(cases)} runs failed, {incumbent.failures} with the stable revision")
-    if test.p_value_worse < HARM_ALPHA:
-        found.append(f"shown worse: {test.gain:+.3f}, p = {test.p_value_worse:.4f}")
+    found = list(harms(candidate.grades, incumbent.grades, test, rule.failure_tolerance))
     if _is_constant(candidate) and len({json.dumps(case.expected, sort_keys=True) for case in cases}) > 1:
         found.append("a shortcut: the same answer to every case, though the labels differ")
     return tuple(found)

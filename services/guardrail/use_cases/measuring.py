@@ -8,7 +8,7 @@ from typing import Any
 
 from services.guardrail.domain.audit import AuditNote
 from services.guardrail.domain.diff import Revision
-from services.guardrail.domain.gate import HARM_ALPHA, Arm
+from services.guardrail.domain.gate import Arm
 from services.guardrail.domain.policy import ScopeRule
 from services.guardrail.domain.records import Dataset
 from services.guardrail.ports import Guardrail
@@ -21,6 +21,7 @@ from shared.events.runs import RunFinished
 from shared.events.values import Budget, Case, TrialScope
 from shared.evidence.paired import paired_test
 from shared.evidence.scores import score
+from shared.evidence.verdicts import HARM_ALPHA
 from shared.pipeline.facts import document_facts
 from shared.pipeline.loading import load_document
 from shared.pipeline.scope import check_scope

@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from services.evolution.domain.candidates import Candidate
-from services.evolution.operators import all_operators
-from services.evolution.strategies import SearchOverError
 from services.evolution.use_cases.evaluations import Assignment, Evaluations
-from services.evolution.use_cases.proposing import candidate_of
 from shared.errors import UnavailableError
 from shared.events.changes import GrantScope
 from shared.events.runs import ExecuteRun
 from shared.events.values import Budget, GraderSpec
 from shared.pipeline.loading import load_document
+from shared.search.candidates import Candidate
+from shared.search.menu import candidate_of
+from shared.search.operators import all_operators
+from shared.search.strategies import SearchOverError
 from tests.fakes.evolution_world import World, finished, granted, labelled_cases, seed_document, small_world
 
 DEV = [f"dev-{index}" for index in range(30, 60)]

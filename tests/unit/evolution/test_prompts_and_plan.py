@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.evolution.domain.plan import MINIMUM_EVALUATIONS, interleaved, plan_evolution
-from services.evolution.domain.prompts import Prompt, escape, is_dynamic, join_examples, read_prompt, split_examples
 from shared.errors import InvalidInputError
+from shared.search.plan import MINIMUM_EVALUATIONS, interleaved, plan_evolution
+from shared.search.prompts import Prompt, escape, is_dynamic, join_examples, read_prompt, split_examples
 from tests.fakes.evolution_world import labelled_cases
 
 WITH_EXAMPLES = "Label it.\nOne of: a, b.\n\nExamples:\nfirst\nLabel: a\n\nsecond\nLabel: b\n\nNow this one:\n{{ text }}\n"

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from services.evolution.domain.candidates import Candidate, SearchResult
-from services.evolution.strategies import Climb, FinalRound, Genetic, Strategy, run_finals
-from services.evolution.strategies.bandit import OperatorBandit
 from shared.evidence.paired import paired_test
+from shared.search.candidates import Candidate, SearchResult
+from shared.search.strategies import Climb, FinalRound, Genetic, Strategy, run_finals
+from shared.search.strategies.bandit import OperatorBandit
 from tests.fakes.landscapes import (
     GeneProposer,
     Landscape,

@@ -1,0 +1,76 @@
+"""A search on disk: each evaluation and each answer of the caller's proposer is a line of JSON, so that a killed search goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from shared.errors import InvalidInputError, Problem
+
+_FORMAT = "evoline-optimization-1"
+
+
+class Journal:
+    """Remembers by key. Without a file it remembers for this process only."""
+
+    def __init__(self, path: Path | None, fingerprint: str) -> None:
+        """Raises `InvalidInputError` where the file belongs to another search or is none of ours."""
+        self._known: dict[str, Any] = {}
+        self._file: IO[bytes] | None = None
+        if path is not None:
+            self._file = self._opened(path, fingerprint)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._known
+
+    def get(self, key: str) -> Any:
+        return self._known[key]
+
+    def keep(self, key: str, value: Any) -> None:
+        """On its way to the disk when this returns: whoever kills the process later loses nothing of it."""
+        self._known[key] = value
+        if self._file is not None:
+            self._file.write(json.dumps([key, value], ensure_ascii=False).encode() + b"\n")
+            self._file.flush()
+
+    def _opened(self, path: Path, fingerprint: str) -> IO[bytes]:
+        head = {"format": _FORMAT, "fingerprint": fingerprint}
+        content = path.read_bytes() if path.exists() else b""
+        whole = content[: content.rfind(b"\n") + 1]
+        lines = whole.splitlines()
+        if lines:
+            self._read(path, lines, head)
+        file = path.open("r+b" if path.exists() else "w+b")
+        file.truncate(len(whole))  # a line that was cut by a kill is written again
+        file.seek(0, os.SEEK_END)
+        if not lines:
+            file.write(json.dumps(head).encode() + b"\n")
+            file.flush()
+        return file
+
+    def _read(self, path: Path, lines: list[bytes], head: dict[str, str]) -> None:
+        try:
+            found = json.loads(lines[0])
+            self._known = dict(json.loads(line) for line in lines[1:])
+        except (ValueError, TypeError) as error:
+            raise _refused(path, f"is no journal of an optimisation ({error})", "name another file") from error
+        if not isinstance(found, dict) or found.get("format") != head["format"]:
+            raise _refused(path, "is no journal of an optimisation", "name another file")
+        if found != head:
+            raise _refused(
+                path, "belongs to another seed, data, budget or seed number", "go on with the same ones, or name another file"
+            )
+
+
+def _refused(path: Path, reason: str, suggestion: str) -> InvalidInputError:
+    return InvalidInputError(Problem(path="journal", reason=f"{path} {reason}", suggestion=suggestion))

@@ -1,0 +1,121 @@
+"""The caller's `evaluate`, counted: every (candidate, case) once, in the budget before it is called, whatever the workers."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import inspect
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+from evoline.optimization.journal import Journal
+from shared.search.candidates import Candidate
+from shared.search.strategies import SearchOverError
+
+Evaluate = Callable[[Any, Any], Any]
+"""(candidate, case) -> score, or (score, feedback); may be asynchronous."""
+_LONGEST_FEEDBACK = 2000
+
+
+@dataclass(frozen=True)
+class Measured:
+    grade: float | None
+    """None where there is no valid score: a failure, which counts as 0."""
+    feedback: str
+
+
+class CountingArena:
+    """Implements the strategies' `Arena`. `limit` is raised stage by stage by the owner."""
+
+    def __init__(
+        self, evaluate: Evaluate, cases: Mapping[str, Any], journal: Journal, *, workers: int, on_measured: Callable[[], None]
+    ) -> None:
+        self._evaluate = evaluate
+        self._cases = cases
+        self._journal = journal
+        self._workers = workers
+        self._on_measured = on_measured
+        self._rows: dict[tuple[str, str], Measured] = {}
+        self.limit = 0
+        self.spent = 0
+        self.called = 0
+        """Calls of this process; the others came from the journal."""
+        self.failures: Counter[str] = Counter()
+
+    @property
+    def remaining(self) -> int:
+        return max(0, self.limit - self.spent)
+
+    async def measure(self, candidates: Sequence[Candidate], cases: Sequence[str]) -> list[list[float | None]]:
+        wanted = [(candidate, case) for candidate in candidates for case in cases]
+        new = list({(one.digest, case): (one, case) for one, case in wanted if (one.digest, case) not in self._rows}.values())
+        if len(new) > self.remaining:
+            raise SearchOverError("evaluations", f"the budget is used up: {self.remaining} evaluations left, {len(new)} needed")
+        self.spent += len(new)
+        for (candidate, case), measured in zip(new, await self._all(new), strict=True):
+            self._rows[candidate.digest, case] = measured
+            if measured.grade is None:
+                self.failures[measured.feedback] += 1
+        if new:
+            self._on_measured()
+        return [[self._rows[one.digest, case].grade for case in cases] for one in candidates]
+
+    def wrong(self, digest: str) -> list[tuple[Any, float, str]]:
+        """(case, score, feedback) of what this candidate did not do perfectly, worst first."""
+        rows = [(self._cases[case], row) for (owner, case), row in self._rows.items() if owner == digest]
+        found = [(case, row.grade or 0.0, row.feedback) for case, row in rows if (row.grade or 0.0) < 1.0]
+        return sorted(found, key=lambda one: one[1])
+
+    async def _all(self, pairs: Sequence[tuple[Candidate, str]]) -> list[Measured]:
+        if self._workers == 1:
+            return [await self._one(candidate, case, None) for candidate, case in pairs]
+        turns = asyncio.Semaphore(self._workers)
+        with ThreadPoolExecutor(self._workers) as threads:
+
+            async def one(candidate: Candidate, case: str) -> Measured:
+                async with turns:
+                    return await self._one(candidate, case, threads)
+
+            return await asyncio.gather(*(one(candidate, case) for candidate, case in pairs))
+
+    async def _one(self, candidate: Candidate, case: str, threads: ThreadPoolExecutor | None) -> Measured:
+        key = f"{candidate.digest}:{case}"
+        if key in self._journal:
+            return Measured(*self._journal.get(key))
+        measured = await self._called(candidate, case, threads)
+        self._journal.keep(key, [measured.grade, measured.feedback])
+        return measured
+
+    async def _called(self, candidate: Candidate, case: str, threads: ThreadPoolExecutor | None) -> Measured:
+        self.called += 1
+        arguments = (copy.deepcopy(dict(candidate.document)), self._cases[case])
+        try:
+            if inspect.iscoroutinefunction(self._evaluate) or threads is None:
+                answer = self._evaluate(*arguments)
+            else:
+                answer = await asyncio.get_running_loop().run_in_executor(threads, self._evaluate, *arguments)
+            if inspect.isawaitable(answer):
+                answer = await answer
+        except Exception as error:
+            return Measured(None, f"evaluate raised {type(error).__name__}: {error}"[:_LONGEST_FEEDBACK])
+        return checked(answer)
+
+
+def checked(answer: Any) -> Measured:
+    """A score is a number in [0, 1]. Anything else is a failed evaluation, never a success: True, NaN, text, none."""
+    score, feedback = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, "")
+    if isinstance(score, bool) or not isinstance(score, Real):
+        return Measured(None, f"evaluate gave {_shown(score)} as a score: give a number from 0 to 1")
+    number = float(score)
+    if not math.isfinite(number) or not 0.0 <= number <= 1.0:
+        return Measured(None, f"evaluate gave the score {_shown(score)}: give a number from 0 to 1")
+    return Measured(number, str(feedback)[:_LONGEST_FEEDBACK])
+
+
+def _shown(score: Any) -> str:
+    return f"{score!r} ({type(score).__name__})"[:100]

@@ -1,0 +1,167 @@
+"""What a search may propose: the project's own operators, and the caller's proposer beside them, whose every answer is checked."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from evoline.optimization.journal import Journal
+from evoline.optimization.measuring import CountingArena
+from shared.errors import InvalidInputError, Problem
+from shared.pipeline.loading import load_document
+from shared.search.candidates import SEED_OPERATOR, Candidate, Entry, OperatorContext, Proposal
+from shared.search.menu import candidate_of
+from shared.search.operators import Operator, all_operators
+from shared.search.text_operators import LONGEST_TEXT, text_operators
+
+PROPOSER = "proposer"
+PROPOSER_WEIGHT = 3.0
+USELESS_LIMIT = 25
+"""Answers in a row of which nothing can be used, after which the proposer is not asked again."""
+_SHOWN_CASES = 8
+
+CallersProposer = Callable[[Any, list[dict[str, Any]]], Any]
+"""(parent, feedback) -> candidate; may be asynchronous. Feedback: `{case, score, feedback}`, worst first."""
+Check = Callable[[Mapping[str, Any], str, str, str], Candidate | None]
+"""(document, parent, operator, text) -> a valid candidate, or None."""
+
+
+def is_pipeline(seed: Mapping[str, Any]) -> bool:
+    return isinstance(seed.get("steps"), list)
+
+
+def seed_of(seed: Mapping[str, Any]) -> Candidate:
+    """Raises `InvalidInputError` with every problem of a pipeline document, or of a map that is no map of texts."""
+    if is_pipeline(seed):
+        return candidate_of(load_document(seed))
+    wrong = [
+        Problem(path=f"seed.{key}", reason=f"is {type(text).__name__}, not a text", suggestion="give a map of names to texts")
+        for key, text in seed.items()
+        if not isinstance(key, str) or not isinstance(text, str)
+    ]
+    if wrong or not seed:
+        raise InvalidInputError(wrong or Problem(path="seed", reason="is empty", suggestion="give at least one text"))
+    return text_candidate(seed)
+
+
+def text_candidate(texts: Mapping[str, str], parent: str = "", operator: str = SEED_OPERATOR, text: str = "") -> Candidate:
+    content = json.dumps(dict(texts), sort_keys=True, ensure_ascii=False)
+    return Candidate(hashlib.sha256(content.encode()).hexdigest(), dict(texts), parent, operator, text)
+
+
+def checking(seed: Candidate) -> Check:
+    """The check that every new candidate passes: a valid document, or exactly the seed's names with texts."""
+
+    def document(content: Mapping[str, Any], parent: str, operator: str, text: str) -> Candidate | None:
+        try:
+            return candidate_of(load_document(content), parent=parent, operator=operator, text=text)
+        except InvalidInputError:
+            return None
+
+    def texts(content: Mapping[str, Any], parent: str, operator: str, text: str) -> Candidate | None:
+        fits = content.keys() == seed.document.keys()
+        if not fits or not all(isinstance(each, str) and len(each) <= LONGEST_TEXT for each in content.values()):
+            return None
+        return text_candidate(content, parent, operator, text)
+
+    return document if is_pipeline(seed.document) else texts
+
+
+def usable_operators(seed: Candidate, wanted: Sequence[str] | None) -> tuple[Operator, ...]:
+    """Raises `InvalidInputError` for names that are no operators, listing those that are."""
+    known = all_operators() if is_pipeline(seed.document) else text_operators()
+    if wanted is None:
+        return known
+    names = {operator.name for operator in known}
+    if unknown := sorted(set(wanted) - names):
+        reason = f"unknown operators {', '.join(unknown)}"
+        raise InvalidInputError(Problem(path="operators", reason=reason, suggestion=f"choose among {', '.join(sorted(names))}"))
+    return tuple(operator for operator in known if operator.name in wanted)
+
+
+class Menu:
+    """Implements the strategies' `Proposer`."""
+
+    def __init__(self, operators: Sequence[Operator], context: OperatorContext, check: Check, outside: OutsideProposer | None):
+        self._operators = {operator.name: operator for operator in operators}
+        self._context = context
+        self._check = check
+        self._outside = outside
+
+    @property
+    def operators(self) -> Mapping[str, float]:
+        weights = {name: operator.weight for name, operator in self._operators.items()}
+        return weights | {PROPOSER: PROPOSER_WEIGHT} if self._outside else weights
+
+    @property
+    def costly(self) -> frozenset[str]:
+        return frozenset((PROPOSER,))
+
+    async def propose(
+        self, operator: str, parent: Entry, mates: Sequence[Mapping[str, Any]], generator: random.Random
+    ) -> Candidate | None:
+        digest = parent.candidate.digest
+        if operator == PROPOSER:
+            return await self._outside.ask(parent.candidate, self._check) if self._outside else None
+        offer = self._operators[operator].apply(parent.candidate.document, replace(self._context, mates=tuple(mates)), generator)
+        found = self._check(offer.document, digest, offer.operator, offer.text) if isinstance(offer, Proposal) else None
+        return found if found is not None and found.digest != digest else None
+
+
+class OutsideProposer:
+    """The caller's proposer. What it gives is checked and counted; after too much that is useless it is not asked again."""
+
+    def __init__(self, propose: CallersProposer, arena: CountingArena, journal: Journal) -> None:
+        self._propose = propose
+        self._arena = arena
+        self._journal = journal
+        self._asked: Counter[str] = Counter()
+        self._useless = 0
+        self.counts: Counter[str] = Counter(asked=0, usable=0, refused=0)
+        self.last_fault = ""
+
+    @property
+    def given_up(self) -> bool:
+        return self._useless >= USELESS_LIMIT
+
+    async def ask(self, parent: Candidate, check: Check) -> Candidate | None:
+        if self.given_up:
+            return None
+        self._asked[parent.digest] += 1
+        key = f"proposal:{parent.digest}:{self._asked[parent.digest]}"
+        if key not in self._journal:
+            self._journal.keep(key, await self._answer(parent))
+        self.counts["asked"] += 1
+        answer, fault = self._journal.get(key)
+        found = check(answer, parent.digest, PROPOSER, "") if isinstance(answer, Mapping) else None
+        if found is None or found.digest == parent.digest:
+            self.last_fault = fault or ("its answer is no valid candidate" if found is None else "it gave the parent back")
+            self._useless += 1
+            self.counts["refused"] += 1
+            return None
+        self._useless = 0
+        self.counts["usable"] += 1
+        return found
+
+    async def _answer(self, parent: Candidate) -> tuple[Any, str]:
+        rows = self._arena.wrong(parent.digest)[:_SHOWN_CASES]
+        feedback = [{"case": case, "score": score, "feedback": text} for case, score, text in rows]
+        try:
+            answer = self._propose(dict(parent.document), feedback)
+            answer = await answer if inspect.isawaitable(answer) else answer
+            json.dumps(answer)
+        except Exception as error:
+            return None, f"it raised {type(error).__name__}: {error}"[:500]
+        return answer, "" if isinstance(answer, Mapping) else f"it gave {type(answer).__name__} instead of a map"
+
+
+def explained(outside: OutsideProposer | None) -> tuple[str, ...]:
+    if outside is not None and outside.given_up:
+        return (f"the proposer was not asked again after {USELESS_LIMIT} useless answers in a row: {outside.last_fault}",)
+    return ()

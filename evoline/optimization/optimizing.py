@@ -1,0 +1,229 @@
+"""The story of one optimisation: check, search, confirm on fresh cases, certify once on sealed ones."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from evoline.optimization.journal import Journal
+from evoline.optimization.measuring import CountingArena, Evaluate
+from evoline.optimization.menus import (
+    CallersProposer,
+    Menu,
+    OutsideProposer,
+    checking,
+    explained,
+    is_pipeline,
+    seed_of,
+    usable_operators,
+)
+from evoline.optimization.outcome import Evidence, Outcome, Progress
+from evoline.optimization.task import Task, as_case, expected_of, plan_task
+from shared.errors import InvalidInputError, Problem
+from shared.evidence.paired import PairedTest, paired_test
+from shared.evidence.scores import score
+from shared.evidence.verdicts import judge_pairs
+from shared.search.candidates import Archive, Candidate, OperatorContext, SearchResult
+from shared.search.strategies import FINALIST_COUNT, STRATEGIES, FinalRound, SearchOverError, Strategy, run_finals
+
+OnProgress = Callable[[Progress], None]
+_FIRST_LOOK = 8
+_FAILURE_TOLERANCE = 0.05
+_LABEL_KINDS = 20
+_GRADER = "callable"
+"""Graders of the services have a hash; a callable has none that would mean anything."""
+
+
+def optimize(  # noqa: PLR0913  the signature is a promise; everything after the seed number has a default
+    seed: Mapping[str, Any],
+    evaluate: Evaluate,
+    train: Sequence[Any],
+    dev: Sequence[Any],
+    sealed: Sequence[Any],
+    budget: int,
+    seed_number: int = 0,
+    *,
+    strategy: str | Strategy = "climb",
+    proposer: CallersProposer | None = None,
+    operators: Sequence[str] | None = None,
+    workers: int = 1,
+    alpha: float = 0.05,
+    journal: Path | str | None = None,
+    on_progress: OnProgress | None = None,
+) -> Outcome:
+    """Searches from `seed`, a pipeline document or a map of texts, for a candidate that scores better on `sealed`.
+
+    `evaluate(candidate, case)` gives a score in [0, 1], or (score, feedback); cases are whatever it understands. `budget` counts
+    every call of it, the gate's included, and is never passed. `train` is what operators may show and searches of texts may
+    measure on; `dev` is searched on and, its other half, confirmed on; `sealed` is seen once, by the best candidate and the seed.
+    `proposer(parent, feedback)` gives a candidate beside what `operators` (default: all that fit; `()` for none) propose.
+    With `journal`, a killed call goes on where it stopped. The same arguments give the same archive with any number of `workers`.
+
+    Raises `InvalidInputError` with everything that is wrong: too few cases (with the number that would do), one label only,
+    repeated cases, a budget too small, an invalid seed, or a seed of which every evaluation fails."""
+    first = seed_of(seed)
+    _check_options(workers, alpha, strategy)
+    splits = {"train": list(train), "dev": list(dev), "sealed": list(sealed)}
+    task = plan_task(first.document, splits, budget, seed_number, search_on_train=not is_pipeline(first.document))
+    chosen = STRATEGIES[strategy]() if isinstance(strategy, str) else strategy
+    own = usable_operators(first, operators)
+    if not own and proposer is None:
+        raise InvalidInputError(
+            Problem(path="operators", reason="nothing can be proposed", suggestion="give operators or a proposer")
+        )
+    with Journal(Path(journal) if journal else None, f"{task.fingerprint}:{chosen.name}") as notes:
+        work = _Work(first, task, chosen, notes, seed_number, budget, alpha, on_progress or (lambda progress: None))
+        arena = CountingArena(evaluate, task.cases, notes, workers=workers, on_measured=lambda: work.tell(arena))
+        outside = OutsideProposer(proposer, arena, notes) if proposer else None
+        menu = Menu(own, _context(first, task), checking(first), outside)
+        return _finished(work.run(arena, menu, outside))
+
+
+@dataclass(frozen=True)
+class _Look:
+    """Candidate and seed on the sealed cases."""
+
+    ours: Sequence[float | None]
+    theirs: Sequence[float | None]
+    test: PairedTest
+
+
+@dataclass
+class _Work:
+    seed: Candidate
+    task: Task
+    strategy: Strategy
+    journal: Journal
+    number: int
+    budget: int
+    alpha: float
+    on_progress: OnProgress
+    stage: Literal["search", "finals", "gate"] = "search"
+    candidates: int = 0
+
+    def tell(self, arena: CountingArena) -> None:
+        self.on_progress(Progress(self.stage, arena.spent, self.budget, self.candidates))
+
+    async def run(self, arena: CountingArena, menu: Menu, outside: OutsideProposer | None) -> Outcome:
+        arena.limit = self.task.plan.search_evaluations
+        await self._look_at_seed(arena)
+        found = await self.strategy.search(self.seed, self.task.plan.search_cases, arena, menu, self.number)
+        self.candidates = len(found.archive)
+        searched = arena.spent
+        finals = await self._finals(found, arena)
+        confirmed = arena.spent
+        best = finals.best.candidate if finals and finals.best else None
+        look = await self._gate(best, arena) if best else None
+        evidence = Evidence(
+            strategy=self.strategy.name,
+            seed_number=self.number,
+            budget=self.budget,
+            spent={"search": searched, "finals": confirmed - searched, "gate": arena.spent - confirmed},
+            candidates=len(found.archive),
+            archive_hash=found.archive.digest(),
+            alpha=self.alpha,
+            failures=dict(arena.failures),
+            proposals=dict(outside.counts) if outside else {},
+            reasons=self._notes(found, arena, outside),
+        )
+        if best is None or look is None:
+            reason = "no finalist beat the seed on fresh cases" if finals else "the search found nothing that seemed better"
+            return _kept(self.seed, replace(evidence, reasons=(*evidence.reasons, reason)), found.archive)
+        return _judged(self.seed, best, look, evidence, found.archive)
+
+    async def _look_at_seed(self, arena: CountingArena) -> None:
+        cases = self.task.plan.search_cases[:_FIRST_LOOK]
+        (grades,) = await arena.measure([self.seed], cases)
+        if all(grade is None for grade in grades):
+            reason = f"all of its first {len(cases)} evaluations failed: {arena.failures.most_common(1)[0][0]}"
+            raise InvalidInputError(Problem(path="seed", reason=reason, suggestion="mend `evaluate` or the seed"))
+
+    async def _finals(self, found: SearchResult, arena: CountingArena) -> FinalRound | None:
+        self.stage = "finals"
+        plan = self.task.plan
+        arena.limit = self.budget - self.task.gate_evaluations
+        chosen = [found.archive[digest].candidate for digest in found.ranking[:FINALIST_COUNT]]
+        if not chosen:
+            return None
+        try:
+            return await run_finals(self.seed, chosen, plan.fresh_cases, arena, min(arena.remaining, plan.final_evaluations))
+        except SearchOverError:
+            return None
+
+    async def _gate(self, best: Candidate, arena: CountingArena) -> _Look:
+        self.stage = "gate"
+        arena.limit = self.budget
+        ours, theirs = await arena.measure([best, self.seed], self.task.sealed)
+        return _Look(ours, theirs, paired_test(ours, theirs, self.alpha))
+
+    def _notes(self, found: SearchResult, arena: CountingArena, outside: OutsideProposer | None) -> tuple[str, ...]:
+        failed = sum(arena.failures.values())
+        told = (f"{failed} evaluations failed, most often: {arena.failures.most_common(1)[0][0]}",) if failed else ()
+        return (*self.task.notes, *found.reasons, *explained(outside), *told)
+
+
+def _judged(seed: Candidate, best: Candidate, look: _Look, evidence: Evidence, archive: Archive) -> Outcome:
+    test = look.test
+    verdict, why, more = judge_pairs(look.ours, look.theirs, test, alpha=evidence.alpha, failure_tolerance=_FAILURE_TOLERANCE)
+    evidence = replace(
+        evidence,
+        p_value=test.p_value_better,
+        more_cases_needed=more,
+        seed_score=score(look.theirs, _GRADER),
+        best_score=score(look.ours, _GRADER),
+        reasons=(*evidence.reasons, *why),
+    )
+    if verdict == "rejected":
+        return _kept(seed, evidence, archive)
+    return Outcome(dict(best.document), verdict, test.gain, (test.gain_low, test.gain_high), evidence, archive)
+
+
+def _kept(seed: Candidate, evidence: Evidence, archive: Archive) -> Outcome:
+    """A rejected candidate is not what one gets: what is claimed of the seed is that it is the seed."""
+    return Outcome(dict(seed.document), "rejected", 0.0, (0.0, 0.0), evidence, archive)
+
+
+def _context(seed: Candidate, task: Task) -> OperatorContext:
+    cases = [as_case(name, task.cases[name]) for name in task.train]
+    shown = tuple(case for case in cases if case is not None)
+    labels = {expected_of(case) for case in task.cases.values() if isinstance(expected_of(case), str)}
+    return OperatorContext(seed=seed.document, shown=shown, labels=tuple(sorted(labels)) if len(labels) <= _LABEL_KINDS else ())
+
+
+def _check_options(workers: int, alpha: float, strategy: str | Strategy) -> None:
+    problems = []
+    if workers < 1:
+        problems.append(Problem(path="workers", reason=f"is {workers}", suggestion="at least 1"))
+    if not 0.0 < alpha < 0.5:
+        problems.append(Problem(path="alpha", reason=f"is {alpha}", suggestion="a level between 0 and 0.5, usually 0.05"))
+    if isinstance(strategy, str) and strategy not in STRATEGIES:
+        names = ", ".join(sorted(STRATEGIES))
+        problems.append(Problem(path="strategy", reason=f"there is no strategy {strategy!r}", suggestion=f"choose among {names}"))
+    if problems:
+        raise InvalidInputError(problems)
+
+
+def _finished(work: Coroutine[Any, Any, Outcome]) -> Outcome:
+    """Runs to the end, also where the caller sits in an event loop already, as in a notebook."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    ended: list[Outcome | BaseException] = []
+
+    def run() -> None:
+        try:
+            ended.append(asyncio.run(work))
+        except BaseException as error:  # handed to the caller's thread
+            ended.append(error)
+
+    thread = threading.Thread(target=run, name="evoline-optimize")
+    thread.start()
+    thread.join()
+    if isinstance(ended[0], BaseException):
+        raise ended[0]
+    return ended[0]

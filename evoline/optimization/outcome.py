@@ -1,0 +1,69 @@
+"""What an optimisation ends with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from shared.events.values import Score
+from shared.search.candidates import Archive
+
+Verdict = Literal["certified", "canary", "rejected"]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything behind the verdict, in numbers."""
+
+    strategy: str
+    seed_number: int
+    budget: int
+    spent: Mapping[str, int]
+    """Calls of `evaluate` by stage: search, finals, gate."""
+    candidates: int
+    archive_hash: str
+    alpha: float
+    """Level of the one test on sealed cases."""
+    p_value: float = 1.0
+    """One-sided, exact; 1 where the gate was not reached."""
+    seed_score: Score | None = None
+    """On the sealed cases."""
+    best_score: Score | None = None
+    more_cases_needed: int = 0
+    """Sealed cases beyond these that would decide at the seen gain, with 80% power; 0 where decided or hopeless."""
+    failures: Mapping[str, int] = field(default_factory=dict)
+    """Why evaluations failed, and how often."""
+    proposals: Mapping[str, int] = field(default_factory=dict)
+    """Of the caller's proposer: asked, usable, refused."""
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """`best` is the candidate where it is certified, or undecided and worth a canary; else the seed."""
+
+    best: Mapping[str, Any]
+    verdict: Verdict
+    claim: float
+    """Gain of `best` over the seed on sealed cases that no search has seen; 0 for the seed itself."""
+    interval: tuple[float, float]
+    """Of the claim, at confidence 1 - 2 alpha."""
+    evidence: Evidence
+    archive: Archive
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        spent = ", ".join(f"{name} {count}" for name, count in self.evidence.spent.items())
+        lines = [f"{self.verdict}: {self.claim:+.3f} [{low:+.3f}, {high:+.3f}]", f"evaluations: {spent} of {self.evidence.budget}"]
+        return "\n".join([*lines, *(f"- {reason}" for reason in self.evidence.reasons)])
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Told after every measurement."""
+
+    stage: Literal["search", "finals", "gate"]
+    spent: int
+    budget: int
+    candidates: int

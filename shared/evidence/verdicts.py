@@ -1,0 +1,50 @@
+"""The verdict of one look at sealed cases, from the grades alone; what an answer looks like is judged elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from shared.evidence.paired import PairedTest, required_cases
+
+HARM_ALPHA = 0.05
+"""One-sided level at which a candidate counts as shown worse."""
+POWER = 0.8
+SealedVerdict = Literal["certified", "canary", "rejected"]
+
+
+def judge_pairs(
+    candidate: Sequence[float | None],
+    incumbent: Sequence[float | None],
+    test: PairedTest,
+    *,
+    alpha: float,
+    failure_tolerance: float,
+) -> tuple[SealedVerdict, tuple[str, ...], int]:
+    """(verdict, reasons, further cases that would decide). Better must be shown; worse or failing rejects; else undecided."""
+    if against := harms(candidate, incumbent, test, failure_tolerance):
+        return "rejected", against, 0
+    measured = f"{test.gain:+.3f} [{test.gain_low:+.3f}, {test.gain_high:+.3f}], p = {test.p_value_better:.4f}"
+    if test.p_value_better < alpha:
+        return "certified", (f"better by {measured} < {alpha:.4f}",), 0
+    return "canary", (f"not shown better: {measured}",), more_cases(test, alpha)
+
+
+def harms(
+    candidate: Sequence[float | None], incumbent: Sequence[float | None], test: PairedTest, failure_tolerance: float
+) -> tuple[str, ...]:
+    """Why a candidate must not be tried on anybody. At least 2 failures beyond the incumbent's are needed to speak of them."""
+    found = []
+    failures, before = (sum(grade is None for grade in grades) for grades in (candidate, incumbent))
+    if failures - before > max(1, int(failure_tolerance * len(candidate))):
+        found.append(f"{failures} of {len(candidate)} runs failed, {before} with the stable revision")
+    if test.p_value_worse < HARM_ALPHA:
+        found.append(f"shown worse: {test.gain:+.3f}, p = {test.p_value_worse:.4f}")
+    return tuple(found)
+
+
+def more_cases(test: PairedTest, alpha: float) -> int:
+    """Sealed cases beyond these that would decide at the seen gain and discordance with 80% power; 0 where no gain was seen."""
+    if test.gain <= 0 or not test.cases:
+        return 0
+    return max(1, required_cases(test.gain, test.discordant / test.cases, alpha, POWER) - test.cases)
