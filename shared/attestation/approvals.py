@@ -11,7 +11,6 @@ from shared.errors import InvalidInputError, NotAttestedError
 from shared.events.changes import ChangeApproved
 from shared.events.improvement import TemplateLearned
 from shared.events.values import Attestation
-from shared.pipeline.loading import load_document
 
 
 class Approvals:
@@ -34,6 +33,9 @@ class Approvals:
 
     def _check(self, attestation: Attestation, kind: str, digest: str, name: str, document: Mapping[str, Any]) -> None:
         self._verifier().verify(attestation, kind=kind, digest=digest, now=self._clock.now(), scope=name)
+        # Here, because most who sign or verify read no document, and the language takes long to load.
+        from shared.pipeline.loading import load_document
+
         try:
             found = load_document(document).digest
         except InvalidInputError as error:
