@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from nats.aio.msg import Msg
 
-from services.executor.adapters.nats import BusAnnouncer, BusTimers, FleetChildren
+from services.executor.adapters.nats import BusAnnouncer, BusShadows, BusTimers, FleetChildren
 from services.executor.engine.batches import BatchStep, ProviderBatches
 from services.executor.subscribers import Subscribers
 from shared.errors import UnavailableError
@@ -27,7 +27,14 @@ from shared.pipeline.batches import Answered
 from shared.pipeline.completion import Completion
 from tests.fakes.broker import DeliveredMessage, InMemoryBus, Stored
 from tests.fakes.durable_boundaries import Boundaries, WatchedBlobs, WatchedDatabase, WatchedStates
-from tests.fakes.executor import ExecutorKit, RecordingAnnouncer, RecordingTimers, ScriptedBusChildren, ScriptedProposals
+from tests.fakes.executor import (
+    ExecutorKit,
+    RecordingAnnouncer,
+    RecordingShadows,
+    RecordingTimers,
+    ScriptedBusChildren,
+    ScriptedProposals,
+)
 from tests.fakes.world import PLACE, WatchedModel, World
 
 STALL_SECONDS = 60.0
@@ -104,6 +111,15 @@ class BusNested(ScriptedBusChildren):
 
 
 @dataclass
+class BusBoundShadows(RecordingShadows):
+    bus: InMemoryBus | None = None
+
+    async def start(self, command: ExecuteRun) -> None:
+        assert self.bus is not None
+        await BusShadows(self.bus).start(command)
+
+
+@dataclass
 class BusBoundTimers(RecordingTimers):
     bus: InMemoryBus | None = None
 
@@ -171,6 +187,7 @@ class Process:
             bus=BusNested(bus=bus),
             proposals=WorldsProposals(world=world, boundaries=boundaries),
             timers=BusBoundTimers(bus=bus),
+            shadows=BusBoundShadows(bus=bus),
             pause_grace_seconds=0.01,
             park_after_seconds=0.02,
             blobs=WatchedBlobs(world.blobs, boundaries),

@@ -102,6 +102,8 @@ class Scenario:
     """What the provider allows."""
     copies: int = 1
     """How often the command is sent."""
+    shadowed: bool = False
+    """Each production run is repeated as a shadow."""
     body: bytes = b""
     """Sent instead of a command that can be read."""
 
@@ -115,8 +117,16 @@ class Scenario:
         if self.trial:
             return trial_of(world, self.document, inputs=dict(self.inputs))
         if self.deployed:
-            await world.notary.deploy(world.guardrail, self.document)
+            digest = await world.notary.deploy(world.guardrail, self.document)
+            if self.shadowed:
+                await _roll_out(world, self.document["name"], digest)
         return ExecuteRun(run_id="run-1", pipeline=self.document["name"], inputs=dict(self.inputs))
+
+
+async def _roll_out(world: World, name: str, digest: str) -> None:
+    rollout = {"rollout_id": "r1", "salt": "s", "share": 0.0, "shadow_share": 1.0, "shadow_runs": 9}
+    update = {"canary": digest, "shadow": digest, "rollout": rollout}
+    await world.guardrail.collection("deployments").update_if({"_id": name}, {"$set": update})
 
 
 CANCEL = CancelRun(run_id="run-1", author="ann", reason="enough")
@@ -169,6 +179,7 @@ FORKED = {
 
 SCENARIOS: tuple[Scenario, ...] = (
     Scenario("flat", {"name": "flat", "steps": [asking("s0"), asking("s1"), asking("s2")]}, "succeeded"),
+    Scenario("shadow", {"name": "shadowed", "steps": [asking("s0")]}, "succeeded", shadowed=True),
     Scenario("dataflow", {"name": "flow", "execution": "dataflow", "steps": [asking("s0"), asking("s1")]}, "succeeded"),
     Scenario("loop", {"name": "looping", "steps": [EACH, asking("last", when="false")]}, "succeeded"),
     Scenario("retries", {"name": "retrying", "steps": [asking("flaky", retry=RETRY)]}, "succeeded", script=failing_first),

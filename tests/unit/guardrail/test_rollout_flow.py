@@ -10,6 +10,7 @@ import pytest
 from services.guardrail.domain.records import Deployment
 from services.guardrail.domain.rollout import RolloutRecord
 from services.guardrail.ports import LostRaceError
+from services.guardrail.use_cases.freezing import freeze_system, unfreeze_system
 from services.guardrail.use_cases.queries import get_pipeline
 from services.guardrail.use_cases.rollbacks import roll_back
 from services.guardrail.use_cases.rollouts.advancing import advance, advance_all
@@ -19,6 +20,7 @@ from services.guardrail.use_cases.rollouts.queries import get_rollout, list_roll
 from services.guardrail.use_cases.rollouts.starting import start_rollout
 from shared.events.changes import ChangeVetoed, GetPipeline, PipelineDeployed, PipelineRolledBack, RollbackPipeline
 from shared.events.message import Message
+from shared.events.recovery import FreezeSystem, UnfreezeSystem
 from shared.events.rollouts import (
     ControlRollout,
     GetRollout,
@@ -459,6 +461,38 @@ async def test_rollouts_can_be_asked_about_by_id_and_by_pipeline() -> None:
     assert [row["rollout_id"] for row in listed] == ["r1"]
     shown = await get_pipeline(GetPipeline(pipeline="triage@canary"), flow.bench.at)
     assert shown["canary"] == flow.canary
+
+
+async def test_a_freeze_holds_a_rollout_until_it_ends_and_takes_back_what_it_meant_to_do() -> None:
+    flow = Flow()
+    await flow.begin()
+    freeze = FreezeSystem(freeze_id="f1", reason="incident", author="grace")
+    await freeze_system(freeze, flow.bench.at)
+    await flow.ran("canary", 5)
+    await flow.ran("control", 5)
+    await flow.pass_minutes(2)
+    record = await flow.record()
+    assert (record.step, record.held, record.intent) == (0, "frozen", None)
+    (refused,) = await flow.control("complete_now")
+    assert isinstance(refused, RolloutRefused)
+    await flow.bench.at.rollouts.save(record.intending("step", "meant before the freeze", record.created_at))
+    await flow.pass_minutes(1)
+    assert (await flow.record()).step == 0
+    await flow.ran("control", 30)
+    await flow.ran("canary", 30, status="failed")
+    assert (await flow.record()).state == "rolled_back"
+
+
+async def test_after_a_freeze_the_rollout_goes_on() -> None:
+    flow = Flow()
+    await flow.begin()
+    await freeze_system(FreezeSystem(freeze_id="f1", reason="incident", author="grace"), flow.bench.at)
+    await flow.ran("canary", 5)
+    await flow.ran("control", 5)
+    await flow.pass_minutes(2)
+    await unfreeze_system(UnfreezeSystem(unfreeze_id="u1", freeze_id="f1", reason="over", author="grace"), flow.bench.at)
+    await flow.pass_minutes(1)
+    assert (await flow.record()).step == 1
 
 
 class CrashError(Exception):

@@ -8,8 +8,9 @@ from collections import Counter
 from services.guardrail.domain.rollout import RolloutRecord, counted
 from services.guardrail.domain.rollout_decisions import decided
 from services.guardrail.ports import Guardrail, LostRaceError
-from services.guardrail.use_cases.rollouts.carrying_out import SUPERSEDED, carry_out
+from services.guardrail.use_cases.rollouts.carrying_out import GOING_UP, SUPERSEDED, carry_out
 from services.guardrail.use_cases.rollouts.facts import tell, with_changes_told
+from services.guardrail.use_cases.rollouts.standing_still import standstill
 from shared.errors import UnavailableError
 
 BATCH = 500
@@ -44,14 +45,6 @@ async def advance_all(at: Guardrail, *, limit: int = 1000) -> None:
     at.gauges.rollouts_open(counts)
 
 
-async def standstill(record: RolloutRecord, at: Guardrail) -> str:
-    """Why the rollout may not go up at present; empty where nothing stops it. Guards act all the same."""
-    if not at.audit.is_sound:
-        return "the audit log is not what it was (`evoline audit verify`)"
-    freeze = await at.freeze.holding(record.pipeline, record.domain)
-    return str(freeze.error) if freeze else ""
-
-
 async def _end_if_superseded(record: RolloutRecord, at: Guardrail) -> None:
     """A rollback by people, or what ships with the system, may have moved the deployment under the rollout."""
     if record.intent is not None or record.state not in ("running", "paused"):
@@ -65,13 +58,16 @@ async def _round(rollout_id: str, at: Guardrail) -> tuple[RolloutRecord | None, 
     record = await at.rollouts.get(rollout_id)
     if record is None:
         return None, True
+    frozen = await standstill(record, at)
+    if record.intent is not None and record.intent.kind in GOING_UP and frozen:
+        return await at.rollouts.save(record.model_copy(update={"intent": None})), False
     if record.intent is not None:
         return await tell(await at.rollouts.save(await carry_out(record, at)), at), False
     # What the last write counted is marked before the next one counts, or it would be counted again.
     await at.rollouts.mark(record.last_batch)
     found = await at.rollouts.uncounted(rollout_id, BATCH)
     fresh = [each for each in found if each.id not in set(record.last_batch)]
-    after = decided(counted(record, fresh) if fresh else record, at.clock.now(), await standstill(record, at))
+    after = decided(counted(record, fresh) if fresh else record, at.clock.now(), frozen)
     after = with_changes_told(record, after)
     if after != record:
         after = await at.rollouts.save(after)

@@ -8,9 +8,10 @@ from services.guardrail.domain.records import Deployment, RollbackRecord, Served
 from services.guardrail.domain.rollout import Intent, RolloutRecord, served
 from services.guardrail.domain.rollout_decisions import begin_watch, percent, stepped
 from services.guardrail.ports import Guardrail, LostRaceError
-from services.guardrail.use_cases.judging import descendants
 from services.guardrail.use_cases.rollbacks import roll_back
 from services.guardrail.use_cases.rollouts.facts import audit, noted, with_fact
+from services.guardrail.use_cases.rollouts.standing_still import standstill
+from services.guardrail.use_cases.taking_out import Cause, take_out
 from shared.events.changes import PipelineDeployed, PipelineRolledBack, RollbackPipeline, RollbackRefused
 from shared.events.message import derive_id
 from shared.events.rollouts import (
@@ -51,7 +52,7 @@ async def _open(record: RolloutRecord, intent: Intent, at: Guardrail) -> Rollout
     if generation is None:
         if current is None or current.stable != record.stable or not _is_free(current):
             return _aborted(record, intent, SUPERSEDED)
-        generation = await _swap(current, moved(current, record.cause(), intent.at, **served(record, record.present)), at)
+        generation = await _swap(record, current, moved(current, record.cause(), intent.at, **served(record, record.present)), at)
     opened = stepped(record, 0, intent.at).noted(f"started at {percent(record.present.share)}", intent.at)
     said = {"reason": intent.reason, "author": record.author, "plan": record.plan, "change_id": record.change_id}
     return with_fact(opened, RolloutStarted, generation=generation, **said)
@@ -66,7 +67,7 @@ async def _step(record: RolloutRecord, intent: Intent, at: Guardrail) -> Rollout
             return _aborted(record, intent, SUPERSEDED)
         assert current is not None
         after = moved(current, record.cause(), intent.at, **served(record, record.plan.steps[step]))
-        generation = await _swap(current, after, at)
+        generation = await _swap(record, current, after, at)
     up = stepped(record, step, intent.at)
     up = up.noted(f"up to {percent(up.share)}: {intent.reason}", intent.at)
     return with_fact(up, RolloutStepped, reason=intent.reason, author=intent.author, generation=generation)
@@ -83,7 +84,7 @@ async def _complete(record: RolloutRecord, intent: Intent, at: Guardrail) -> Rol
         watching = ServedRollout(rollout_id=record.rollout_id, salt=record.salt, share=WHOLE)
         after = redeployed(current, record.canary, record.cause(), intent.at)
         after = after.model_copy(update={"rollout": watching if watch else None})
-        generation = await _swap(current, after, at)
+        generation = await _swap(record, current, after, at)
     ended = {"state": "completed", "watch": watch, "closed": watch is None, "ended_at": intent.at, "held": "", "waits_for": ""}
     done = record.model_copy(update=ended).noted(f"completed: {intent.reason}", intent.at)
     done = with_fact(done, RolloutCompleted, reason=intent.reason, author=intent.author, generation=generation)
@@ -105,7 +106,7 @@ async def _roll_back(record: RolloutRecord, intent: Intent, at: Guardrail) -> Ro
     generation = _done(record, current)
     if generation is None and _is_own(record, current):
         assert current is not None
-        generation = await _swap(current, moved(current, record.cause(), intent.at, **NOTHING), at)
+        generation = await _swap(record, current, moved(current, record.cause(), intent.at, **NOTHING), at)
     doomed = await _quarantined(record, intent, at)
     kept = _rollback_record(record, intent, doomed, generation or 0)
     await at.rollbacks.open(kept)
@@ -139,7 +140,7 @@ async def _abort(record: RolloutRecord, intent: Intent, at: Guardrail) -> Rollou
     current = await _current(record, at)
     if _done(record, current) is None and _is_own(record, current):
         assert current is not None
-        await _swap(current, moved(current, record.cause(), intent.at, **NOTHING), at)
+        await _swap(record, current, moved(current, record.cause(), intent.at, **NOTHING), at)
     return _aborted(record, intent, intent.reason)
 
 
@@ -147,7 +148,7 @@ async def _close(record: RolloutRecord, intent: Intent, at: Guardrail) -> Rollou
     current = await _current(record, at)
     if _done(record, current) is None and _is_own(record, current):
         assert current is not None
-        await _swap(current, moved(current, record.cause(), intent.at, rollout=None), at)
+        await _swap(record, current, moved(current, record.cause(), intent.at, rollout=None), at)
     return _closed(record, intent, intent.reason)
 
 
@@ -168,18 +169,17 @@ def _is_free(current: Deployment) -> bool:
     return current.rollout is None or current.canary is None
 
 
-async def _swap(current: Deployment, after: Deployment, at: Guardrail) -> int:
+async def _swap(record: RolloutRecord, current: Deployment, after: Deployment, at: Guardrail) -> int:
+    """A freeze fences deployments after it is on its board: looked at behind the deployment, neither can be missed."""
+    if record.intent is not None and record.intent.kind in GOING_UP and await standstill(record, at):
+        raise LostRaceError(f"rollout {record.rollout_id} was frozen at this moment")
     if not await at.deployments.swap(after, from_generation=current.generation):
         raise LostRaceError(f"the deployment of {current.pipeline} moved at this moment")
     return after.generation
 
 
 async def _quarantined(record: RolloutRecord, intent: Intent, at: Guardrail) -> tuple[str, ...]:
-    bred = [each.digest for each in await descendants([record.canary], at)]
-    doomed = tuple(digest for digest in (record.canary, *bred) if digest != record.stable)
-    for digest in doomed:
-        await at.revisions.quarantine(digest, cause=record.rollout_id, reason=intent.reason, at=intent.at)
-    return doomed
+    return await take_out(record.canary, (record.stable,), Cause(record.rollout_id, SERVICE, intent.reason, intent.at), at)
 
 
 def _rollback_record(record: RolloutRecord, intent: Intent, doomed: tuple[str, ...], generation: int) -> RollbackRecord:

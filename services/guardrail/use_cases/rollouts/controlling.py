@@ -6,8 +6,9 @@ from services.guardrail.domain.authors import is_person
 from services.guardrail.domain.rollout import RolloutRecord
 from services.guardrail.domain.rollout_decisions import paused
 from services.guardrail.ports import Guardrail, LostRaceError
-from services.guardrail.use_cases.rollouts.advancing import advance, standstill
+from services.guardrail.use_cases.rollouts.advancing import advance
 from services.guardrail.use_cases.rollouts.facts import audit, done, with_fact
+from services.guardrail.use_cases.rollouts.standing_still import standstill
 from services.guardrail.use_cases.telling import Effects
 from shared.errors import UnavailableError
 from shared.events.rollouts import ControlRollout, RolloutPaused, RolloutRefused, RolloutResumed
