@@ -151,8 +151,9 @@ class StartEvolution(Command):
     dataset_id: Identifier
     evaluations: int = Field(default=300, ge=1, le=100_000)
     """Runs of a candidate on one case that the search may spend; the gate's come from the guardrail's own budget."""
-    strategy: Literal["climb", "genetic"] = "climb"
+    strategy: Literal["climb", "genetic", "guided", "best_of"] = "climb"
     generations: int = Field(default=5, ge=1, le=1000)
+    """Of the genetic algorithm, as `population`; the others go on until the budget is used up."""
     population: int = Field(default=50, ge=2, le=1000)
     seconds: float = Field(default=600, gt=0, le=86_400)
     seed: int = Field(default=0, ge=0, lt=2**32)

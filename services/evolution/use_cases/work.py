@@ -19,7 +19,7 @@ from shared.search.candidates import Candidate, SearchResult
 from shared.search.menu import OperatorMenu
 from shared.search.operators import all_operators
 from shared.search.plan import FINALISTS
-from shared.search.strategies import Climb, FinalRound, Genetic, SearchOverError, Strategy, run_finals
+from shared.search.strategies import STRATEGIES, FinalRound, Genetic, SearchOverError, Strategy, run_finals
 
 _FIRST_LOOK = 8
 _SEARCH_TIME_SHARE = 0.7
@@ -201,4 +201,4 @@ class EvolutionWork:
 def strategy_of(command: StartEvolution) -> Strategy:
     if command.strategy == "genetic":
         return Genetic(population=command.population, generations=command.generations)
-    return Climb()
+    return STRATEGIES[command.strategy]()

@@ -7,7 +7,7 @@ import pytest
 
 from shared.evidence.paired import paired_test
 from shared.search.candidates import Candidate, SearchResult
-from shared.search.strategies import Climb, FinalRound, Genetic, Strategy, run_finals
+from shared.search.strategies import Climb, FinalRound, Genetic, Guided, Strategy, run_finals
 from shared.search.strategies.bandit import OperatorBandit
 from tests.fakes.landscapes import (
     GeneProposer,
@@ -43,7 +43,7 @@ async def found_quality(landscape: Landscape, strategy: Strategy, budget: int, n
     return landscape.quality(genes_of(finals.best.candidate if finals.best else landscape.seed()))
 
 
-@pytest.mark.parametrize("strategy", [Climb(), Genetic()], ids=["climb", "genetic"])
+@pytest.mark.parametrize("strategy", [Climb(), Genetic(), Guided()], ids=["climb", "genetic", "guided"])
 @pytest.mark.parametrize("landscape", [additive(), epistatic(), deceptive()], ids=lambda landscape: landscape.name)
 async def test_search_finds_truly_better_candidates(landscape: Landscape, strategy: Strategy) -> None:
     found = [await found_quality(landscape, strategy, 1500, number) for number in range(12)]
