@@ -50,7 +50,7 @@ def start(
     chosen = read_plan(plan) if plan else None
 
     async def work() -> RolloutControlled:
-        async with connected(author=author) as client:
+        async with connected(author=author, must_sign=True) as client:
             rollouts = Rollouts(client.bus, author=author)
             return await rollouts.start(rollout_id or new_id("rollout"), pipeline, digest, plan=chosen, reason=reason)
 
@@ -137,7 +137,7 @@ def report(
     """Tell how good a run's answer was; rollouts compare their arms by it. The first report of a run counts."""
 
     async def work() -> Any:
-        async with connected(author=author) as client:
+        async with connected(author=author, must_sign=True) as client:
             return await Rollouts(client.bus, author=author).report(run_id, score, comment)
 
     fact = run_async(work())
@@ -160,7 +160,7 @@ def read_plan(file: Path) -> RolloutPlan:
 
 def _steer(rollout: str, verb: RolloutVerb, reason: str, author: str, as_json: bool) -> None:
     async def work() -> RolloutControlled:
-        async with connected(author=author) as client:
+        async with connected(author=author, must_sign=True) as client:
             rollouts = Rollouts(client.bus, author=author)
             known = await rollouts.get(rollout)
             return await rollouts.control(known["rollout_id"], verb, reason)

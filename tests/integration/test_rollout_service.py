@@ -28,6 +28,7 @@ from shared.settings import SharedSettings
 from shared.storage.mongo import connect
 from tests.conftest import OpenBus
 from tests.eventually import eventually
+from tests.fakes.people import key_file, signer, written_registry
 from tests.integration.commands import Command
 
 pytestmark = pytest.mark.usefixtures("empty_streams")
@@ -60,7 +61,8 @@ def pipeline(value: str) -> dict[str, Any]:
 
 @pytest.fixture
 async def bus(open_bus: OpenBus) -> Bus:
-    return await open_bus("test")
+    """Speaks as alice."""
+    return (await open_bus("test")).signed_by(signer("alice"))
 
 
 @pytest.fixture
@@ -71,8 +73,14 @@ async def start_guardrail(nats_url: str, mongo_url: str, tmp_path: Path) -> Asyn
     store.close()
     keys = create_key_pair(tmp_path / "keys")
     settings = SharedSettings(
-        nats_url=nats_url, mongo_url=SecretStr(mongo_url), pipelines_dir=PIPELINES, guardrail_public_key_file=keys.public
+        nats_url=nats_url,
+        mongo_url=SecretStr(mongo_url),
+        pipelines_dir=PIPELINES,
+        guardrail_public_key_file=keys.public,
+        identities_file=written_registry(tmp_path / "keys"),
     )
+    for name in ("alice", "grace"):
+        key_file(tmp_path / "home" / "keys" / "identities", name)
     own = GuardrailSettings(private_key_file=keys.private, rollout_interval_seconds=0.2)
     started: list[Application] = []
 
@@ -101,7 +109,7 @@ async def executor(start_guardrail: StartGuardrail, nats_url: str, mongo_url: st
 async def approve(bus: Bus, value: str, change_id: str, **fields: Any) -> str:
     document = pipeline(value)
     command = ProposeChange(
-        change_id=change_id, kind="revision", pipeline="shouting", document=document, domain="support", author="ada", **fields
+        change_id=change_id, kind="revision", pipeline="shouting", document=document, domain="support", author="alice", **fields
     )
     async with bus.follow(ChangeApproved) as facts:
         await bus.publish(command, cause=uuid.uuid4().hex)
@@ -136,7 +144,7 @@ async def test_a_good_revision_goes_from_shadow_to_stable_and_a_restart_in_betwe
 ) -> None:
     guardrail = await start_guardrail()
     stable, good = await approve(bus, STABLE, "c1"), await approve(bus, GOOD, "c2", deploy=False)
-    rollouts = Rollouts(bus, author="ada")
+    rollouts = Rollouts(bus, author="alice")
     told = await rollouts.start("r1", "shouting", good[:12], plan=QUICK)
     assert (told.state, told.share) == ("running", 0.0)
     ends = await run_many(bus, 6, "shadowed")
@@ -162,7 +170,7 @@ async def test_a_broken_revision_is_taken_back_and_every_later_run_is_on_the_sta
     await start_guardrail()
     await start_guardrail()
     stable, broken = await approve(bus, STABLE, "c1"), await approve(bus, BROKEN, "c2", deploy=False)
-    rollouts = Rollouts(bus, author="ada")
+    rollouts = Rollouts(bus, author="alice")
     await rollouts.start("r1", "shouting", broken, plan=OPEN)
     with pytest.raises(InvalidInputError, match="rollout r1"):
         await rollouts.start("r2", "shouting", broken, plan=OPEN)
@@ -187,14 +195,14 @@ async def test_without_runs_a_rollout_holds_and_people_can_end_it(
 ) -> None:
     await start_guardrail()
     stable, good = await approve(bus, STABLE, "c1"), await approve(bus, GOOD, "c2", deploy=False)
-    code, told, error = await command("rollout", "start", f"shouting@{good[:12]}", "--id", "r1", "--author", "ada", "--json")
+    code, told, error = await command("rollout", "start", f"shouting@{good[:12]}", "--id", "r1", "--author", "alice", "--json")
     assert (code, error) == (0, "")
     assert told["share"] == 0.0
     code, paused, _ = await command("rollout", "pause", "shouting", "--author", "grace", "--reason", "lunch", "--json")
     assert (code, paused["state"]) == (0, "paused")
     code, _, error = await command("rollout", "abort", "r1", "--author", "grace", "--reason", "not needed")
     assert (code, error) == (0, "")
-    held = Rollouts(bus, author="ada")
+    held = Rollouts(bus, author="alice")
     await held.start("r2", "shouting", good, plan=OPEN)
     found: dict[str, Any] = {}
 
