@@ -94,7 +94,7 @@ async def test_what_plain_clients_and_forgers_send_to_the_guardrail(
             await bus.jetstream.publish(subject, body, headers=headers)
             return await refusal(headers["Nats-Msg-Id"])
 
-        await bus.signed_by(signer("generator")).publish(proposal(pipeline(), "c1"), cause="c1")
+        await bus.signed_by(signer("generator")).publish(proposal(pipeline(), "c1"), cause=uuid.uuid4().hex)
         await answer(lambda each: isinstance(each, ChangeApproved) and each.change_id == "c1")
         unsigned = proposal(pipeline("Name: {{ text }}"), "c2")
         await bus.jetstream.publish(unsigned.subject, unsigned.model_dump_json().encode())
@@ -179,9 +179,9 @@ async def test_people_work_through_the_queue_by_the_command_line(
     bus = (await open_bus("test")).signed_by(signer("alice"))
     steps = [{"name": "classify", "type": "gemini", "prompt": "Say: {{ text }}"}]
     async with bus.follow(ChangeApproved, ChangeQueued, GlassBroken) as stream:
-        await bus.publish(proposal(pipeline(), "c1", author="alice"), cause="c1")
+        await bus.publish(proposal(pipeline(), "c1", author="alice"), cause=uuid.uuid4().hex)
         await anext(fact async for fact, _ in stream if isinstance(fact, ChangeApproved) and fact.change_id == "c1")
-        await bus.publish(proposal(pipeline(steps=steps, limits={"calls": 500}), "c2", author="alice"), cause="c2")
+        await bus.publish(proposal(pipeline(steps=steps, limits={"calls": 500}), "c2", author="alice"), cause=uuid.uuid4().hex)
         await anext(fact async for fact, _ in stream if isinstance(fact, ChangeQueued))
         code, shown, _ = await command("review", "show", "c2")
         assert code == 0 and "0 of 2 approvals by people with the role reviewer; 2 missing; never by alice" in shown
