@@ -29,6 +29,7 @@ from shared.events.changes import (
     ProposeChange,
 )
 from shared.events.improvement import EvolutionFinished, EvolutionProgressed, GetEvolution, StartEvolution
+from shared.events.quotas import EstimateCost
 from shared.events.runs import ExecuteRun, FinishedRuns, RunFinished
 from shared.events.values import Score
 from shared.messaging.bus import Bus
@@ -66,6 +67,7 @@ class ScriptedGuardrail:
     def register(self, consumer: Consumer) -> None:
         consumer.answers(GetPipeline, self.pipeline)
         consumer.answers(GetDataset, self.dataset)
+        consumer.answers(EstimateCost, self.estimate)
         consumer.answers(GrantScope, self.scope)
         consumer.answers(GetChange, self.change)
         consumer.on(ProposeChange, self.judge, durable="guardrail-propose")
@@ -79,6 +81,9 @@ class ScriptedGuardrail:
     async def dataset(self, query: GetDataset) -> Answer:
         cases = [case.model_dump(mode="json") for case in labelled_cases() if case.split in query.splits]
         return {"domain": "social", "grader": {"kind": "label", "options": {"labels": list(LABELS)}}, "cases": cases}
+
+    async def estimate(self, query: EstimateCost) -> Answer:
+        return {"total": {"runs": query.runs, "calls": query.runs, "tokens": 100 * query.runs, "cost_usd": 0.0}}
 
     async def scope(self, query: GrantScope) -> Answer:
         return granted(query, datetime.now(UTC) + timedelta(seconds=query.seconds))
