@@ -17,6 +17,7 @@ from shared.errors import InvalidInputError, NotFoundError
 from shared.events.runs import ExecuteRun, ForkRun, GetRun, ListRuns, RunFinished
 from shared.messaging.bus import Bus
 from shared.messaging.fleet import Fleet
+from shared.messaging.provisioning import provision
 from shared.pipeline.completion import Completion, CompletionRequest
 from shared.storage import MongoStore
 from tests.conftest import OpenBus
@@ -55,6 +56,7 @@ async def forget_everything(bus: Bus, store: MongoStore) -> None:
     """As another stack would be: no runs, no values."""
     await store.drop_database("evoline_executor")
     await bus.jetstream.delete_object_store("values")
+    await provision(bus.client)
 
 
 async def test_a_run_is_exported_and_imported_on_another_stack(
