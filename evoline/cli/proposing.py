@@ -14,6 +14,7 @@ from evoline.client.connection import connected
 from evoline.client.proposals import PipelineWish, Verdict, propose_pipeline
 from shared.errors import InvalidInputError, Problem
 from shared.events.changes import ChangeApproved, ChangeVetoed
+from shared.events.recovery import ChangeHeld
 from shared.pipeline.document import Document
 from shared.pipeline.loading import load_document
 
@@ -72,6 +73,6 @@ def tell(verdict: Verdict, as_json: bool, *, digest: str) -> None:
 def next_step(verdict: Verdict) -> str:
     if isinstance(verdict, ChangeApproved):
         return f"why: evoline audit why {verdict.change_id}"
-    if isinstance(verdict, ChangeVetoed):
+    if isinstance(verdict, ChangeVetoed | ChangeHeld):
         return f"all of it: evoline show change {verdict.change_id}"
     return f"look: evoline review show {verdict.change_id}; then somebody else: evoline review approve {verdict.change_id}"

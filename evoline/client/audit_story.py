@@ -96,12 +96,18 @@ async def _why_it_serves(story: Story, pipeline: Entry, entries: Sequence[Entry]
         text = f"no audit entry says that generation {generation} is {digest[:12]}: it was not the guardrail that put it there"
         return story.say("deployed", text, verified=False)
     await story.tell("deployed", described(put), put)
-    first = next((each for each in entries if each["digest"] == digest and each["facts"].get("change_id")), None)
+    first = approval_of(digest, entries)
     if first is None:
         return story.say("change", f"no change in the log approved {digest[:12]}", verified=False)
     await _change(story, str(first["facts"]["change_id"]), digest)
     _attestation(story, pipeline["attestation"], digest)
     return None
+
+
+def approval_of(digest: str, entries: Sequence[Entry]) -> Entry | None:
+    """The newest that names the change; a proposal of what serves already may have been vetoed since."""
+    fitting = (each for each in entries if each["digest"] == digest and each["action"] in ("change.approved", "pipeline.deployed"))
+    return next((each for each in fitting if each["facts"].get("change_id")), None)
 
 
 def put_there(digest: str, generation: int, entries: Sequence[Entry]) -> Entry | None:

@@ -10,9 +10,10 @@ from evoline.client.talk import Talk, hold
 from shared.errors import NotFoundError
 from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, GetChange, GetPipeline, ListReviews, ProposeChange
 from shared.events.policies import GetPolicy
+from shared.events.recovery import ChangeHeld
 from shared.pipeline.document import Document
 
-Verdict = ChangeApproved | ChangeVetoed | ChangeQueued
+Verdict = ChangeApproved | ChangeVetoed | ChangeQueued | ChangeHeld
 QUEUE_LIMIT = 500
 SAME = ("document", "domain", "dataset_id", "deploy", "rollout", "successor_of")
 """What two proposals of one author have to share to be the same wish; the reason may be worded anew."""
@@ -89,7 +90,7 @@ async def propose_maturity(client: Client, pipeline: str, maturity: str, reason:
 
 
 async def propose(client: Client, command: ProposeChange, *, timeout_seconds: float = 60) -> Verdict:
-    """The first verdict: approved, vetoed, or queued for people. Raises UnavailableError where none is told in time.
+    """The first verdict: approved, vetoed, queued for people, held by a freeze. Raises UnavailableError where none is told.
 
     What waits for people already, from the same author, is not queued a second time: its place in the queue is the answer."""
     waiting = await _waiting(client, command)
@@ -98,7 +99,7 @@ async def propose(client: Client, command: ProposeChange, *, timeout_seconds: fl
     talk = Talk(
         key=command.change_id,
         command=command,
-        ends=(ChangeApproved, ChangeVetoed, ChangeQueued),
+        ends=(ChangeApproved, ChangeVetoed, ChangeQueued, ChangeHeld),
         belongs=lambda fact: getattr(fact, "change_id", "") == command.change_id,
         timeout_seconds=timeout_seconds,
         look_later=f"evoline show change {command.change_id}",

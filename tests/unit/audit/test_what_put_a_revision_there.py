@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from evoline.client.audit_story import put_there
+from evoline.client.audit_story import approval_of, put_there
 
 OLD, NEW = "a" * 64, "b" * 64
 
@@ -46,3 +46,12 @@ def test_a_deployment_that_no_entry_leads_to_is_not_explained() -> None:
     assert put(OLD, 3, *history) is None
     assert put(OLD, 9, *history) is None
     assert put(NEW, 1) is None
+
+
+def test_a_vetoed_repeat_of_what_serves_does_not_hide_its_approval() -> None:
+    entries = log(("change.approved", OLD, None), ("pipeline.deployed", OLD, 1), ("change.vetoed", OLD, None))
+    for each in entries:
+        each["facts"]["change_id"] = f"change-{each['sequence']}"
+    found = approval_of(OLD, entries)
+    assert found is not None and found["sequence"] == 2
+    assert approval_of(NEW, entries) is None
