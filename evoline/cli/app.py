@@ -31,6 +31,7 @@ PLACES = (
     Place("pipelines", "evoline.cli.pipelines", "pipelines"),
     Place("show", "evoline.cli.showing", "show"),
     Place("validate", "evoline.cli.validation", "validate"),
+    Place("propose", "evoline.cli.proposing", "propose"),
     Place("rollback", "evoline.cli.reviews", "rollback"),
     Place("maturity", "evoline.cli.policies", "maturity"),
     Place("quarantine", "evoline.cli.quarantine", "quarantine"),

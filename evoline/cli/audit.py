@@ -12,11 +12,11 @@ from typing import Annotated, Any
 import typer
 
 from evoline.cli.output import EXIT_NO, AsJson, err, out, plain, print_json, print_table, run_async
-from evoline.client.audit import AuditReader, Kept, Verification, checked_proof, kept_in_file, newest, verified
+from evoline.client.audit import AuditReader, Kept, Keys, Verification, checked_proof, kept_in_file, newest, verified
 from evoline.client.audit_story import Story, story_of
 from evoline.client.connection import connected
 from evoline.stack.home import find_home
-from shared.attestation import PUBLIC_KEY_NAME, Verifier
+from shared.attestation import PUBLIC_KEY_NAME, RETIRED_KEYS_NAME, Verifier
 from shared.audit.entries import spoken
 from shared.errors import ConfigurationError, InvalidInputError, Problem
 from shared.events.audit import MOST_ENTRIES, FindAuditEntries
@@ -46,11 +46,11 @@ def verify(keys: KeyFile = None, checkpoints: CheckpointFiles = None, as_json: A
     """Read the whole log, recompute it and compare it with every checkpoint kept in files and on the bus.
 
     Exit code 1 on anything that does not fit, or where there is nothing to compare with."""
-    verifier = _verifier(keys)
+    trusted = _checkpoint_keys(keys)
 
     async def work() -> Verification:
         async with connected() as client:
-            return await verified(AuditReader(client.bus, verifier.keys), _kept(checkpoints, verifier), progress)
+            return await verified(AuditReader(client.bus, trusted), _kept(checkpoints, trusted), progress)
 
     def progress(entries: int) -> None:
         if not as_json and sys.stderr.isatty():
@@ -103,11 +103,11 @@ def prove(
     """Prove that a decision is in the log: the entry, its inclusion proof and a signed checkpoint.
 
     The proof stands alone: `evoline audit check FILE` needs nothing but the public key."""
-    verifier = _verifier(keys)
+    trusted = _checkpoint_keys(keys)
 
     async def work() -> dict[str, Any]:
         async with connected() as client:
-            reader = AuditReader(client.bus, verifier.keys)
+            reader = AuditReader(client.bus, trusted)
             return await reader.proof(int(entry) if entry.isdecimal() else entry, await newest(reader))
 
     proof = run_async(work())
@@ -131,7 +131,7 @@ def check(
         raise InvalidInputError(Problem(file=str(file), reason=f"cannot be read as a proof: {error}")) from error
     if not isinstance(proof, dict):
         raise InvalidInputError(Problem(file=str(file), reason="is no JSON object", suggestion="evoline audit prove --out FILE"))
-    entry, checkpoint = checked_proof(proof, _verifier(keys).keys)
+    entry, checkpoint = checked_proof(proof, _checkpoint_keys(keys))
     if as_json:
         print_json({"proven": True, "entry": entry, "checkpoint": asdict(checkpoint)})
         return
@@ -150,12 +150,12 @@ def why(
 
     Every line is backed by an audit entry whose place in the log was verified, or says that it could not be. Exit code 1 where
     any could not."""
-    verifier = _verifier(keys)
+    verifier, trusted = _verifier(keys), _checkpoint_keys(keys)
 
     async def work() -> Story:
         async with connected() as client:
-            reader = AuditReader(client.bus, verifier.keys)
-            return await story_of(name, reader, verifier, [*_kept(checkpoints, verifier), await reader.told()])
+            reader = AuditReader(client.bus, trusted)
+            return await story_of(name, reader, verifier, [*_kept(checkpoints, trusted), await reader.told()])
 
     story = run_async(work())
     doubtful = [line for line in story.lines if not line.verified]
@@ -172,23 +172,37 @@ def why(
 
 
 def _verifier(given: list[Path] | None) -> Verifier:
+    return Verifier(_read(_key_files(given)))
+
+
+def _checkpoint_keys(given: list[Path] | None) -> Keys:
+    """Also former keys, whose checkpoints stay true; but nothing that is served is believed under them. Revoked ones never."""
+    files = _key_files(given)
+    retired = [] if given else [each for file in files if (each := file.with_name(RETIRED_KEYS_NAME)).is_file()]
+    return Verifier(_read([*files, *retired])).keys
+
+
+def _key_files(given: list[Path] | None) -> list[Path]:
     named = given or ([Path(os.environ[KEY_VARIABLE])] if os.environ.get(KEY_VARIABLE) else [])
-    files = named or [find_home(os.environ, Path.cwd()).keys / PUBLIC_KEY_NAME]
+    return named or [find_home(os.environ, Path.cwd()).keys / PUBLIC_KEY_NAME]
+
+
+def _read(files: list[Path]) -> bytes:
     try:
-        return Verifier(b"\n".join(file.read_bytes() for file in files))
+        return b"\n".join(file.read_bytes() for file in files)
     except OSError as error:
         raise ConfigurationError(
             f"cannot read public keys from {error.filename}: {error.strerror}; name a file with --keys"
         ) from error
 
 
-def _kept(given: list[Path] | None, verifier: Verifier) -> list[Kept]:
+def _kept(given: list[Path] | None, trusted: Keys) -> list[Kept]:
     """From the files that are named; a default one may be missing, as on a machine where no guardrail runs."""
     if given:
-        return [kept_in_file(path, verifier.keys) for path in given]
+        return [kept_in_file(path, trusted) for path in given]
     named = os.environ.get(FILE_VARIABLE)
     default = Path(named) if named else find_home(os.environ, Path.cwd()).checkpoints
-    return [kept_in_file(default, verifier.keys)] if default.is_file() else []
+    return [kept_in_file(default, trusted)] if default.is_file() else []
 
 
 def _print_verification(found: Verification) -> None:

@@ -66,6 +66,8 @@ def add(
     if public_key is None:
         path = (key_dir or keys_folder(home)) / f"{name}{KEY_SUFFIX}"
         out().print(plain(f"private key: {path} (for {name} alone: use it with --as {name})"))
+    if not roles and kind is KindOfIdentity.PERSON:
+        out().print(plain(f"{name} may propose and no more; to let {name} vote: evoline people add {name} --role reviewer"))
 
 
 def list_all(as_json: AsJson = False) -> None:

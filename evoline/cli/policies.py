@@ -42,10 +42,14 @@ def build() -> typer.Typer:
 
 def show(
     revision: Annotated[str, typer.Argument(help="Revision, its first 8 digits or more; default: the one in force.")] = "",
+    document: Annotated[bool, typer.Option("--document", help="The policy alone, to edit, test and propose.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show a policy: where it comes from, and its rules."""
+    """Show a policy: where it comes from, and its rules.
+
+    To change it: evoline policy show --document > my_policy.yaml"""
     found = run_async(_ask(GetPolicy(revision=revision)))
+    found = found["document"] if document else found
     if as_json:
         print_json(found)
         return

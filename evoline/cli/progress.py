@@ -16,6 +16,7 @@ from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, Ga
 from shared.events.generation import RequestAccepted, RequestProgressed
 from shared.events.improvement import EvolutionProgressed, TemplateLearned
 from shared.events.oversight import ChangesRequested, GlassConfirmed, GlassLapsed, ReviewRecorded
+from shared.events.recovery import ChangeHeld
 from shared.events.runs import RunFinished, RunStarted
 
 
@@ -105,6 +106,8 @@ def _text_of_change(fact: Fact) -> str:
             return f"vetoed by {fact.vetoed_by}: {'; '.join(fact.reasons)}"
         case ChangeQueued():
             return f"waits for people ({fact.change_id}): {'; '.join(fact.reasons)}"
+        case ChangeHeld():
+            return f"frozen ({fact.freeze_id}): it {fact.reason}"
         case PipelineDeployed():
             return f"deployed {fact.pipeline}@{fact.digest[:12]}"
         case TemplateLearned():

@@ -7,14 +7,14 @@ from typing import Annotated, Any
 import typer
 
 from evoline.cli import delegations
-from evoline.cli.output import AsJson, Author, err, out, plain, print_json, print_table, run_async
+from evoline.cli.output import EXIT_NO, AsJson, Author, err, out, plain, print_json, print_table, run_async
 from evoline.cli.progress import text_of
 from evoline.cli.review_page import page
 from evoline.client.connection import connected
 from evoline.client.reviews import Reviews
 from shared.errors import InvalidInputError, Problem
 from shared.events import Fact
-from shared.events.changes import ListReviews, PipelineRolledBack
+from shared.events.changes import ChangeVetoed, ListReviews, PipelineRolledBack
 
 ChangeId = Annotated[str, typer.Argument(metavar="CHANGE", help="Id of the change, from `evoline review list`.")]
 CancelRunning = Annotated[bool, typer.Option("--cancel-running", help="Cancel runs under way on it; else they finish.")]
@@ -96,7 +96,7 @@ def approve(  # noqa: PLR0913  one parameter an option of the command
 ) -> None:
     """Approve a change, exactly as it is shown; its author's approval does not count.
 
-    On a change that was approved in an emergency this confirms it."""
+    On a change that was approved in an emergency this confirms it. Exit code 1 where it is vetoed: something changed since."""
     wish = {"comment": comment, "delegated_by": delegated_by, "break_glass": break_glass}
     _decide(change_id, "approve", author, as_json, seen=digest, **wish)
 
@@ -129,6 +129,8 @@ def _decide(change_id: str, decision: str, author: str, as_json: bool, *, seen: 
         print_json({"verdict": type(fact).__name__, **fact.model_dump(mode="json")})
     else:
         out().print(plain(text_of(fact)))
+    if decision == "approve" and isinstance(fact, ChangeVetoed):
+        raise SystemExit(EXIT_NO)
 
 
 def _shown(found: dict[str, Any], seen: str, *, quiet: bool) -> str:

@@ -51,7 +51,7 @@ def run(  # noqa: PLR0913  one option each
 def _check_is_name(pipeline: str) -> None:
     if pipeline.endswith((".yaml", ".yml")) or "/" in pipeline:
         reason = f"{pipeline} is a file, and only approved pipelines run, by their names"
-        suggestion = "`evoline validate FILE` checks it; a `ProposeChange` on the bus has it judged (docs/events.md)"
+        suggestion = "`evoline validate FILE` checks it; `evoline propose FILE --reason ...` has it judged"
         raise InvalidInputError(Problem(path="pipeline", reason=reason, suggestion=suggestion))
 
 

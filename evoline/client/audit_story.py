@@ -20,6 +20,8 @@ from shared.pipeline.loading import load_document
 Entry = Mapping[str, Any]
 SHOWN = ("change_id", "rollback_id", "generation", "holder", "domain")
 """Facts of an entry that its line shows."""
+PUTS = ("pipeline.deployed", "pipeline.rolled_back", "rollout.complete")
+"""What makes a revision stable; the newest of them says which one serves."""
 
 
 @dataclass(frozen=True)
@@ -89,16 +91,36 @@ async def _why_it_serves(story: Story, pipeline: Entry, entries: Sequence[Entry]
     story.say("serves", f"{name}@{digest[:12]} since {pipeline['updated_at']}, generation {generation}")
     computed = load_document(pipeline["document"]).digest
     story.say("document", f"its content has the digest {computed[:12]}", verified=computed == digest)
-    moved = [each for each in entries if each["digest"] == digest and each["facts"].get("generation") == generation]
-    if not moved:
+    put = put_there(digest, generation, entries)
+    if put is None:
         text = f"no audit entry says that generation {generation} is {digest[:12]}: it was not the guardrail that put it there"
         return story.say("deployed", text, verified=False)
-    await story.tell("deployed", described(moved[0]), moved[0])
-    first = next((each for each in entries if each["digest"] == digest and each["facts"].get("change_id")), None)
+    await story.tell("deployed", described(put), put)
+    first = approval_of(digest, entries)
     if first is None:
         return story.say("change", f"no change in the log approved {digest[:12]}", verified=False)
     await _change(story, str(first["facts"]["change_id"]), digest)
+    _attestation(story, pipeline["attestation"], digest)
     return None
+
+
+def approval_of(digest: str, entries: Sequence[Entry]) -> Entry | None:
+    """The newest that names the change; a proposal of what serves already may have been vetoed since."""
+    fitting = (each for each in entries if each["digest"] == digest and each["action"] in ("change.approved", "pipeline.deployed"))
+    return next((each for each in fitting if each["facts"].get("change_id")), None)
+
+
+def put_there(digest: str, generation: int, entries: Sequence[Entry]) -> Entry | None:
+    """The entry that made the digest stable; `entries` newest first. None where the log does not lead to this deployment.
+
+    Freezes, maturity, canaries and quarantines count a deployment up too, without another stable revision: so the newest entry
+    that makes one stable has to name this one, and may tell a smaller generation, never a larger one."""
+    for each in entries:
+        if each["digest"] == digest and each["facts"].get("generation") == generation:
+            return each
+    put = next((each for each in entries if each["action"] in PUTS), None)
+    told = [each["facts"].get("generation", 0) for each in entries if each["action"].startswith("pipeline.")]
+    return put if put is not None and put["digest"] == digest and generation >= max(told, default=0) else None
 
 
 async def _change(story: Story, change_id: str, digest: str) -> None:
@@ -122,7 +144,6 @@ async def _change(story: Story, change_id: str, digest: str) -> None:
     except EvolineError as error:
         return story.say("evidence", f"the change's record cannot be read: {error}", verified=False)
     await _evidence(story, record, approved)
-    _attestation(story, record, digest)
     return None
 
 
@@ -146,10 +167,8 @@ async def _evidence(story: Story, record: Entry, approved: Entry) -> None:
     return None
 
 
-def _attestation(story: Story, record: Entry, digest: str) -> None:
-    given = record.get("attestation")
-    if not given:
-        return story.say("attestation", "the record holds none", verified=False)
+def _attestation(story: Story, given: Entry, digest: str) -> None:
+    """The one that executors get now: after a change of keys it is another than that of the approval."""
     attestation = Attestation.model_validate(given)
     until = f"key {attestation.key_id}, until {attestation.expires_at}"
     try:

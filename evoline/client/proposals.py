@@ -1,16 +1,48 @@
-"""Proposing a change by hand: a policy, or another maturity of a pipeline."""
+"""Proposing a change by hand: a pipeline, a policy, or another maturity of a pipeline."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, cast
 
 from evoline.client.api import Client, new_id
 from evoline.client.talk import Talk, hold
 from shared.errors import NotFoundError
-from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, GetPipeline, ProposeChange
+from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, GetChange, GetPipeline, ListReviews, ProposeChange
 from shared.events.policies import GetPolicy
+from shared.events.recovery import ChangeHeld
+from shared.pipeline.document import Document
 
-Verdict = ChangeApproved | ChangeVetoed | ChangeQueued
+Verdict = ChangeApproved | ChangeVetoed | ChangeQueued | ChangeHeld
+QUEUE_LIMIT = 500
+SAME = ("document", "domain", "dataset_id", "deploy", "rollout", "successor_of")
+"""What two proposals of one author have to share to be the same wish; the reason may be worded anew."""
+
+
+@dataclass(frozen=True)
+class PipelineWish:
+    """How a document is proposed; with a dataset it has to pass the sealed gate."""
+
+    reason: str
+    dataset_id: str | None = None
+    deploy: bool = True
+    parent_digest: str | None = None
+
+
+async def propose_pipeline(client: Client, document: Document, wish: PipelineWish, *, timeout_seconds: float = 60) -> Verdict:
+    command = ProposeChange(
+        change_id=new_id("change"),
+        kind="promotion" if wish.dataset_id else "revision",
+        pipeline=document.name,
+        document=document.canonical(),
+        domain=document.domain,
+        author=client.author,
+        reason=wish.reason,
+        dataset_id=wish.dataset_id,
+        deploy=wish.deploy,
+        parent_digest=wish.parent_digest,
+    )
+    return await propose(client, command, timeout_seconds=timeout_seconds)
 
 
 async def propose_policy(client: Client, document: dict[str, Any], reason: str) -> Verdict:
@@ -58,13 +90,29 @@ async def propose_maturity(client: Client, pipeline: str, maturity: str, reason:
 
 
 async def propose(client: Client, command: ProposeChange, *, timeout_seconds: float = 60) -> Verdict:
-    """The first verdict: approved, vetoed, or queued for people. Raises UnavailableError where none is told in time."""
+    """The first verdict: approved, vetoed, queued for people, held by a freeze. Raises UnavailableError where none is told.
+
+    What waits for people already, from the same author, is not queued a second time: its place in the queue is the answer."""
+    waiting = await _waiting(client, command)
+    if waiting is not None:
+        return waiting
     talk = Talk(
         key=command.change_id,
         command=command,
-        ends=(ChangeApproved, ChangeVetoed, ChangeQueued),
+        ends=(ChangeApproved, ChangeVetoed, ChangeQueued, ChangeHeld),
         belongs=lambda fact: getattr(fact, "change_id", "") == command.change_id,
         timeout_seconds=timeout_seconds,
         look_later=f"evoline show change {command.change_id}",
     )
     return cast("Verdict", await hold(client.bus, talk))
+
+
+async def _waiting(client: Client, command: ProposeChange) -> ChangeQueued | None:
+    wish = command.model_dump(mode="json")
+    for row in (await client.ask(ListReviews(limit=QUEUE_LIMIT)))["reviews"]:
+        if any(row[name] != wish[name] for name in ("kind", "pipeline", "author")):
+            continue
+        record = await client.ask(GetChange(change_id=row["change_id"]))
+        if all(record[name] == wish[name] for name in SAME):
+            return ChangeQueued.model_validate({name: record[name] for name in ChangeQueued.model_fields if name in record})
+    return None

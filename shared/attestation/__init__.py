@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shared.attestation.approvals import Approvals
 from shared.attestation.key_file import KeyFile
-from shared.attestation.ring import Author, KeyRing, RingState
+from shared.attestation.ring import RETIRED_KEYS_NAME, Author, KeyRing, RingState
 from shared.attestation.signing import (
     ALLOWED_CLOCK_LEAD,
     PRIVATE_KEY_NAME,
@@ -25,6 +25,7 @@ __all__ = [
     "ALLOWED_CLOCK_LEAD",
     "PRIVATE_KEY_NAME",
     "PUBLIC_KEY_NAME",
+    "RETIRED_KEYS_NAME",
     "Approvals",
     "Author",
     "KeyFile",

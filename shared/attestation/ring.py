@@ -30,6 +30,8 @@ from shared.attestation.signing import (
 from shared.errors import ConfigurationError, InvalidInputError, NotFoundError, Problem
 
 NEXT_KEY_NAME = "guardrail.next.key"
+RETIRED_KEYS_NAME = "guardrail.retired.pub"
+"""Beside the public file: keys that nothing is trusted under any more but the checkpoints of the audit log that they signed."""
 LOCK_NAME = ".guardrail.lock"
 _BLOCK = re.compile(rb"-----BEGIN PUBLIC KEY-----.+?-----END PUBLIC KEY-----\n?", re.DOTALL)
 
@@ -68,6 +70,7 @@ class KeyRing:
         self.private_file = directory / PRIVATE_KEY_NAME
         self.next_file = directory / NEXT_KEY_NAME
         self.public_file = public_file or directory / PUBLIC_KEY_NAME
+        self.retired_file = self.public_file.with_name(RETIRED_KEYS_NAME)
 
     def state(self) -> RingState:
         """Raises `ConfigurationError` where a file cannot be used, `NotFoundError` where there are no keys at all."""
@@ -101,16 +104,24 @@ class KeyRing:
             return _id_of(self.private_file)
 
     def retire(self, keys: tuple[str, ...] | None = None) -> tuple[str, ...]:
-        """Takes the trust from former keys; attestations under them are worth nothing any more. Returns which."""
+        """Takes the trust from former keys; attestations under them are worth nothing any more. Returns which.
+
+        The public halves are kept for checkpoints: else a verification could not tell a former key from a forger's."""
         with self._locked():
             state = self.state()
             gone = tuple(each for each in state.former if keys is None or each in keys)
             if gone:
                 content = self.public_file.read_bytes()
-                for name, block in _blocks(content).items():
-                    content = content.replace(block, b"") if name in gone else content
+                blocks = {name: block for name, block in _blocks(content).items() if name in gone}
+                self._keep(blocks)
+                for block in blocks.values():
+                    content = content.replace(block, b"")
                 _replace(self.public_file, content, 0o644)
             return gone
+
+    def _keep(self, blocks: dict[str, bytes]) -> None:
+        kept = {**self._retired(), **blocks}
+        _replace(self.retired_file, b"".join(block.rstrip(b"\n") + b"\n" for block in kept.values()), 0o644)
 
     def revoke(self, key: str, reason: str, author: Author) -> None:
         """Takes the trust from a key for good. Raises `InvalidInputError` for the one that signs: rotate first."""
@@ -120,7 +131,7 @@ class KeyRing:
                 return
             if key == state.signing:
                 raise InvalidInputError(Problem(path="KEY", reason=f"{key} signs at present", suggestion="rotate first"))
-            if key not in state.trusted:
+            if key not in state.trusted and key not in self._retired():
                 known = ", ".join(state.trusted)
                 raise InvalidInputError(Problem(path="KEY", reason=f"no key {key!r} is trusted here", suggestion=f"one of {known}"))
             line = f"revoked: {key} {author}: {_one_line(reason)}\n".encode()
@@ -128,6 +139,9 @@ class KeyRing:
             _replace(self.public_file, content.rstrip(b"\n") + b"\n" + line, 0o644)
             if key == state.prepared:
                 self.next_file.unlink()
+
+    def _retired(self) -> dict[str, bytes]:
+        return _blocks(self.retired_file.read_bytes()) if self.retired_file.exists() else {}
 
     def _trust(self, private_file: Path, author: Author) -> str:
         public = load_private_key(private_file).public_key()

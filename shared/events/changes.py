@@ -370,8 +370,8 @@ class GetChange(Query):
 
 
 class GetPipeline(Query):
-    """Answer: `{name, stable, canary, maturity, previous: [...], generation, frozen, revisions: [{digest, status, change_id,
-    quarantine, ...}], document}`.
+    """Answer: `{name, stable, canary, maturity, previous: [...], generation, frozen, attestation, revisions: [{digest, status,
+    change_id, quarantine, ...}], document}`.
 
     `frozen` is the id of the freeze that keeps it as it is, `quarantine` says why a revision is out of use."""
 

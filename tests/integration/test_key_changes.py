@@ -54,3 +54,6 @@ async def test_stable_pipelines_run_on_after_a_rotation_and_after_the_key_that_s
     assert (code, retired["retired"]) == (0, [first])
     assert ring.state().trusted == (ring.state().signing,)
     assert (await ran(bus, heard, "triage")).status == "succeeded"
+    code, story, errors = await command("audit", "why", "triage", "--keys", str(ring.public_file), "--json")
+    (signed,) = [line for line in story["lines"] if line["about"] == "attestation"]
+    assert signed["verified"] and ring.state().signing in signed["text"], (code, errors)

@@ -10,8 +10,10 @@ import pytest
 import yaml
 from pydantic import SecretStr
 
+from evoline.cli.progress import text_of
 from evoline.client.api import Client
-from evoline.client.proposals import propose_policy, return_to_policy
+from evoline.client.proposals import PipelineWish, propose_pipeline, propose_policy, return_to_policy
+from evoline.client.recovery import Recovery
 from services.guardrail.adapters.files import DEFAULT_POLICY
 from services.guardrail.app import create_app
 from services.guardrail.settings import GuardrailSettings
@@ -19,7 +21,9 @@ from shared.attestation import create_key_pair
 from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed
 from shared.events.oversight import ReviewRecorded
 from shared.events.policies import GetPolicy
+from shared.events.recovery import ChangeHeld, FreezeSystem
 from shared.messaging.bus import Bus
+from shared.pipeline.loading import load_document
 from shared.service import Application
 from shared.settings import SharedSettings
 from shared.storage.mongo import connect
@@ -95,6 +99,31 @@ async def test_a_wrong_policy_is_answered_with_its_place(command: Command, tmp_p
     code, said, _ = await command("policy", "validate", str(tmp_path / "odd.yaml"), "--json")
     assert code == 1
     assert "rule odd: `when`" in said["error"]["message"] and "did you mean `change.kind`?" in said["error"]["message"]
+
+
+@pytest.mark.usefixtures("guardrails")
+async def test_what_waits_is_not_queued_twice_by_the_same_author(open_bus: OpenBus) -> None:
+    bus = await open_bus("cli")
+    wide = load_document(pipeline(name="wide", steps=[{"name": "classify", "type": "function", "function": "recent_runs"}]))
+    alice = client(bus, "alice")
+    first = await propose_pipeline(alice, wide, PipelineWish("more room"))
+    assert isinstance(first, ChangeQueued)
+    assert await propose_pipeline(alice, wide, PipelineWish("again")) == first
+    other = await propose_pipeline(alice, wide, PipelineWish("record it only", deploy=False))
+    assert isinstance(other, ChangeQueued) and other.change_id != first.change_id
+    by_bob = await propose_pipeline(client(bus, "bob"), wide, PipelineWish("mine"))
+    assert isinstance(by_bob, ChangeQueued) and by_bob.change_id not in (first.change_id, other.change_id)
+    policy = [await propose_policy(alice, changed(version=11), "because") for _ in range(2)]
+    assert policy[0] == policy[1]
+
+
+@pytest.mark.usefixtures("guardrails")
+async def test_who_proposes_during_a_freeze_is_told_so(open_bus: OpenBus) -> None:
+    alice = client(await open_bus("cli"), "alice")
+    await Recovery(alice.bus).freeze(FreezeSystem(freeze_id="f1", reason="incident", author="alice"))
+    held = await propose_pipeline(alice, load_document(pipeline(name="late")), PipelineWish("meanwhile"))
+    assert isinstance(held, ChangeHeld) and held.freeze_id == "f1"
+    assert "frozen (f1)" in text_of(held) and "evoline unfreeze" in text_of(held)
 
 
 @pytest.mark.usefixtures("guardrails")

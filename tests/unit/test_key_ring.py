@@ -79,6 +79,21 @@ def test_every_phase_done_twice_is_done_once(ring: KeyRing) -> None:
     assert ring.retire() == ()
 
 
+def test_the_public_half_of_a_retired_key_is_kept_apart_and_may_still_be_revoked(ring: KeyRing) -> None:
+    first = ring.state().signing
+    ring.prepare(WHO)
+    second = ring.activate(WHO)
+    ring.retire()
+    ring.prepare(WHO)
+    ring.activate(WHO)
+    ring.retire()
+    assert Verifier(ring.retired_file.read_bytes()).key_ids == tuple(sorted((first, second)))
+    assert set(ring.state().trusted).isdisjoint((first, second))
+    ring.revoke(first, "found on a disk", WHO)
+    both = Verifier(ring.public_file.read_bytes() + ring.retired_file.read_bytes())
+    assert both.key_ids == tuple(sorted((second, ring.state().signing)))
+
+
 @pytest.mark.parametrize("step", ["next key made", "published", "activated"])
 def test_an_interrupted_rotation_is_gone_on_with(ring: KeyRing, step: str) -> None:
     before = ring.state().signing

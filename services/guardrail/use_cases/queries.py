@@ -59,6 +59,7 @@ async def get_pipeline(query: GetPipeline, at: Guardrail) -> dict[str, Any]:
         "generation": deployment.generation if deployment else 0,
         "updated_at": deployment.updated_at if deployment else "",
         "digest": revision.digest,
+        "attestation": revision.attestation.model_dump(mode="json"),
         "frozen": await _frozen(name, revision.domain, at),
         "revisions": [{**_summary(each), "quarantine": await at.revisions.why_quarantined(each.digest)} for each in revisions],
         "document": revision.document,

@@ -23,7 +23,7 @@ from tests.fakes.guardrail import bench, pipeline
 
 COMMANDS = (
     ["people", "add"], ["people", "list"], ["people", "revoke"], ["review", "show"], ["review", "request-changes"],
-    ["review", "comment"], ["review", "delegate"], ["review", "delegations"], ["review", "revoke-delegation"],
+    ["review", "comment"], ["review", "delegate"], ["review", "delegations"], ["review", "revoke-delegation"], ["propose"],
 )  # fmt: skip
 
 
@@ -58,6 +58,13 @@ def test_somebody_is_added_listed_and_revoked(home: Home, capsys: pytest.Capture
     assert told(capsys, "people", "revoke", "ann")["changed"] is False
     refused = told(capsys, "people", "add", "ann", "--role", "admin", code=1)
     assert "was revoked" in refused["error"]["message"]
+
+
+def test_somebody_without_a_role_is_told_how_to_get_one(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["people", "add", "eve"]) == 0
+    assert "evoline people add eve --role reviewer" in capsys.readouterr().out
+    assert run(["people", "add", "eve", "--role", "reviewer"]) == 0
+    assert "--role" not in capsys.readouterr().out
 
 
 def test_a_key_made_elsewhere_is_registered_without_its_private_half(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
