@@ -238,4 +238,4 @@ async def _adopt_keys(host: Host, at: Guardrail, seconds: float) -> None:
 async def _tell(host: Host, effects: Effects) -> None:
     """For effects that no message caused: their names carry the change they belong to, so they are told once."""
     for effect, fact in effects:
-        await host.bus.publish(fact, cause="guardrail", effect=effect)
+        await host.bus.publish(fact, cause=use_cases.OWN, effect=effect)
