@@ -102,6 +102,10 @@ async def objections(record: ChangeRecord, dossier: Dossier, at: Guardrail) -> t
         found.append("no change: this is the stable revision already; propose another document")
     if dossier.deployment and dossier.stable is None:
         found.append(f"the stable revision {dossier.deployment.stable[:12]} cannot be read: `evoline rollback` to another")
+    if dossier.deployment and record.change_id in dossier.deployment.causes:
+        found.append(
+            f"the id {record.change_id} is that of a rollback or rollout that moved this pipeline; propose with another id"
+        )
     if await at.revisions.is_quarantined(digest):
         found.append("this revision is quarantined after a rollback; propose another one")
     if former := await at.changes.barring(digest):
