@@ -12,8 +12,8 @@ from shared.events.recovery import Freeze, FreezeRefused, FreezeSystem, GetFreez
 
 
 async def freeze_system(command: FreezeSystem, at: Guardrail) -> Effects:
-    """Idempotent by freeze id; one that was ended does not come back, and says so. Deployments are fenced before it is told: what read the board before this
-    freeze loses its compare-and-set and looks again."""
+    """Idempotent by freeze id; one that was ended does not come back, and says so. Deployments are fenced before it is told: what
+    read the board before this freeze loses its compare-and-set and looks again."""
     now = at.clock.now().isoformat()
     freeze = Freeze(
         freeze_id=command.freeze_id, scope=command.scope, name=command.name, reason=command.reason, author=command.author, at=now
