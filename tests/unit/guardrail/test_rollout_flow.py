@@ -12,6 +12,7 @@ from services.guardrail.domain.records import Deployment
 from services.guardrail.domain.rollout import RolloutRecord
 from services.guardrail.ports import LostRaceError
 from services.guardrail.use_cases.freezing import freeze_system, unfreeze_system
+from services.guardrail.use_cases.quarantine import quarantine_revision
 from services.guardrail.use_cases.queries import get_pipeline
 from services.guardrail.use_cases.rollbacks import roll_back
 from services.guardrail.use_cases.rollouts.advancing import advance, advance_all
@@ -21,7 +22,7 @@ from services.guardrail.use_cases.rollouts.queries import get_rollout, list_roll
 from services.guardrail.use_cases.rollouts.starting import start_rollout
 from shared.events.changes import ChangeVetoed, GetPipeline, PipelineDeployed, PipelineRolledBack, RollbackPipeline
 from shared.events.message import Message
-from shared.events.recovery import FreezeSystem, UnfreezeSystem
+from shared.events.recovery import FreezeSystem, QuarantineRevision, UnfreezeSystem
 from shared.events.rollouts import (
     ControlRollout,
     GetRollout,
@@ -603,3 +604,13 @@ async def test_a_policy_of_today_keeps_a_former_revision_from_being_rolled_out()
     command = StartRollout.model_validate({"rollout_id": "r1", "pipeline": "triage", "digest": flow.canary, "author": "ada"})
     (refused,) = facts(await start_rollout(command, strict.at))
     assert isinstance(refused, RolloutRefused) and "closed" in refused.reason
+
+
+async def test_a_rollout_that_a_quarantine_ends_says_so() -> None:
+    flow = Flow()
+    await flow.begin()
+    command = QuarantineRevision(quarantine_id="q1", pipeline="triage", digest=flow.canary, reason="bad", author="grace")
+    await quarantine_revision(command, flow.bench.at)
+    await advance_all(flow.bench.at)
+    (aborted,) = flow.said(RolloutAborted)
+    assert aborted.reason == "the revision is quarantined"
