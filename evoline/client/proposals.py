@@ -6,9 +6,10 @@ from typing import Any, cast
 
 from evoline.client.api import Client, new_id
 from evoline.client.talk import Talk, hold
-from shared.errors import NotFoundError
+from shared.errors import NotFoundError, UnavailableError
 from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, GetPipeline, ProposeChange
 from shared.events.policies import GetPolicy
+from shared.events.recovery import ChangeHeld
 
 Verdict = ChangeApproved | ChangeVetoed | ChangeQueued
 
@@ -58,13 +59,18 @@ async def propose_maturity(client: Client, pipeline: str, maturity: str, reason:
 
 
 async def propose(client: Client, command: ProposeChange, *, timeout_seconds: float = 60) -> Verdict:
-    """The first verdict: approved, vetoed, or queued for people. Raises UnavailableError where none is told in time."""
+    """The first verdict: approved, vetoed, or queued for people.
+
+    Raises UnavailableError where none is told in time, or a freeze holds it."""
     talk = Talk(
         key=command.change_id,
         command=command,
-        ends=(ChangeApproved, ChangeVetoed, ChangeQueued),
+        ends=(ChangeApproved, ChangeVetoed, ChangeQueued, ChangeHeld),
         belongs=lambda fact: getattr(fact, "change_id", "") == command.change_id,
         timeout_seconds=timeout_seconds,
         look_later=f"evoline show change {command.change_id}",
     )
-    return cast("Verdict", await hold(client.bus, talk))
+    told = await hold(client.bus, talk)
+    if isinstance(told, ChangeHeld):
+        raise UnavailableError(f"there is no verdict yet: it {told.reason}; {talk.look_later} shows it then")
+    return cast("Verdict", told)

@@ -12,13 +12,16 @@ from pydantic import SecretStr
 
 from evoline.client.api import Client
 from evoline.client.proposals import propose_policy, return_to_policy
+from evoline.client.recovery import Recovery
 from services.guardrail.adapters.files import DEFAULT_POLICY
 from services.guardrail.app import create_app
 from services.guardrail.settings import GuardrailSettings
 from shared.attestation import create_key_pair
+from shared.errors import UnavailableError
 from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed
 from shared.events.oversight import ReviewRecorded
 from shared.events.policies import GetPolicy
+from shared.events.recovery import FreezeSystem
 from shared.messaging.bus import Bus
 from shared.service import Application
 from shared.settings import SharedSettings
@@ -111,3 +114,12 @@ async def test_a_restart_keeps_what_people_activated(guardrails: list[Applicatio
     guardrails.append(again)
     found = await bus.ask(GetPolicy())
     assert (found["version"], found["active"], found["source"]) == (9, True, "change")
+
+
+@pytest.mark.usefixtures("guardrails")
+async def test_who_proposes_during_a_freeze_hears_at_once_that_it_is_kept(open_bus: OpenBus) -> None:
+    bus = await open_bus("cli")
+    command = FreezeSystem(freeze_id="f1", reason="incident", author="alice")
+    await Recovery(bus.signed_by(signer("alice"))).freeze(command)
+    with pytest.raises(UnavailableError, match="no verdict yet: it came during a freeze: kept"):
+        await propose_policy(client(bus, "alice"), changed(), "because")
