@@ -18,6 +18,7 @@ from shared.events.values import Attestation
 from shared.pipeline.loading import load_document
 
 Entry = Mapping[str, Any]
+MAKE_STABLE = ("pipeline.deployed", "pipeline.rolled_back", "rollout.complete")
 SHOWN = ("change_id", "rollback_id", "generation", "holder", "domain")
 """Facts of an entry that its line shows."""
 
@@ -89,11 +90,13 @@ async def _why_it_serves(story: Story, pipeline: Entry, entries: Sequence[Entry]
     story.say("serves", f"{name}@{digest[:12]} since {pipeline['updated_at']}, generation {generation}")
     computed = load_document(pipeline["document"]).digest
     story.say("document", f"its content has the digest {computed[:12]}", verified=computed == digest)
-    moved = [each for each in entries if each["digest"] == digest and each["facts"].get("generation") == generation]
-    if not moved:
-        text = f"no audit entry says that generation {generation} is {digest[:12]}: it was not the guardrail that put it there"
+    # Freezes and canaries make generations of a deployment too; what is stable is what the newest of these entries says.
+    moved = next((each for each in entries if each["action"] in MAKE_STABLE), None)
+    if moved is None or moved["digest"] != digest or moved["facts"].get("generation", 0) > generation:
+        said = f"{moved['digest'][:12]} (entry {moved['sequence']})" if moved else "nothing"
+        text = f"the audit log says that {said} serves, not {digest[:12]}: it was not the guardrail that put it there"
         return story.say("deployed", text, verified=False)
-    await story.tell("deployed", described(moved[0]), moved[0])
+    await story.tell("deployed", described(moved), moved)
     first = next((each for each in entries if each["digest"] == digest and each["facts"].get("change_id")), None)
     if first is None:
         return story.say("change", f"no change in the log approved {digest[:12]}", verified=False)
