@@ -31,7 +31,7 @@ from shared.identity import RegistryFile
 from shared.llm import providers_of
 from shared.messaging.fleet import Fleet
 from shared.messaging.topology import durables
-from shared.service import Application, Host
+from shared.service import Application, Host, Work
 from shared.settings import ProviderSettings, SharedSettings
 from shared.storage.mongo import MongoStore, connect
 
@@ -62,20 +62,16 @@ def create_app(settings: SharedSettings | None = None, own: GuardrailSettings | 
                 await host.clock.sleep(own_settings.expiry_interval_seconds)
 
         async def sweep() -> None:
-            while True:
-                await use_cases.sweep_budgets(await use_cases.in_force(at))
-                await host.clock.sleep(own_settings.budget_sweep_seconds)
+            await use_cases.sweep_budgets(await use_cases.in_force(at))
 
         async def look_at_rollouts() -> None:
-            while True:
-                await use_cases.advance_all(at)
-                await host.clock.sleep(own_settings.rollout_interval_seconds)
+            await use_cases.advance_all(at)
 
         host.run_in_background("watch over reviews", watch)
         host.run_in_background("adopt keys", lambda: _adopt_keys(host, at, own_settings.keys_interval_seconds))
         host.run_in_background("carry on held changes", lambda: _carry_on(host, at, own_settings.held_interval_seconds))
-        host.run_in_background("sweep budgets", sweep)
-        host.run_in_background("look at rollouts", look_at_rollouts)
+        run_in_rounds(host, "sweep budgets", sweep, own_settings.budget_sweep_seconds)
+        run_in_rounds(host, "look at rollouts", look_at_rollouts, own_settings.rollout_interval_seconds)
 
     return Application("guardrail", shared_settings, register)
 
@@ -165,6 +161,21 @@ async def _sealed_store(host: Host, shared_settings: SharedSettings, own: Guardr
     return store
 
 
+def run_in_rounds(host: Host, name: str, work: Work, seconds: float) -> None:
+    """A store that is away, or a policy that is not believed, puts a round off. It must not end the process: what the process
+    remembers, such as which policy was in force, is what the next answer is held against."""
+
+    async def rounds() -> None:
+        while True:
+            try:
+                await work()
+            except TransientError as error:
+                structlog.get_logger("services.guardrail").warning("round put off", work=name, error=str(error))
+            await host.clock.sleep(seconds)
+
+    host.run_in_background(name, rounds)
+
+
 async def _outwait_lost_deliveries(host: Host) -> None:
     """Proposals that a lost process had taken come back when their time to acknowledge is over, before all others. Who took new
     ones earlier than that would judge them before those that came first."""
@@ -227,4 +238,4 @@ async def _adopt_keys(host: Host, at: Guardrail, seconds: float) -> None:
 async def _tell(host: Host, effects: Effects) -> None:
     """For effects that no message caused: their names carry the change they belong to, so they are told once."""
     for effect, fact in effects:
-        await host.bus.publish(fact, cause="guardrail", effect=effect)
+        await host.bus.publish(fact, cause=use_cases.OWN, effect=effect)

@@ -20,6 +20,7 @@ from shared.errors import NotFoundError, OutOfScopeError
 from shared.events.audit import FindAuditEntries
 from shared.events.changes import DecideReview, GetChange, GetPipeline, GrantScope, RollbackPipeline
 from shared.events.message import Command as Order
+from shared.events.recovery import FreezeSystem
 from shared.events.values import Budget
 from shared.messaging.bus import Bus
 from shared.service import Application
@@ -126,6 +127,11 @@ async def test_the_log_is_verified_and_explained_and_what_bypassed_it_is_told(
             GrantScope(scope_id="s1", purpose="meta", holder="learner", domain="support", functions=("rm",), budget=Budget(runs=1))
         )
     assert await office.actions(about="s1") == ["scope.refused"]
+
+    generation = (await office.bus.ask(GetPipeline(pipeline="triage")))["generation"]
+    await office.send(FreezeSystem(freeze_id="f1", reason="a drill", author="bob"))
+    await eventually(lambda: office.actions(action="system.frozen"), 60)
+    assert (await office.bus.ask(GetPipeline(pipeline="triage")))["generation"] > generation
 
     story = await office.why("triage")
     assert [line.text for line in story.lines if not line.verified] == []

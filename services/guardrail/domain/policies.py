@@ -60,9 +60,11 @@ class ActivePolicy(Record):
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def followed(now: ActivePolicy | None, policy: Policy, source: PolicySource, cause: str, at: str) -> ActivePolicy:
-    """What is in force after `policy` is activated because of `cause`; unsigned."""
-    generation = now.generation + 1 if now else 1
+def followed(
+    now: ActivePolicy | None, policy: Policy, source: PolicySource, cause: str, at: str, *, after: int = 0
+) -> ActivePolicy:
+    """What is in force after `policy` is activated because of `cause`, in a generation above `after`; unsigned."""
+    generation = max(now.generation if now else 0, after) + 1
     causes = dict(list(now.causes.items())[-(REMEMBERED_CAUSES - 1) :]) if now else {}
     previous = (*(each for each in now.previous if each != policy.revision), now.revision) if now else ()
     return ActivePolicy(

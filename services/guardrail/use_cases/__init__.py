@@ -20,7 +20,7 @@ from services.guardrail.use_cases.datasets import get_dataset, list_datasets, re
 from services.guardrail.use_cases.delegations import delegate_reviews, list_delegations, revoke_delegation
 from services.guardrail.use_cases.feedback import list_feedback
 from services.guardrail.use_cases.freezing import freeze_system, get_freezes, unfreeze_system
-from services.guardrail.use_cases.holding import HeldChanges
+from services.guardrail.use_cases.holding import OWN, HeldChanges
 from services.guardrail.use_cases.keys import adopt_keys, get_keys
 from services.guardrail.use_cases.measuring import measure_pipelines
 from services.guardrail.use_cases.policies import in_force, seed_policy
@@ -42,6 +42,7 @@ from services.guardrail.use_cases.settling import close_scope, sweep_budgets
 from services.guardrail.use_cases.telling import Effects
 
 __all__ = [
+    "OWN",
     "Effects",
     "HeldChanges",
     "Pace",

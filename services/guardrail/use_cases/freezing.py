@@ -12,8 +12,8 @@ from shared.events.recovery import Freeze, FreezeRefused, FreezeSystem, GetFreez
 
 
 async def freeze_system(command: FreezeSystem, at: Guardrail) -> Effects:
-    """Idempotent by freeze id, also after it was ended. Deployments are fenced before it is told: what read the board before this
-    freeze loses its compare-and-set and looks again."""
+    """Idempotent by freeze id; one that was ended does not come back, and says so. Deployments are fenced before it is told: what
+    read the board before this freeze loses its compare-and-set and looks again."""
     now = at.clock.now().isoformat()
     freeze = Freeze(
         freeze_id=command.freeze_id, scope=command.scope, name=command.name, reason=command.reason, author=command.author, at=now
@@ -21,8 +21,13 @@ async def freeze_system(command: FreezeSystem, at: Guardrail) -> Effects:
     board = await at.freeze.read()
     if command.freeze_id not in board.causes:
         board = await _swapped(board, with_freeze(board, freeze), at)
-    if any(each.freeze_id == command.freeze_id for each in board.freezes):
-        await at.deployments.fence(command.pipeline, command.domain)
+    standing = next((each for each in board.freezes if each.freeze_id == command.freeze_id), None)
+    if standing is None:
+        return [_refused(command.freeze_id, f"freeze {command.freeze_id} was ended: nothing is frozen by it; repeat with a new id")]
+    if (standing.scope, standing.name) != (freeze.scope, freeze.name):
+        other = f"{command.freeze_id} is a freeze of {standing.name or 'everything'} already; repeat with a new id"
+        return [_refused(command.freeze_id, other)]
+    await at.deployments.fence(command.pipeline, command.domain)
     at.gauges.frozen(len(board.freezes))
     generation = board.causes[command.freeze_id]
     await at.audit.append(_note(f"freeze:{command.freeze_id}", "system.frozen", freeze, generation))

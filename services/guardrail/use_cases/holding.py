@@ -17,6 +17,8 @@ from shared.errors import TransientError
 
 ROUND = 200
 """Changes a round; the next one begins at once while there are more."""
+OWN = "guardrail"
+"""Cause of what no message caused."""
 LANES = 4
 """Pipelines whose changes are carried on at the same time."""
 
@@ -64,7 +66,7 @@ class HeldChanges:
                 record, effects = await carried_on(record, await in_force(self._at), patient=patient)
                 if record.is_held:
                     return False
-                await self._tell(record.cause, effects)
+                await self._tell(*_named(record, effects))
                 await self._at.changes.save(record.model_copy(update={"held_by": ""}))
         except TransientError as error:
             self._log.warning("held change waits on", change_id=known.change_id, error=str(error))
@@ -75,3 +77,10 @@ class HeldChanges:
             return True
         del self._tries[known.change_id]
         return True
+
+
+def _named(record: ChangeRecord, effects: Effects) -> tuple[str, Effects]:
+    """What ships with the system came by no message: its facts are named by the change, as a start names them."""
+    if record.cause:
+        return record.cause, effects
+    return OWN, [(f"{record.change_id}:{effect}", fact) for effect, fact in effects]

@@ -97,7 +97,7 @@ def ruled(record: ChangeRecord, names: dict[str, Any], at: Guardrail) -> tuple[C
 
 async def objections(record: ChangeRecord, dossier: Dossier, at: Guardrail) -> tuple[str, ...]:
     """What no policy can allow."""
-    digest, found = dossier.document.digest, []
+    digest, found = dossier.document.digest, _taken_id(record, dossier.deployment)
     if dossier.deployment and dossier.deployment.stable == digest:
         found.append("no change: this is the stable revision already; propose another document")
     if dossier.deployment and dossier.stable is None:
@@ -121,6 +121,13 @@ async def objections(record: ChangeRecord, dossier: Dossier, at: Guardrail) -> t
         )
     found += await _wrong_successor(record, at)
     return (*found, *await _unattested_children(dossier.facts.nested, at))
+
+
+def _taken_id(record: ChangeRecord, deployment: Deployment | None) -> list[str]:
+    """Or what something else did to the deployment would be taken for the effect of this change."""
+    if deployment is None or record.change_id not in deployment.causes:
+        return []
+    return [f"the id {record.change_id} is that of something else that moved this pipeline; propose with another id"]
 
 
 async def _wrong_successor(record: ChangeRecord, at: Guardrail) -> list[str]:

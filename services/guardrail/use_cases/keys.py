@@ -11,6 +11,7 @@ from services.guardrail.domain.audit import AuditNote
 from services.guardrail.domain.keys import Keys
 from services.guardrail.domain.records import RevisionRecord
 from services.guardrail.ports import Guardrail
+from services.guardrail.use_cases.auditing import check_audit_log
 from services.guardrail.use_cases.telling import Effects, outcome_key
 from shared.errors import InvalidInputError
 from shared.events.recovery import GetKeys, KeysChanged
@@ -62,7 +63,7 @@ async def is_proven(revision: RevisionRecord, at: Guardrail) -> bool:
 
 async def _signed_again(keys: Keys, at: Guardrail) -> Resigned:
     """Validity stays as it was: a new key makes nothing valid for longer."""
-    now, count, unproven = at.clock.now(), 0, []
+    now, count, unproven, is_checked = at.clock.now(), 0, [], False
     for revision in await at.revisions.signed_otherwise(keys.signing):
         former = revision.attestation
         if datetime.fromisoformat(former.expires_at) <= now:
@@ -70,9 +71,18 @@ async def _signed_again(keys: Keys, at: Guardrail) -> Resigned:
         if not await is_proven(revision, at):
             unproven.append(revision.digest)
             continue
+        is_checked = is_checked or await _checked_log(at)
         renewed = at.signer.sign(former.model_copy(update={"issued_at": now.isoformat()}))
         count += await at.revisions.reattest(revision.digest, renewed, from_key=former.key_id)
     return Resigned(count, tuple(unproven))
+
+
+async def _checked_log(at: Guardrail) -> bool:
+    """An entry proves something as part of the whole log only: one that somebody put beside it is found when all is recomputed.
+    Raises `AuditLogUnsoundError`."""
+    await check_audit_log(at)
+    at.audit.require_sound()
+    return True
 
 
 async def _note(keys: Keys, at: Guardrail) -> None:

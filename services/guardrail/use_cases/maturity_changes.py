@@ -88,6 +88,8 @@ async def _ruled(
 async def _objection(record: ChangeRecord, deployment: Deployment, wanted: Maturity, at: Guardrail) -> str:
     if record.domain != deployment.domain:
         return f"the pipeline is of domain {deployment.domain!r}, the change says {record.domain!r}; propose it with the right one"
+    if record.change_id in deployment.causes:
+        return f"the id {record.change_id} is that of something else that moved this pipeline; propose with another id"
     if deployment.maturity == wanted:
         return f"no change: the pipeline is {wanted} already (`evoline show pipeline {record.pipeline}`)"
     if await at.revisions.is_quarantined(deployment.stable):

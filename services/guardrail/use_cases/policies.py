@@ -15,6 +15,13 @@ from shared.events.policies import PolicyActivated
 from shared.events.values import Attestation
 
 FILE = "file"
+RESET = (
+    "Where it is lost, start the guardrail once with EVOLINE_GUARDRAIL_POLICY_RESET=true: "
+    "the policy file is put in force in its place"
+)
+ACTIVATED = "policy.activated"
+RECENT = 20
+"""Activations looked at for the last one: two processes may log theirs in another order than they took place."""
 MAX_RACES = 20
 
 
@@ -22,11 +29,11 @@ async def in_force(at: Guardrail) -> Guardrail:
     """The same guardrail under the policy that is in force now. Raises `UnavailableError`: without a policy nothing is judged."""
     active = await at.policies.active()
     if active is None:
-        raise UnavailableError("no policy is in force: start the guardrail again, so that it activates its policy file")
+        raise UnavailableError(f"no policy is in force: the store holds none; restore it. {RESET}")
     if active.generation < at.loaded.generation:
         raise UnavailableError(
             f"activation {at.loaded.generation} of the policy was in force and the store says {active.generation}: "
-            "the store was set back; restore it, or start the guardrail again"
+            f"the store was set back; restore it. {RESET}"
         )
     if at.loaded.active != active:
         at.loaded.remember(active, await _loaded(active, at))
@@ -37,9 +44,17 @@ async def in_force(at: Guardrail) -> Guardrail:
 async def seed_policy(at: Guardrail, *, reset: bool = False) -> Effects:
     """Puts the policy of the file in force where the store has none, or where what is in force came from a file too.
 
-    What people activated is never overwritten by a restart. `reset`: it is, and nothing that the store says is believed."""
+    What people activated is never overwritten by a restart. `reset`: it is, and nothing that the store says is believed.
+    Raises `ConfigurationError` where the store does not hold what the audit log says was activated last."""
     for _ in range(MAX_RACES):
         active = await at.policies.active()
+        logged = await _last_logged(active.generation if active else 0, at)
+        if not reset and logged > (active.generation if active else 0):
+            holds = f"says {active.generation}" if active else "holds none"
+            raise ConfigurationError(
+                f"the audit log holds activation {logged} of the policy and the store {holds}: the store was set back; "
+                f"restore it. {RESET}"
+            )
         if active is not None and not reset:
             await _trusted(active, at)
             if active.source == "change":
@@ -47,17 +62,23 @@ async def seed_policy(at: Guardrail, *, reset: bool = False) -> Effects:
             if active.revision == at.policy.revision:
                 return await _told(active, at)
         try:
-            return await _seeded(active, at)
+            return await _seeded(active, logged, at)
         except LostRaceError:
             reset = False
     raise UnavailableError("the policy in force is changed by other processes all the time")
 
 
-async def _seeded(active: ActivePolicy | None, at: Guardrail) -> Effects:
-    cause = f"{FILE}:{active.generation + 1 if active else 1}"
+async def _last_logged(generation: int, at: Guardrail) -> int:
+    """An activation is in force before it is logged, so the log may be behind the store and never ahead of it."""
+    found = await at.audit.matching({"action": ACTIVATED}, RECENT)
+    return max((generation, *(int(each["facts"]["generation"]) for each in found)))
+
+
+async def _seeded(active: ActivePolicy | None, logged: int, at: Guardrail) -> Effects:
+    cause = f"{FILE}:{logged + 1}"
     record = PolicyRecord.of(at.policy, source="file", author="evoline", approved_by=cause, created_at=at.clock.now().isoformat())
     await at.policies.add(record)
-    return await _told(await moved(at, active, at.policy, "file", cause), at)
+    return await _told(await moved(at, active, at.policy, "file", cause, after=logged), at)
 
 
 async def _told(active: ActivePolicy, at: Guardrail) -> Effects:
@@ -68,12 +89,15 @@ async def _told(active: ActivePolicy, at: Guardrail) -> Effects:
     return [(f"policy:{active.generation}", fact)]
 
 
-async def moved(at: Guardrail, active: ActivePolicy | None, policy: Policy, source: PolicySource, cause: str) -> ActivePolicy:
-    """Raises `LostRaceError` where another activation was faster."""
-    after = signed(followed(active, policy, source, cause, at.clock.now().isoformat()), at)
-    if not await at.policies.activate(after, from_generation=active.generation if active else 0):
+async def moved(
+    at: Guardrail, active: ActivePolicy | None, policy: Policy, source: PolicySource, cause: str, *, after: int = 0
+) -> ActivePolicy:
+    """Its generation is above `after` in any case. Raises `LostRaceError` where another activation was faster."""
+    next_one = followed(active, policy, source, cause, at.clock.now().isoformat(), after=after)
+    next_one = signed(next_one, at)
+    if not await at.policies.activate(next_one, from_generation=active.generation if active else 0):
         raise LostRaceError("another policy was activated at this moment")
-    return after
+    return next_one
 
 
 def signed(active: ActivePolicy, at: Guardrail) -> ActivePolicy:
@@ -96,10 +120,7 @@ async def _trusted(active: ActivePolicy, at: Guardrail) -> None:
     try:
         await _loaded(active, at)
     except UnavailableError as error:
-        raise ConfigurationError(
-            f"{error}. Restore the store; or, where the guardrail's key was lost or replaced, set "
-            "EVOLINE_GUARDRAIL_POLICY_RESET=true once: the policy file is put in force in its place"
-        ) from error
+        raise ConfigurationError(f"{error}. Restore the store, or the guardrail's key. {RESET}") from error
 
 
 async def _loaded(active: ActivePolicy, at: Guardrail) -> Policy:
@@ -141,7 +162,7 @@ def activation_note(active: ActivePolicy, change_id: str, by: str, previous: str
     return AuditNote(
         key=f"policy:{active.generation}",
         at=active.updated_at,
-        action="policy.activated",
+        action=ACTIVATED,
         actor=by,
         subject=active.policy,
         digest=active.revision,

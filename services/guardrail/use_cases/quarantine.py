@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from services.guardrail.domain.audit import AuditNote
-from services.guardrail.domain.records import ChangeRecord, RevisionRecord, signature_fields
+from services.guardrail.domain.records import SHIPPED_PREFIX, ChangeRecord, RevisionRecord, signature_fields
 from services.guardrail.ports import Guardrail
 from services.guardrail.use_cases.judging import quarantined_ancestor
 from services.guardrail.use_cases.propose import CHECK, queued, vetoed
@@ -50,6 +50,8 @@ async def release_revision(
     command: ReleaseRevision, at: Guardrail, *, message_id: str = "", signature: Signature = UNSIGNED
 ) -> Effects:
     """A change that always waits for people. Raises `InvalidInputError` where the id is that of another change."""
+    if command.change_id.startswith(SHIPPED_PREFIX):
+        raise InvalidInputError(f"ids `{SHIPPED_PREFIX}...` are the system's own; choose another")
     record = await at.changes.get(command.change_id)
     if record is None:
         try:

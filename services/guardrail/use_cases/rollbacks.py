@@ -52,6 +52,12 @@ async def _planned(record: RollbackRecord, command: RollbackPipeline, at: Guardr
     current = await at.deployments.get(record.pipeline)
     if current is None:
         return record.model_copy(update={"refused": f"there is no pipeline {record.pipeline!r}"})
+    if record.rollback_id in current.causes:
+        if (await at.rollbacks.open(record)).to_digest:
+            raise LostRaceError(f"rollback {record.rollback_id} is carried out by another process at this moment")
+        # Or what that one did would be taken for this rollback, and what is bad would go on serving.
+        taken = f"the id {record.rollback_id} is that of a change that moved this pipeline; repeat with a new rollback id"
+        return record.model_copy(update={"refused": taken})
     target, refused = await _target(current, command.to_digest, at)
     return record.model_copy(update={"from_digest": current.stable, "to_digest": target, "refused": refused})
 

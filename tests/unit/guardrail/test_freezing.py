@@ -11,6 +11,7 @@ from services.guardrail.use_cases import (
     Effects,
     HeldChanges,
     Place,
+    attest_shipped,
     expire_reviews,
     freeze_system,
     get_freezes,
@@ -33,6 +34,7 @@ from shared.events.changes import (
 from shared.events.message import Message
 from shared.events.recovery import ChangeHeld, FreezeRefused, FreezeSystem, GetFreezes, SystemFrozen, SystemUnfrozen, UnfreezeSystem
 from shared.events.values import Budget
+from shared.pipeline.loading import load_document
 from tests.fakes.guardrail import Bench, answering, bench, cases, facts, pipeline, proposal
 from tests.fakes.people import signed_proposal
 
@@ -125,7 +127,10 @@ async def test_the_same_freeze_and_the_same_unfreeze_count_once() -> None:
     first = await unfreeze(at, "f1")
     assert await unfreeze(at, "f1") == first
     assert isinstance(first[0], SystemUnfrozen) and first[0].still == ("f2",)
-    await freeze(at)  # a redelivery of the first, after it was ended
+    (late,) = await freeze(at)  # the id of the first, after it was ended
+    assert isinstance(late, FreezeRefused) and "nothing is frozen by it; repeat with a new id" in late.reason
+    (other,) = await freeze(at, "f2", scope="domain", domain="support")
+    assert isinstance(other, FreezeRefused) and "f2 is a freeze of billing already" in other.reason
     assert [each["freeze_id"] for each in (await get_freezes(GetFreezes(), at.at))["freezes"]] == ["f2"]
     entries = await at.at.audit.entries()
     assert [entry.action for entry in entries] == ["system.frozen", "system.frozen", "system.unfrozen"]
@@ -230,3 +235,16 @@ async def test_what_was_judged_before_a_freeze_loses_its_compare_and_set() -> No
     # A process that read the deployment, and was stopped until after the freeze.
     with pytest.raises(LostRaceError):
         await deployed(record, seen, at.at)
+
+
+async def test_what_ships_during_a_freeze_is_told_afterwards_each_under_its_own_name() -> None:
+    at = bench()
+    await freeze(at)
+    documents = [load_document(pipeline(name=name, domain="meta")) for name in ("context_aware_pipeline_generator", "other_meta")]
+    assert [type(fact) for fact in facts(await attest_shipped(documents, at.at))] == [ChangeHeld, ChangeHeld]
+    await unfreeze(at)
+    told = await drained(at)
+    assert sorted(type(fact).__name__ for *_, fact in told) == ["ChangeApproved"] * 2 + ["PipelineDeployed"] * 2
+    assert len({(cause, effect) for cause, effect, _ in told}) == 4
+    at_start = await attest_shipped(documents, at.at)
+    assert at_start == [] and await serving(at, "other_meta")

@@ -231,6 +231,27 @@ async def test_a_store_that_was_set_back_is_noticed() -> None:
         await in_force(at.at)
 
 
+@pytest.mark.parametrize("is_removed", [False, True])
+async def test_a_restart_does_not_believe_a_store_that_was_set_back(is_removed: bool) -> None:
+    at = bench()
+    await seed_policy(at.at)
+    stored = at.database.collection("active_policy")
+    before = await stored.get("active")
+    await proposed(at, other())
+    await decided(at)
+    assert before is not None
+    await stored.delete({"_id": "active"})
+    if not is_removed:
+        stored.store(before)
+    restarted = replace(at.at, loaded=LoadedPolicy())
+    with pytest.raises(ConfigurationError, match=r"was set back.*EVOLINE_GUARDRAIL_POLICY_RESET"):
+        await seed_policy(restarted)
+    (told,) = facts(await seed_policy(restarted, reset=True))
+    assert isinstance(told, PolicyActivated) and told.generation == 3
+    assert await at.at.audit.find("policy:3") is not None
+    assert await seed_policy(restarted) == [("policy:3", told)]
+
+
 async def test_a_restart_follows_its_file_until_people_activate_something_else() -> None:
     at = bench()
     assert [type(fact) for fact in facts(await seed_policy(at.at))] == [PolicyActivated]

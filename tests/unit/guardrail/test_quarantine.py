@@ -215,3 +215,11 @@ async def test_the_state_of_a_pipeline_says_what_is_frozen_and_why_something_is_
     rows = {row["name"]: row for row in (await list_pipelines(ListPipelines(), at.at))["pipelines"]}
     assert (rows["triage"]["quarantined"], rows["triage"]["frozen"]) == (True, "f1")
     assert (rows["other"]["quarantined"], rows["other"]["frozen"]) == (False, None)
+
+
+async def test_a_release_takes_no_id_that_the_system_needs_at_its_next_start() -> None:
+    at = bench()
+    digest = await approved(at, "Say", "c1")
+    with pytest.raises(InvalidInputError, match="the system's own"):
+        await release(at, digest, f"shipped-{digest[:40]}-0")
+    assert await at.at.changes.get(f"shipped-{digest[:40]}-0") is None

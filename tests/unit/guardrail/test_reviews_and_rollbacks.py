@@ -218,3 +218,18 @@ async def test_a_change_that_waits_cannot_pass_once_its_parent_is_quarantined() 
     await rolled(at)
     (veto,) = await decide(at, change_id="c9")
     assert isinstance(veto, ChangeVetoed) and "descends from" in veto.reasons[0]
+
+
+async def test_the_id_of_a_change_is_none_for_its_rollback_and_that_of_a_rollback_none_for_a_change() -> None:
+    at = bench()
+    await at.propose(pipeline(A))
+    await at.propose(pipeline(B), "c2")
+    (refused,) = await rolled(at, "c2")
+    assert isinstance(refused, RollbackRefused) and "repeat with a new rollback id" in refused.reason
+    assert await rolled(at, "c2") == [refused]
+    done, _ = await rolled(at, "r1")
+    assert isinstance(done, PipelineRolledBack)
+    (vetoed,) = await at.propose(pipeline(C), "r1")
+    assert isinstance(vetoed, ChangeVetoed) and "propose with another id" in vetoed.reasons[0]
+    deployment = await at.at.deployments.get("triage")
+    assert deployment is not None and deployment.stable == done.to_digest

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from services.guardrail.domain.policy import Policy
 from services.guardrail.domain.records import Deployment
 from services.guardrail.domain.rollout import RolloutRecord
 from services.guardrail.ports import LostRaceError
 from services.guardrail.use_cases.freezing import freeze_system, unfreeze_system
+from services.guardrail.use_cases.quarantine import quarantine_revision
 from services.guardrail.use_cases.queries import get_pipeline
 from services.guardrail.use_cases.rollbacks import roll_back
 from services.guardrail.use_cases.rollouts.advancing import advance, advance_all
@@ -20,7 +22,7 @@ from services.guardrail.use_cases.rollouts.queries import get_rollout, list_roll
 from services.guardrail.use_cases.rollouts.starting import start_rollout
 from shared.events.changes import ChangeVetoed, GetPipeline, PipelineDeployed, PipelineRolledBack, RollbackPipeline
 from shared.events.message import Message
-from shared.events.recovery import FreezeSystem, UnfreezeSystem
+from shared.events.recovery import FreezeSystem, QuarantineRevision, UnfreezeSystem
 from shared.events.rollouts import (
     ControlRollout,
     GetRollout,
@@ -41,7 +43,7 @@ from shared.events.rollouts import (
     StartRollout,
 )
 from shared.events.runs import RunFinished, ShadowOrigin
-from tests.fakes.guardrail import Bench, bench, facts, pipeline
+from tests.fakes.guardrail import Bench, bench, facts, pipeline, shipped_policy
 
 HALF = RolloutPlan(
     steps=(RolloutStep(share=0.1, minutes=1, sample=5), RolloutStep(share=0.5, minutes=1, sample=5), RolloutStep(share=1.0)),
@@ -575,3 +577,40 @@ async def test_a_lost_race_is_tried_again_and_counts_nothing_twice() -> None:
     await flow.ran("canary", 4)
     assert lost == [0]
     assert (await flow.record()).evidence.canary.runs == 4
+
+
+async def test_what_was_let_in_beside_the_stable_revision_does_not_replace_it_past_the_rules() -> None:
+    flow = Flow()
+    await flow.bench.propose(pipeline())
+    steps = [
+        {"name": "note", "type": "set_variable", "variables": {"topic": "{{ text }}"}},
+        {"name": "classify", "type": "claude", "prompt": "Say the tone of: {{ text }}"},
+    ]
+    (aside,) = await flow.bench.propose(pipeline(steps=steps), "c2", deploy=False)
+    flow.canary = str(getattr(aside, "digest"))  # noqa: B009  a union of facts
+    (refused,) = await flow.start()
+    assert isinstance(refused, RolloutRefused) and "propose it with `deploy: true` and a `rollout`" in refused.reason
+    assert await flow.bench.at.rollouts.get("r1") is None
+
+
+async def test_a_policy_of_today_keeps_a_former_revision_from_being_rolled_out() -> None:
+    flow = Flow()
+    await flow.bench.propose(pipeline())
+    (approved,) = await flow.bench.propose(BETTER, "c2", deploy=False)
+    flow.canary = str(getattr(approved, "digest"))  # noqa: B009  a union of facts
+    content = {**shipped_policy().content, "version": 3}
+    content["rules"] = [{"id": "closed", "effect": "veto", "when": "true", "reason": "closed"}]
+    strict = flow.bench.with_policy(Policy.parse(content, "strict"))
+    command = StartRollout.model_validate({"rollout_id": "r1", "pipeline": "triage", "digest": flow.canary, "author": "ada"})
+    (refused,) = facts(await start_rollout(command, strict.at))
+    assert isinstance(refused, RolloutRefused) and "closed" in refused.reason
+
+
+async def test_a_rollout_that_a_quarantine_ends_says_so() -> None:
+    flow = Flow()
+    await flow.begin()
+    command = QuarantineRevision(quarantine_id="q1", pipeline="triage", digest=flow.canary, reason="bad", author="grace")
+    await quarantine_revision(command, flow.bench.at)
+    await advance_all(flow.bench.at)
+    (aborted,) = flow.said(RolloutAborted)
+    assert aborted.reason == "the revision is quarantined"

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from services.guardrail.adapters.keys import FileSigner
-from services.guardrail.ports import Guardrail
+from services.guardrail.ports import AuditLogUnsoundError, Guardrail
 from services.guardrail.use_cases import adopt_keys, get_keys, propose_change
 from services.guardrail.use_cases.queries import resolved
+from services.guardrail.use_cases.telling import outcome_key
 from shared.attestation import Author, KeyRing, create_key_pair
 from shared.errors import NotAttestedError
 from shared.events.changes import ChangeApproved
@@ -127,3 +128,18 @@ async def test_the_answer_about_keys_counts_what_is_signed_with_which(signing: S
     assert (await get_keys(GetKeys(), signing.at))["attested"] == {former: 1}
     await signing.adopt()
     assert (await get_keys(GetKeys(), signing.at))["attested"] == {}
+
+
+async def test_an_entry_that_was_put_beside_the_log_gets_nothing_signed(signing: Signing) -> None:
+    other = await signing.approve("Leak", "c2", deploy=False)
+    stored = signing.bench.database
+    entry = await signing.at.audit.find(outcome_key("c2", "approved"))
+    assert entry is not None
+    forged = {**entry.model_dump(mode="json"), "key": outcome_key("planted", "approved")}
+    stored.collection("audit").store({"_id": "beside", **forged})
+    assert await stored.collection("revisions").update_if({"_id": other.digest}, {"$set": {"change_id": "planted"}})
+    signing.rotate(revoke=True)
+    with pytest.raises(AuditLogUnsoundError):
+        await signing.adopt()
+    kept = await signing.at.revisions.get(other.digest)
+    assert kept is not None and kept.attestation == other.attestation

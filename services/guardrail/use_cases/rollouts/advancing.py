@@ -8,7 +8,7 @@ from collections import Counter
 from services.guardrail.domain.rollout import RolloutRecord, counted
 from services.guardrail.domain.rollout_decisions import decided
 from services.guardrail.ports import Guardrail, LostRaceError
-from services.guardrail.use_cases.rollouts.carrying_out import GOING_UP, SUPERSEDED, carry_out
+from services.guardrail.use_cases.rollouts.carrying_out import GOING_UP, QUARANTINED, SUPERSEDED, carry_out
 from services.guardrail.use_cases.rollouts.facts import tell, with_changes_told
 from services.guardrail.use_cases.rollouts.standing_still import standstill
 from shared.errors import UnavailableError
@@ -51,7 +51,8 @@ async def _end_if_superseded(record: RolloutRecord, at: Guardrail) -> None:
         return
     serving = await at.deployments.get(record.pipeline)
     if serving is None or serving.rollout is None or serving.rollout.rollout_id != record.rollout_id:
-        await at.rollouts.save(record.intending("abort", SUPERSEDED, at.clock.now().isoformat()))
+        reason = QUARANTINED if await at.revisions.is_quarantined(record.canary) else SUPERSEDED
+        await at.rollouts.save(record.intending("abort", reason, at.clock.now().isoformat()))
 
 
 async def _round(rollout_id: str, at: Guardrail) -> tuple[RolloutRecord | None, bool]:

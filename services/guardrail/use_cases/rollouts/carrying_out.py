@@ -24,6 +24,7 @@ from shared.events.rollouts import (
 )
 
 SERVICE = "guardrail"
+QUARANTINED = "the revision is quarantined"
 SUPERSEDED = "another revision became stable, or another rollout took its place"
 GOING_UP = ("open", "step", "complete")
 NOTHING = {"canary": None, "shadow": None, "rollout": None}
@@ -46,7 +47,7 @@ async def carry_out(record: RolloutRecord, at: Guardrail) -> RolloutRecord:
 
 async def _open(record: RolloutRecord, intent: Intent, at: Guardrail) -> RolloutRecord:
     if await at.revisions.is_quarantined(record.canary):
-        return _aborted(record, intent, "the revision is quarantined")
+        return _aborted(record, intent, QUARANTINED)
     current = await _current(record, at)
     generation = _done(record, current)
     if generation is None:

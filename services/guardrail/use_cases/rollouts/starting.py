@@ -5,6 +5,7 @@ from __future__ import annotations
 from services.guardrail.domain.records import ChangeRecord, Deployment, RevisionRecord
 from services.guardrail.domain.rollout import RolloutRecord, new_rollout
 from services.guardrail.ports import Guardrail
+from services.guardrail.use_cases.judging import compiled, policy_names
 from services.guardrail.use_cases.rollouts.advancing import advance
 from services.guardrail.use_cases.rollouts.facts import done
 from services.guardrail.use_cases.telling import Effects
@@ -15,6 +16,8 @@ from shared.events.rollouts import DEFAULT_STEPS, SHADOW, RolloutPlan, RolloutRe
 from shared.pipeline.facts import document_facts
 from shared.pipeline.loading import load_document
 from shared.pipeline.scope import EFFECTFUL_STEP_TYPES
+
+BY_PEOPLE = ("review:", "break-glass:")
 
 
 class RolloutRefusedError(Exception):
@@ -76,6 +79,7 @@ async def _planned(command: StartRollout, at: Guardrail) -> RolloutRecord:
     if running := await under_way(command.pipeline, at):
         how = f"wait for it, or end it: `evoline rollout abort {running.rollout_id}`"
         raise RolloutRefusedError(f"rollout {running.rollout_id} of {running.canary[:12]} is {running.state}; {how}")
+    await _check_policy(revision, at)
     plan = command.plan or at.policy.document.rollout.plan
     if command.plan and any(step.share == SHADOW for step in command.plan.steps) and (effects := effects_of(revision)):
         raise RolloutRefusedError(
@@ -111,6 +115,21 @@ async def _revision(command: StartRollout, serving: Deployment, at: Guardrail) -
     except NotAttestedError as error:
         raise RolloutRefusedError(f"{revision.digest[:12]} is not approved any more: {error}; propose it again") from error
     return revision
+
+
+async def _check_policy(revision: RevisionRecord, at: Guardrail) -> None:
+    """Approved was that it may run beside the stable one; that it takes its place is judged now, by the policy of today. Raises
+    `RolloutRefusedError`."""
+    change = await at.changes.get(revision.change_id)
+    if change is None:
+        raise RolloutRefusedError(f"change {revision.change_id}, which approved it, is not in the store; propose it again")
+    as_deployed = change.model_copy(update={"deploy": True})
+    decision = at.policy.decide(policy_names(as_deployed, await compiled(as_deployed, at)))
+    reasons, why = "; ".join(decision.reasons), f"policy says about {revision.digest[:12]} in the place of the stable one"
+    if decision.effect == "veto":
+        raise RolloutRefusedError(f"{why}: {reasons}")
+    if decision.effect == "review" and not change.decided_by.startswith(BY_PEOPLE):
+        raise RolloutRefusedError(f"{why}: {reasons}; let people decide: propose it with `deploy: true` and a `rollout`")
 
 
 def _refusal(command: StartRollout, reason: str) -> RolloutRefused:
