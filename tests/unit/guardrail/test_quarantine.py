@@ -215,3 +215,16 @@ async def test_the_state_of_a_pipeline_says_what_is_frozen_and_why_something_is_
     rows = {row["name"]: row for row in (await list_pipelines(ListPipelines(), at.at))["pipelines"]}
     assert (rows["triage"]["quarantined"], rows["triage"]["frozen"]) == (True, "f1")
     assert (rows["other"]["quarantined"], rows["other"]["frozen"]) == (False, None)
+
+
+async def test_a_revision_is_taken_out_and_released_under_its_own_pipelines_name_only() -> None:
+    """Under another name it would not be seen that it serves, and its release would wait for ever without anybody being told."""
+    at = bench()
+    serving = await approved(at, "Say", "c1", name="other")
+    await approved(at, "State", "c2")
+    said = await quarantine(at, serving)
+    assert isinstance(said, QuarantineRefused) and "is a revision of other" in said.reason
+    assert not await at.at.revisions.is_quarantined(serving)
+    said = await release(at, serving)
+    assert isinstance(said, QuarantineRefused) and "is a revision of other" in said.reason
+    assert await at.at.changes.get("rel1") is None
