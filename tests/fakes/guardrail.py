@@ -304,13 +304,18 @@ class Bench:
         return facts(await register_dataset(dataset(cases, dataset_id), self.at))
 
 
-def bench(*, meta_names: frozenset[str] = frozenset(("context_aware_pipeline_generator",)), policy: Policy | None = None) -> Bench:
+def bench(
+    *,
+    meta_names: frozenset[str] = frozenset(("context_aware_pipeline_generator",)),
+    policy: Policy | None = None,
+    database: InMemoryDatabase | None = None,
+) -> Bench:
     """Signs with the same key always, so that two benches that did the same tell the same facts."""
     clock = StillClock()
     signer = KeySigner(clock, Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
     announcer = RecordingAnnouncer()
     fleet, tally, sealing = ScriptedFleet(signer.verifier, clock), Tally(), ScriptedSealing()
-    database, sealed = InMemoryDatabase(), InMemoryDatabase()
+    database, sealed = database or InMemoryDatabase(), InMemoryDatabase()
     identities = InMemoryIdentities()
     at = Guardrail(
         changes=MongoChanges(database),
