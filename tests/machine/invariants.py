@@ -9,6 +9,7 @@ from services.guardrail.domain.rollout import RolloutRecord
 from services.guardrail.use_cases.queries import resolved
 from shared.errors import NotAttestedError
 from shared.events.changes import DecideReview
+from shared.events.values import Attestation
 from shared.messaging import codec
 from tests.machine.world import World
 
@@ -23,8 +24,16 @@ def check_approvals(world: World, changes: list[ChangeRecord]) -> None:
             assert record.attestation is None, f"{record.change_id} is {record.status} and attested"
             continue
         assert record.attestation is not None, f"{record.change_id} is approved without an attestation"
-        world.at.signer.check(record.attestation, kind=record.attested_kind, digest=record.digest)
+        _check_attested(world, record.attestation, record.attested_kind, record.digest)
         _check_votes(world, record)
+
+
+def _check_attested(world: World, attestation: Attestation, kind: str, digest: str) -> None:
+    """Each one once: none of them expires within the machine's time."""
+    seen = (attestation.signature, kind, digest)
+    if seen not in world.attested:
+        world.at.signer.check(attestation, kind=kind, digest=digest)
+        world.attested.add(seen)
 
 
 def _check_votes(world: World, record: ChangeRecord) -> None:
@@ -39,7 +48,9 @@ def _check_votes(world: World, record: ChangeRecord) -> None:
 
 
 def _signed_votes(record: ChangeRecord) -> list[DecideReview]:
-    said = [codec.decode(DecideReview, each.body.encode()) for each in record.decisions if each.decision == "approve" and not each.void]
+    said = [
+        codec.decode(DecideReview, each.body.encode()) for each in record.decisions if each.decision == "approve" and not each.void
+    ]
     return [vote for vote in said if (vote.change_id, vote.digest, vote.decision) == (record.change_id, record.digest, "approve")]
 
 
@@ -52,7 +63,7 @@ def check_served(world: World, changes: list[ChangeRecord], deployments: Mapping
             assert (name, digest) in approved, f"{digest[:12]} serves {name}, but no change of it is approved"
             revision = world.run(world.at.revisions.get(digest))
             assert revision is not None, f"{digest[:12]} serves {name}, but is not stored"
-            world.at.signer.check(revision.attestation, kind="revision", digest=digest)
+            _check_attested(world, revision.attestation, "revision", digest)
             if world.run(world.at.revisions.is_quarantined(digest)):
                 _check_refused(world, f"{name}@{digest}")
 

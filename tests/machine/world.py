@@ -57,11 +57,13 @@ class World:
         self.unacknowledged: list[Sent] = []
         self.refusals: list[str] = []
         self.crashes = 0
+        self.attested: set[tuple[str, str, str]] = set()
+        """Attestations that were checked: (signature, kind, digest)."""
         self._runs = 0
         self._changes: dict[str, ChangeRecord] = {}
         self._begin_process()
         self.bench.fleet.answer = answering({"Say": 0.7, "Name": 1.0, "Tell": 0.1, "State": 0.7})
-        self.run(self.bench.register(cases(40)))
+        self.run(self.bench.register(cases(24)))
 
     def begin(self, names: Sequence[str]) -> None:
         """Something serves under each name, and two approved revisions stand beside it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
+from datetime import timedelta
 from typing import Any, ClassVar
 
 import pytest
@@ -33,6 +34,15 @@ RISKS: tuple[dict[str, Any], ...] = (
 )
 """Two that go through on their own, one for a person, one for two."""
 
+REACHED = {
+    "high approved",
+    "policy approved",
+    "promotion approved",
+    "release approved",
+    "rollout completed",
+    "rollout rolled_back",
+    "crashed",
+}
 names, people, authors = st.sampled_from(NAMES), st.sampled_from(PEOPLE), st.sampled_from(AUTHORS)
 numbers = st.integers(min_value=0, max_value=30)
 
@@ -62,8 +72,15 @@ class GuardrailMachine(RuleBasedStateMachine):
         return found[number % len(found)] if found else None
 
     @rule(
-        name=names, word=st.sampled_from(WORDS), risk=st.sampled_from(RISKS), author=authors, deploy=st.booleans(), child=st.booleans(),
-        number=numbers, planned=st.booleans(), signed=st.sampled_from((True, True, True, False)),
+        name=names,
+        word=st.sampled_from(WORDS),
+        risk=st.sampled_from(RISKS),
+        author=authors,
+        deploy=st.booleans(),
+        child=st.booleans(),
+        number=numbers,
+        planned=st.booleans(),
+        signed=st.sampled_from((True, True, True, False)),
     )
     def propose(self, name: str, word: str, risk: dict[str, Any], author: str, number: int, **how: bool) -> None:
         document = pipeline(f"{word} what {number % 7} is: {{{{ text }}}}", name, **risk)
@@ -97,8 +114,12 @@ class GuardrailMachine(RuleBasedStateMachine):
         return found[number % len(found)] if found else None
 
     @rule(
-        number=numbers, person=people, lender=st.none() | people, glass=st.booleans(),
-        decision=st.sampled_from(("approve", "approve", "approve", "deny", "request_changes", "comment")), right=st.integers(0, 9),
+        number=numbers,
+        person=people,
+        lender=st.none() | people,
+        glass=st.booleans(),
+        decision=st.sampled_from(("approve", "approve", "approve", "deny", "request_changes", "comment")),
+        right=st.integers(0, 9),
     )
     def decide(self, number: int, person: str, lender: str | None, decision: str, **how: Any) -> None:
         record = self.waiting(number)
@@ -124,9 +145,7 @@ class GuardrailMachine(RuleBasedStateMachine):
 
     @rule(author=people, delegate=people, hours=st.integers(1, 100))
     def delegate(self, author: str, delegate: str, hours: int) -> None:
-        until = self.world.at.clock.now().replace(microsecond=0).isoformat()
-        day = self.world.at.clock.now().timestamp() + hours * 3600
-        until = type(self.world.at.clock.now()).fromtimestamp(day, self.world.at.clock.now().tzinfo).isoformat()
+        until = (self.world.at.clock.now() + timedelta(hours=hours)).isoformat()
         self.world.send(DelegateReviews(delegation_id=self.fresh("d"), author=author, delegate=delegate, until=until), author)
 
     @rule(name=names, author=people)
@@ -163,7 +182,8 @@ class GuardrailMachine(RuleBasedStateMachine):
             self.world.send(StartRollout.model_validate(given), author)
 
     @rule(
-        number=numbers, author=people,
+        number=numbers,
+        author=people,
         verb=st.sampled_from(("pause", "resume", "resume", "approve_step", "approve_step", "complete_now", "abort")),
     )
     def control_rollout(self, number: int, author: str, verb: str) -> None:
@@ -267,8 +287,8 @@ def test_nothing_unapproved_takes_effect_and_nothing_gets_stuck_over_20000_steps
     """5,000 steps a part: the suite runs parts side by side."""
     machine = seed(part)(type(f"Part{part}", (GuardrailMachine,), {"steps": 0, "reached": Counter()}))
     quick = settings(
-        max_examples=100,
-        stateful_step_count=50,
+        max_examples=50,
+        stateful_step_count=100,
         deadline=None,
         database=None,
         phases=(Phase.generate, Phase.shrink),
@@ -277,3 +297,4 @@ def test_nothing_unapproved_takes_effect_and_nothing_gets_stuck_over_20000_steps
     )
     run_state_machine_as_test(machine, settings=quick)
     assert machine.steps >= 5_000
+    assert not REACHED - set(machine.reached), "the machine does not get where it should look"
