@@ -139,7 +139,7 @@ class World:
         await use_cases.advance_all(self.at)
 
     async def _expire(self) -> None:
-        await use_cases.expire_reviews(await use_cases.in_force(self.at))
+        await use_cases.expire_reviews(await use_cases.in_force(self.at), self._tell)
 
     async def _lapse(self) -> None:
         await use_cases.lapse_glass(self.at, self._tell)
