@@ -18,7 +18,6 @@ from shared.events.values import Attestation
 from shared.pipeline.loading import load_document
 
 Entry = Mapping[str, Any]
-MAKE_STABLE = ("pipeline.deployed", "pipeline.rolled_back", "rollout.complete")
 SHOWN = ("change_id", "rollback_id", "generation", "holder", "domain")
 """Facts of an entry that its line shows."""
 PUTS = ("pipeline.deployed", "pipeline.rolled_back", "rollout.complete")

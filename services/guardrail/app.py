@@ -193,7 +193,7 @@ async def _sweep(host: Host, at: Guardrail) -> None:
     """What is due now. A store or broker that is away for a moment is met again by the next round."""
     try:
         await _tell(host, await use_cases.note_identities(at))
-        await _tell(host, await use_cases.expire_reviews(await use_cases.in_force(at)))
+        await use_cases.expire_reviews(await use_cases.in_force(at), lambda effects: _tell(host, effects))
         await use_cases.lapse_glass(at, lambda effects: _tell(host, effects))
     except TransientError as error:
         structlog.get_logger("guardrail").warning("round of the watch over reviews put off", error=str(error))

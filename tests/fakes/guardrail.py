@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -39,6 +40,7 @@ from shared.events.runs import ExecuteRun, RunFinished
 from shared.events.values import Attestation, Case, GraderSpec, Usage
 from shared.identity import UNSIGNED
 from shared.messaging import codec
+from shared.pipeline.document import Document
 from shared.pipeline.facts import document_facts
 from shared.pipeline.loading import load_document
 from shared.pipeline.scope import check_scope
@@ -104,6 +106,7 @@ class ScriptedFleet:
         self.lost: set[str] = set()
         """Case ids whose runs never end."""
         self._ended: dict[str, RunFinished] = {}
+        self._documents: dict[str, Document] = {}
 
     async def run_all(
         self,
@@ -119,12 +122,19 @@ class ScriptedFleet:
                 self._ended[command.run_id] = self._run(command)
         return {each.run_id: self._ended[each.run_id] for each in commands if each.run_id in self._ended}
 
+    def _loaded(self, source: dict[str, Any]) -> Document:
+        """A look at cases runs the same two documents many times."""
+        key = json.dumps(source, sort_keys=True)
+        if key not in self._documents:
+            self._documents[key] = load_document(source)
+        return self._documents[key]
+
     def ended(self, run_ids: Sequence[str]) -> list[RunFinished]:
         return [self._ended[run_id] for run_id in run_ids if run_id in self._ended]
 
     def _run(self, command: ExecuteRun) -> RunFinished:
         assert command.document is not None and command.scope is not None, "sealed runs carry document and scope"
-        document = load_document(command.document)
+        document = self._loaded(command.document)
         finished = RunFinished(
             run_id=command.run_id,
             pipeline=document.name,
@@ -304,13 +314,18 @@ class Bench:
         return facts(await register_dataset(dataset(cases, dataset_id), self.at))
 
 
-def bench(*, meta_names: frozenset[str] = frozenset(("context_aware_pipeline_generator",)), policy: Policy | None = None) -> Bench:
+def bench(
+    *,
+    meta_names: frozenset[str] = frozenset(("context_aware_pipeline_generator",)),
+    policy: Policy | None = None,
+    database: InMemoryDatabase | None = None,
+) -> Bench:
     """Signs with the same key always, so that two benches that did the same tell the same facts."""
     clock = StillClock()
     signer = KeySigner(clock, Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
     announcer = RecordingAnnouncer()
     fleet, tally, sealing = ScriptedFleet(signer.verifier, clock), Tally(), ScriptedSealing()
-    database, sealed = InMemoryDatabase(), InMemoryDatabase()
+    database, sealed = database or InMemoryDatabase(), InMemoryDatabase()
     identities = InMemoryIdentities()
     at = Guardrail(
         changes=MongoChanges(database),

@@ -49,6 +49,10 @@ class InMemoryCollection:
         chosen = found[:limit] if limit else found
         return [copy.deepcopy({k: v for k, v in each.items() if k in wanted} if fields else each) for each in chosen]
 
+    def raw(self) -> Sequence[Mapping[str, Any]]:
+        """As they are stored, for a test that looks often: not to be changed."""
+        return tuple(self._documents.values())
+
     async def count(self, filters: Mapping[str, Any]) -> int:
         return len(await self.find(filters))
 

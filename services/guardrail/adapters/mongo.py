@@ -54,6 +54,10 @@ class MongoChanges:
         found = await self._changes.find({"status": "queued"}, sort=[("created_at", 1)], limit=limit)
         return [ChangeRecord.model_validate(each) for each in found]
 
+    async def untold(self, limit: int) -> Sequence[ChangeRecord]:
+        found = await self._changes.find({"status": "expired", "untold": True}, limit=limit)
+        return [ChangeRecord.model_validate(each) for each in found]
+
     async def decided_by_people(self, limit: int) -> Sequence[ChangeRecord]:
         found = await self._changes.find({"decisions": {"$ne": []}}, sort=[("decided_at", -1)], limit=limit)
         return [ChangeRecord.model_validate(each) for each in found]

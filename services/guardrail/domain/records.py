@@ -136,6 +136,8 @@ class ChangeRecord(Record):
     """Freeze during which it came; until what followed is told."""
     rollout_id: str = ""
     """Where it was not deployed at once."""
+    untold: bool = False
+    """It expired while nobody asked, and that was not told yet."""
 
     @classmethod
     def opened(cls, command: ProposeChange, now: str, signature: Signature = UNSIGNED) -> ChangeRecord:

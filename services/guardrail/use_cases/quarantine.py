@@ -93,6 +93,9 @@ async def _digest(pipeline: str, wanted: str, at: Guardrail) -> str:
     if len(found) == 1:
         return found[0]
     if not found and len(wanted) == FULL_DIGEST:
+        known = await at.revisions.get(wanted)
+        if known is not None and known.pipeline != pipeline:
+            raise NotFoundError(f"{wanted[:12]} is a revision of {known.pipeline}, not of {pipeline}: name that pipeline")
         return wanted
     raise NotFoundError(
         f"{wanted!r} names {len(found)} revisions of pipeline {pipeline!r}; evoline show pipeline {pipeline} lists them"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from services.guardrail.domain.oversight import standing
@@ -31,13 +32,12 @@ async def decide_review(
     known = next((each for each in record.decisions if each.decision_id == decision_id), None)
     if known:
         return await _told_again(record, known, at)
+    if record.status == "expired" and record.cause == decision_id:
+        return await _too_late(command, record, at)
     if reason := _why_not(command, record) or await _why_not_now(command, record, at):
         return [_refused(command, reason)]
     if record.status == "queued" and _is_expired(record, at.clock.now()):
-        return [
-            *await told(await expired(record, at), at, with_gate=False),
-            _refused(command, f"the review ended at {record.expires_at}; have it proposed again"),
-        ]
+        return await _too_late(command, await expired(record.model_copy(update={"cause": decision_id}), at), at)
     try:
         seat = await seat_of(command, record, signature, at)
     except SeatRefusedError as error:
@@ -75,16 +75,24 @@ async def _outcome(record: ChangeRecord, decision: ReviewDecision, at: Guardrail
     return [*await told(record, at, with_gate=False), *await glass_facts(record, at)]
 
 
-async def expire_reviews(at: Guardrail, *, limit: int = 100) -> Effects:
-    """Ends the reviews that nobody decided in time. Their effects are named by change, so that a repeat tells the same."""
+async def expire_reviews(at: Guardrail, tell: Callable[[Effects], Awaitable[None]], *, limit: int = 100) -> None:
+    """Ends the reviews that nobody decided in time. Each is done once it is told, so that a crash before that tells it again; its
+    effects are named by change, so that a repeat is the same."""
     waiting = await at.changes.queued(limit)
     at.gauges.reviews_waiting(len(waiting))
-    effects: Effects = []
     for record in waiting:
         if _is_expired(record, at.clock.now()) and not await at.freeze.holding(record.pipeline, record.domain):
-            facts = await told(await expired(record, at), at, with_gate=False)
-            effects += [(f"{record.change_id}:{effect}", fact) for effect, fact in facts]
-    return effects
+            await expired(record.model_copy(update={"untold": True}), at)
+    for record in await at.changes.untold(limit):
+        facts = await told(record, at, with_gate=False)
+        await tell([(f"{record.change_id}:{effect}", fact) for effect, fact in facts])
+        await at.changes.save(record.model_copy(update={"untold": False}))
+
+
+async def _too_late(command: DecideReview, record: ChangeRecord, at: Guardrail) -> Effects:
+    """The expiry that this decision brought to light, told by it, however often it is delivered."""
+    refused = _refused(command, f"the review ended at {record.expires_at}; have it proposed again")
+    return [*await told(record, at, with_gate=False), refused]
 
 
 async def expired(record: ChangeRecord, at: Guardrail) -> ChangeRecord:

@@ -223,3 +223,16 @@ async def test_a_release_takes_no_id_that_the_system_needs_at_its_next_start() -
     with pytest.raises(InvalidInputError, match="the system's own"):
         await release(at, digest, f"shipped-{digest[:40]}-0")
     assert await at.at.changes.get(f"shipped-{digest[:40]}-0") is None
+
+
+async def test_a_revision_is_taken_out_and_released_under_its_own_pipelines_name_only() -> None:
+    """Under another name it would not be seen that it serves, and its release would wait for ever without anybody being told."""
+    at = bench()
+    serving = await approved(at, "Say", "c1", name="other")
+    await approved(at, "State", "c2")
+    said = await quarantine(at, serving)
+    assert isinstance(said, QuarantineRefused) and "is a revision of other" in said.reason
+    assert not await at.at.revisions.is_quarantined(serving)
+    said = await release(at, serving)
+    assert isinstance(said, QuarantineRefused) and "is a revision of other" in said.reason
+    assert await at.at.changes.get("rel1") is None

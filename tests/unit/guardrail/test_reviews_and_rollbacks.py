@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from services.guardrail.use_cases import expire_reviews, list_reviews, roll_back
+from services.guardrail.use_cases import Effects, expire_reviews, list_reviews, roll_back
 from services.guardrail.use_cases.telling import outcome_key
 from services.guardrail.use_cases.voting import RECORDING_SECONDS
 from shared.errors import UnavailableError
@@ -131,14 +131,47 @@ async def test_a_review_ends_when_nobody_decides() -> None:
     assert deployment is not None and deployment.generation == 1
 
 
+async def expiries(at: Bench) -> Effects:
+    told: Effects = []
+
+    async def tell(effects: Effects) -> None:
+        told.extend(effects)
+
+    await expire_reviews(at.at, tell)
+    return told
+
+
 async def test_expiry_is_told_without_anybody_asking() -> None:
     at = await waiting()
-    assert await expire_reviews(at.at) == []
+    assert await expiries(at) == []
     assert at.tally.waiting == 1
     at.clock.pass_seconds(72 * 3600)
-    ((effect, fact),) = await expire_reviews(at.at)
+    ((effect, fact),) = await expiries(at)
     assert effect == "c2:verdict" and isinstance(fact, ChangeVetoed)
-    assert await expire_reviews(at.at) == []
+    assert await expiries(at) == []
+
+
+async def test_an_expiry_that_was_not_told_before_a_crash_is_told_afterwards() -> None:
+    at = await waiting()
+    at.clock.pass_seconds(72 * 3600)
+
+    async def crash(_: Effects) -> None:
+        raise UnavailableError("the broker is away")
+
+    with pytest.raises(UnavailableError):
+        await expire_reviews(at.at, crash)
+    ((effect, fact),) = await expiries(at)
+    assert effect == "c2:verdict" and isinstance(fact, ChangeVetoed)
+    assert await at.at.audit.find("change:c2:expired") is not None
+
+
+async def test_a_late_decision_that_is_delivered_again_tells_the_same() -> None:
+    at = await waiting()
+    at.clock.pass_seconds(72 * 3600)
+    first = await decide(at)
+    assert await decide(at) == first
+    assert isinstance(first[0], ChangeVetoed)
+    assert await expiries(at) == [], "a decision that came too late has told it"
 
 
 async def test_an_approval_of_something_overtaken_deploys_nothing() -> None:
