@@ -274,6 +274,7 @@ class GuardrailMachine(RuleBasedStateMachine):
             self.world.observe(record, arm, "succeeded")
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("part", range(4))
 def test_nothing_unapproved_takes_effect_and_nothing_gets_stuck_over_20000_steps(part: int) -> None:
     machine = type(f"Part{part}", (GuardrailMachine,), {"steps": 0, "reached": Counter()})
