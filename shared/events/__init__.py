@@ -19,31 +19,31 @@ from shared.events import (
 )
 from shared.events.message import Command, Fact, Message, Part, Query, Value, derive_id
 
+MODULES = (
+    audit,
+    changes,
+    custody,
+    generation,
+    improvement,
+    operations,
+    oversight,
+    policies,
+    quotas,
+    recovery,
+    rollouts,
+    runs,
+    transfer,
+)
+"""Where messages that travel are defined."""
+
 __all__ = ["Command", "Fact", "Message", "Part", "Query", "Value", "catalogue", "derive_id"]
-
-
-_MODULES = (audit, changes, custody, generation, improvement, operations, oversight, policies, quotas, recovery, runs, transfer)
 
 
 def catalogue() -> tuple[type[Message], ...]:
     """All message classes that travel alone, sorted by subject."""
     found = {
         member
-        for module in (
-            audit,
-            changes,
-            custody,
-            generation,
-            improvement,
-            operations,
-            oversight,
-            policies,
-            quotas,
-            recovery,
-            rollouts,
-            runs,
-            transfer,
-        )
+        for module in MODULES
         for member in vars(module).values()
         if isinstance(member, type) and issubclass(member, Message) and "subject" in vars(member)
     }
