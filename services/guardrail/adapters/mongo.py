@@ -128,9 +128,16 @@ class MongoRevisions:
         self, digest: str, *, cause: str, reason: str, at: str, author: str = "", cancel_running: bool = False
     ) -> None:
         row = {"cause": cause, "reason": reason, "at": at, "author": author, "cancel_running": cancel_running}
+        # Out of use before it is called so: whoever dies in between leaves no quarantined revision that can be run.
+        taken_out = await self._taken_out(digest)
         if not await self._quarantine.insert_once({"_id": digest, **row}) and cancel_running:
             await self._quarantine.update_if({"_id": digest}, {"$set": {"cancel_running": True}})
-        await self._revisions.update_if({"_id": digest}, {"$set": {"status": "quarantined"}})
+        if not taken_out:
+            await self._taken_out(digest)
+
+    async def _taken_out(self, digest: str) -> bool:
+        """False where there is no such revision, or not yet."""
+        return await self._revisions.update_if({"_id": digest}, {"$set": {"status": "quarantined"}})
 
     async def release(self, digest: str, attestation: Attestation) -> None:
         fields = {"status": "approved", "attestation": attestation.model_dump(mode="json")}
