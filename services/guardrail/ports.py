@@ -321,8 +321,9 @@ class Announcer(Protocol):
 
 
 class AuditLog(Protocol):
-    async def append(self, note: AuditNote) -> AuditEntry:
-        """Adds it at the end; the same key again is the same entry. Raises `AuditLogUnsoundError`."""
+    async def append(self, note: AuditNote, *, is_first: bool = False) -> AuditEntry:
+        """Adds it at the end; the same key again is the same entry. `is_first`: the caller won the write that gives it the right to
+        this key just now, so that no entry from before has to be sought. Raises `AuditLogUnsoundError`."""
         ...
 
     async def find(self, key: str) -> AuditEntry | None: ...

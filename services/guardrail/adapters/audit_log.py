@@ -6,6 +6,7 @@ documents, never the whole log. What this process knows of the log it has recomp
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,8 @@ _TRIES = 1000
 """A try is lost only when another process took the number, so the log grew meanwhile."""
 _CHECK_PAGE = 20_000
 """Entries read at once when the whole log is checked; the embedded server scans the collection for each page."""
+_KNOWN_KEYS = 10_000
+"""Newest entries whose keys a process remembers: those that it may have seen since the write that made a key its own."""
 
 
 class MongoAuditLog:
@@ -32,6 +35,7 @@ class MongoAuditLog:
         self._is_checked = False
         self._faults: tuple[str, ...] = ()
         self._turn = asyncio.Lock()
+        self._newest: OrderedDict[str, None] = OrderedDict()
 
     async def ensure_indexes(self) -> None:
         await self._entries.ensure_index([("key", 1)], name="key")
@@ -57,13 +61,14 @@ class MongoAuditLog:
         if self._faults:
             raise AuditLogUnsoundError(self._faults)
 
-    async def append(self, note: AuditNote) -> AuditEntry:
+    async def append(self, note: AuditNote, *, is_first: bool = False) -> AuditEntry:
         if not self._is_checked:
             await self.check()
         async with self._turn:
             self.require_sound()
             # The end is fixed before the key is sought: who takes the number after it has seen every entry before it.
-            if former := await self.find(note.key):
+            is_new = is_first and note.key not in self._newest
+            if not is_new and (former := await self.find(note.key)):
                 return former
             for _ in range(_TRIES):
                 entry = await self._inserted(note)
@@ -121,20 +126,26 @@ class MongoAuditLog:
         entry["nodes"] = [node.hex() for node in nodes]
         if not await self._entries.insert_once({"_id": _name(entry["sequence"]), **entry}):
             return None
-        self._recount.take(entry)
+        self._take_in(entry)
         return AuditEntry.model_validate(entry)
 
     async def _catch_up(self, key: str = "") -> AuditEntry | None:
         """Walks over what others added; returns the entry of this key among them."""
         same = None
         while found := await self._entries.get(_name(self._recount.frontier.size + 1)):
-            self._recount.take(found)
+            self._take_in(found)
             if self._recount.faults:
                 self._faults = tuple(self._recount.faults)
                 raise AuditLogUnsoundError(self._faults)
             if key and found["key"] == key:
                 same = AuditEntry.model_validate(found)
         return same
+
+    def _take_in(self, entry: Mapping[str, Any]) -> None:
+        self._recount.take(entry)
+        self._newest[str(entry.get("key"))] = None
+        if len(self._newest) > _KNOWN_KEYS:
+            self._newest.popitem(last=False)
 
     async def _read_all(self, recount: Recount) -> None:
         while True:

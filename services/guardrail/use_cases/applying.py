@@ -11,9 +11,12 @@ from services.guardrail.use_cases.maturity_changes import set_maturity
 from services.guardrail.use_cases.policy_changes import activate
 from services.guardrail.use_cases.rollouts.advancing import advance
 from services.guardrail.use_cases.rollouts.starting import rollout_of, start_for_change
+from services.guardrail.use_cases.telling import outcome_key
 from shared.events.recovery import Freeze
 from shared.events.values import Attestation
 
+STORED_ONLY = ("revision", "promotion", "template")
+"""Kinds that may end with a stored revision."""
 STALE = "another revision became stable while this change was judged; propose it again, against the new one"
 SUPERSEDED = "what this change was judged against was replaced meanwhile; propose it again, against what is in force now"
 
@@ -39,7 +42,7 @@ async def apply(record: ChangeRecord, at: Guardrail) -> ChangeRecord:
     if record.applied:
         return record
     if freeze := await at.freeze.holding(record.pipeline, record.domain):
-        return await held(record, freeze, at)
+        return record if await _is_kept(record, at) else await held(record, freeze, at)
     if record.kind in ("policy", "maturity"):
         return await _put_in_force(record, at)
     if record.kind == "release":
@@ -57,14 +60,11 @@ async def _put_in_service(record: ChangeRecord, at: Guardrail) -> ChangeRecord:
     if _is_overtaken(record, current):
         return await overturned(record, at, STALE)
     revision = await at.revisions.add(revision_record(record))
-    if revision.status == "quarantined":
-        return await overturned(record, at, "this revision was quarantined after a rollback; propose another one")
-    if ancestor := await quarantined_ancestor(record.parent_digest, at):
-        now = at.clock.now().isoformat()
-        await at.revisions.quarantine(record.digest, cause=record.change_id, reason=f"descends from {ancestor}", at=now)
-        return await overturned(record, at, f"it descends from {ancestor[:12]}, which was quarantined at this moment")
+    if reason := await _out_of_use(revision, at):
+        return record if await _is_kept(record, at) else await overturned(record, at, reason)
     if not record.deploy:
-        return await at.changes.save(record.model_copy(update={"applied": True}))
+        # Not written down: the stored revision says it, and one write less is a tenth of a decision.
+        return record.model_copy(update={"applied": True})
     if record.rollout is not None and record.incumbent_digest:
         return await _begun(record, await start_for_change(record, record.rollout, at), at)
     serving = await deployed(record, current, at)
@@ -72,6 +72,24 @@ async def _put_in_service(record: ChangeRecord, at: Guardrail) -> ChangeRecord:
         return await overturned(record, at, STALE)
     generation, previous = serving
     return await at.changes.save(record.model_copy(update={"applied": True, "generation": generation, "previous_digest": previous}))
+
+
+async def _is_kept(record: ChangeRecord, at: Guardrail) -> bool:
+    """It was only to be stored, and that was told as done: this is a repeat."""
+    if record.deploy or record.kind not in STORED_ONLY:
+        return False
+    return await at.audit.find(outcome_key(record.change_id, "approved")) is not None
+
+
+async def _out_of_use(revision: RevisionRecord, at: Guardrail) -> str:
+    """Why nobody may run it, though it was approved; empty where everybody may."""
+    if revision.status == "quarantined":
+        return "this revision was quarantined after a rollback; propose another one"
+    if ancestor := await quarantined_ancestor(revision.parent_digest, at):
+        now, why = at.clock.now().isoformat(), f"descends from {ancestor}"
+        await at.revisions.quarantine(revision.digest, cause=revision.change_id, reason=why, at=now)
+        return f"it descends from {ancestor[:12]}, which was quarantined at this moment"
+    return ""
 
 
 async def _begun(record: ChangeRecord, rollout_id: str, at: Guardrail) -> ChangeRecord:

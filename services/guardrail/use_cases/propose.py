@@ -64,11 +64,12 @@ async def carried_on(record: ChangeRecord, at: Guardrail, *, patient: bool) -> t
     if record.is_open and (freeze := await at.freeze.holding(record.pipeline, record.domain)):
         record = await held(record, freeze, at)
         return record, await told(record, at)
-    if record.is_open:
+    is_first = record.is_open
+    if is_first:
         record = await judged(record, at, patient=patient)
     if record.status == "approved":
         record = await apply(record, at)
-    return record, await told(record, at, with_gate=not record.decisions)
+    return record, await told(record, at, with_gate=not record.decisions, is_first=is_first)
 
 
 async def _carry_on_earlier(record: ChangeRecord, at: Guardrail, *, patient: bool) -> None:

@@ -18,13 +18,14 @@ _DEPLOYED = {"policy": "policy.activated", "maturity": "pipeline.maturity_change
 """Audit action of what a change of this kind did, other than deploying a revision."""
 
 
-async def told(record: ChangeRecord, at: Guardrail, *, with_gate: bool = True) -> Effects:
-    """Audits the record's outcome, then returns its facts. Raises `ValueError` for a record that is neither decided nor held."""
+async def told(record: ChangeRecord, at: Guardrail, *, with_gate: bool = True, is_first: bool = False) -> Effects:
+    """Audits the record's outcome, then returns its facts. `is_first`: the caller wrote this outcome just now. Raises `ValueError`
+    for a record that is neither decided nor held."""
     if record.is_held:
         return [("held", held_fact(record))]
-    await at.audit.append(outcome_note(record))
+    await at.audit.append(outcome_note(record), is_first=is_first)
     if record.generation:
-        await at.audit.append(deployment_note(record))
+        await at.audit.append(deployment_note(record), is_first=is_first)
     facts: Effects = [("gate", record.gate)] if record.gate and with_gate else []
     facts.append(("verdict", verdict_fact(record)))
     if record.generation:
