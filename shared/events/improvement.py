@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from shared.errors import Problem
 from shared.events.message import Command, Fact, Part, Query
+from shared.events.trade_offs import TradeOffs
 from shared.events.values import Attestation, Domain, Identifier, PipelineName, Score
 
 
@@ -157,6 +158,9 @@ class StartEvolution(Command):
     population: int = Field(default=50, ge=2, le=1000)
     seconds: float = Field(default=600, gt=0, le=86_400)
     seed: int = Field(default=0, ge=0, lt=2**32)
+    weights: dict[Literal["cost", "latency", "robustness"], Annotated[float, Field(ge=0, le=1)]] = Field(default_factory=dict)
+    """What the final choice gives for other objectives than quality: for twice the seed's cost or latency, for surviving all faults
+    instead of none. 0.05 is five points of quality; empty: quality alone decides."""
     author: Identifier = "anonymous"
 
 
@@ -194,6 +198,8 @@ class EvolutionFinished(Fact):
     candidates: int = 0
     lineage: tuple[dict[str, Any], ...] = ()
     """`{digest, parent, operator, text, score}` of the accepted candidates, oldest first."""
+    trade_offs: TradeOffs | None = None
+    """Pareto front and menu of niches of all measured candidates; None where nothing was searched."""
     deployed: bool = False
     reasons: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()

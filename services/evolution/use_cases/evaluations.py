@@ -20,6 +20,7 @@ from shared.events.runs import ExecuteRun, RunFinished
 from shared.events.values import Case, GraderSpec, GrantedScope
 from shared.evidence import grade_run, grader_hash
 from shared.search.candidates import Candidate, Failure
+from shared.search.objectives import COST_USD, SECONDS, TOKENS
 from shared.search.strategies.strategy import SearchOverError
 
 Pair = tuple[str, str]
@@ -47,6 +48,7 @@ class Evaluations:
         self._heartbeat = heartbeat
         self._grader_hash = grader_hash(assignment.grader)
         self._rows: dict[Pair, Mapping[str, Any]] = {}
+        self._uses: dict[str, dict[str, Mapping[str, float]]] = {}
         self._pending: dict[Pair, asyncio.Task[None]] = {}
         self.limit = 0
         self.deadline: datetime | None = None
@@ -78,6 +80,9 @@ class Evaluations:
         wrong = [row for (owner, _), row in self._rows.items() if owner == digest and (row["grade"] or 0.0) < 1.0]
         return tuple(Failure(self._for.cases[row["case_id"]], row["answer"]) for row in wrong if row["answer"] is not None)
 
+    def uses(self, digest: str) -> Mapping[str, Mapping[str, float]]:
+        return self._uses.get(digest, {})
+
     def errors(self, digest: str) -> list[str]:
         """What went wrong technically, most frequent first."""
         counted = Counter(str(row["error"]) for (owner, _), row in self._rows.items() if owner == digest and row["error"])
@@ -92,7 +97,9 @@ class Evaluations:
             if rows:
                 await self._at.cache.keep(list(rows.values()))
             for pair, key in keys.items():
-                self._rows[pair] = rows[key] if key in rows else known[key]
+                self._rows[pair] = row = rows[key] if key in rows else known[key]
+                if row.get("use"):
+                    self._uses.setdefault(pair[0], {})[pair[1]] = row["use"]
         except BaseException:
             self.spent -= len(pairs)
             raise
@@ -148,6 +155,7 @@ class Evaluations:
             "grader_hash": self._grader_hash,
             "seed": self._for.seed,
             "grade": grade,
+            "use": use_of(run) if run else {},
             "status": run.status if run else "timed_out",
             "answer": run.outputs if run and run.status == "succeeded" else None,
             "error": (run.error or run.error_code) if run else "did not end in time",
@@ -155,3 +163,11 @@ class Evaluations:
 
     def _key(self, digest: str, case: str) -> str:
         return derive_id(f"{digest}:{self._grader_hash}", f"{self._for.dataset_id}/{case}:{self._for.seed}")
+
+
+def use_of(run: RunFinished) -> dict[str, float]:
+    """What a run used. Of a replayed one nothing is known: its times and costs are those of another day."""
+    if run.replayed:
+        return {}
+    usage = run.usage
+    return {TOKENS: usage.input_tokens + usage.output_tokens, COST_USD: usage.cost_usd, SECONDS: run.latency_seconds}

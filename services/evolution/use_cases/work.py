@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from services.evolution.domain.records import candidate_rows, lineage
@@ -17,9 +18,11 @@ from shared.events.message import derive_id
 from shared.evidence import grader_hash, score
 from shared.search.candidates import Candidate, SearchResult
 from shared.search.menu import OperatorMenu
+from shared.search.objectives import Weights, scale_of, weighted_value
 from shared.search.operators import all_operators
 from shared.search.plan import FINALISTS
-from shared.search.strategies import STRATEGIES, FinalRound, Genetic, SearchOverError, Strategy, run_finals
+from shared.search.strategies import STRATEGIES, FinalRound, Genetic, SearchOverError, Strategy, note_uses, run_finals
+from shared.search.trade_offs import finalists_of, trade_offs_of
 
 _FIRST_LOOK = 8
 _SEARCH_TIME_SHARE = 0.7
@@ -51,6 +54,7 @@ class EvolutionWork:
         found = await self._search()
         await self._remember(found)
         finals = await self._confirm(found)
+        found = await self._traded_off(found)
         if finals is None or finals.best is None:
             return await self._nothing(found, finals)
         return await self._propose(found, finals)
@@ -78,11 +82,26 @@ class EvolutionWork:
             failures=self._evaluations.failures,
         )
         strategy = strategy_of(self._command)
-        return await strategy.search(prepared.seed, prepared.plan.search_cases, self._evaluations, menu, self._command.seed)
+        found = await strategy.search(prepared.seed, prepared.plan.search_cases, self._evaluations, menu, self._command.seed)
+        note_uses(found.archive, self._evaluations)
+        return found
+
+    async def _traded_off(self, found: SearchResult) -> SearchResult:
+        """With front and menu, which are kept with the evolution."""
+        found = replace(found, trade_offs=trade_offs_of(found.archive, self._weights))
+        assert found.trade_offs is not None
+        kept = {"trade_offs": found.trade_offs.model_dump(mode="json")}
+        await self._at.evolutions.update(self._command.evolution_id, kept)
+        return found
+
+    @property
+    def _weights(self) -> Weights:
+        return Weights(**self._command.weights)
 
     async def _confirm(self, found: SearchResult) -> FinalRound | None:
         """None where there is nobody to confirm, or no time."""
-        chosen = [found.archive[digest].candidate for digest in found.ranking[: FINALISTS - 1]]
+        scale = scale_of(found.archive.entries)
+        chosen = [found.archive[digest].candidate for digest in finalists_of(found, self._weights, FINALISTS - 1)]
         if not chosen:
             return None
         self._enter_stage(self._command.evaluations, 1.0)
@@ -95,6 +114,7 @@ class EvolutionWork:
                 plan.fresh_cases,
                 self._evaluations,
                 min(self._evaluations.remaining, plan.final_evaluations),
+                lambda entry, seed: weighted_value(entry, seed, self._weights, scale),
             )
         except SearchOverError:
             return None
@@ -163,6 +183,7 @@ class EvolutionWork:
             evaluations=self._evaluations.spent,
             candidates=len(found.archive),
             lineage=lineage(found.archive, self._grader_hash),
+            trade_offs=found.trade_offs,
             reasons=found.reasons,
         )
 
