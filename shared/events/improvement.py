@@ -172,9 +172,25 @@ class EvolutionProgressed(Fact):
     stage: Literal["scope", "seed", "search", "finalists", "gate"]
     text: str
     evaluations: int
+    """Counted, which is before they run."""
     evaluations_budget: int
     best: Score | None = None
+    """Of the candidate that leads; optimistic, since it was chosen by it."""
     candidates: int = 0
+    done: int = 0
+    """Evaluations that have ended."""
+    generation: int = 0
+    """0 where the strategy has none; `generations` is 0 where it goes on until the budget is used up."""
+    generations: int = 0
+    front: int = 0
+    """Candidates that no other one beats in every objective; 0 while that is not known."""
+    operator: str = ""
+    """Which made the candidate that was accepted last, and what it changed."""
+    change: str = ""
+    elapsed_seconds: float = 0.0
+    """Since the command was taken up, pauses of the service included."""
+    seconds_left: float | None = None
+    """At the present pace, at most: a search may end early. None while too little ran to tell."""
 
 
 class EvolutionFinished(Fact):

@@ -53,7 +53,7 @@ def lineage(archive: Archive, grader_hash: str) -> tuple[dict[str, Any], ...]:
     return tuple(_line(entry, grader_hash) for entry in [*accepted[:1], *accepted[1:][-LONGEST_LINEAGE:]])
 
 
-def candidate_rows(archive: Archive) -> list[dict[str, Any]]:
+def candidate_rows(archive: Archive, grader_hash: str) -> list[dict[str, Any]]:
     return [
         {
             "digest": entry.candidate.digest,
@@ -66,6 +66,7 @@ def candidate_rows(archive: Archive) -> list[dict[str, Any]]:
             "cases": len(entry.grades),
             "niche": niche_of(entry) if entry.grades else "",
             "use": {name: mean[0] for name in MEASURES if (mean := mean_use(entry, name))},
+            "score": score(list(entry.grades.values()), grader_hash).model_dump(mode="json"),
             "document": dict(entry.candidate.document),
         }
         for birth, entry in enumerate(archive.entries)

@@ -54,6 +54,11 @@ class Evaluations:
         self.deadline: datetime | None = None
         self.spent = 0
         self.dispatched = 0
+        self.done = 0
+        self.ran = 0
+        """Of `done`, those that ran now instead of being known."""
+        self.on_run: Callable[[], None] = lambda: None
+        """Called when one has run."""
 
     @property
     def remaining(self) -> int:
@@ -93,6 +98,7 @@ class Evaluations:
         try:
             known = await self._at.cache.known(list(keys.values()))
             missing = [(candidate, case) for candidate, case in pairs if keys[candidate.digest, case] not in known]
+            self.done += len(pairs) - len(missing)
             rows = await self._run(missing) if missing else {}
             if rows:
                 await self._at.cache.keep(list(rows.values()))
@@ -110,7 +116,10 @@ class Evaluations:
     async def _run(self, missing: Sequence[tuple[Candidate, str]]) -> dict[str, dict[str, Any]]:
         commands = [self._command(candidate, case) for candidate, case in missing]
         finished = await self._at.runs.run_all(
-            commands, max_in_flight=self._at.in_flight, deadline_seconds=self._seconds_for(len(commands))
+            commands,
+            max_in_flight=self._at.in_flight,
+            deadline_seconds=self._seconds_for(len(commands)),
+            on_finished=self._has_run,
         )
         if not finished:
             raise UnavailableError(f"none of {len(commands)} evaluations ended: does an executor run?")
@@ -118,11 +127,17 @@ class Evaluations:
             # Says nothing about the candidate, so it must not be remembered as its failure.
             raise FrozenError(stopped.error)
         self.dispatched += len(commands)
+        self.done += len(commands) - len(finished)
         rows = (
             self._row(candidate, case, finished.get(command.run_id))
             for (candidate, case), command in zip(missing, commands, strict=True)
         )
         return {row["_id"]: row for row in rows}
+
+    def _has_run(self, run: RunFinished) -> None:
+        self.done += 1
+        self.ran += 1
+        self.on_run()
 
     def _seconds_for(self, runs: int) -> float:
         """Raises `SearchOverError` once the stage's time is up: what was begun before may end, nothing new begins."""
