@@ -40,7 +40,7 @@ PLACES = (
     Place("unfreeze", "evoline.cli.freezing", "unfreeze"),
     Place("report", "evoline.cli.rollouts", "report"),
     Place("measure", "evoline.cli.improvement", "measure"),
-    Place("evolve", "evoline.cli.improvement", "evolve"),
+    Place("evolve", "evoline.cli.evolving", "evolve"),
     Place("learn", "evoline.cli.improvement", "learn"),
     Place("version", "evoline.cli.version", "version"),
     Place("review", "evoline.cli.reviews", group_help="Changes that wait for people."),

@@ -1,20 +1,20 @@
-"""`evoline measure | evolve | learn`."""
+"""`evoline measure | learn`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from evoline.cli.generation import register_file, score_text
-from evoline.cli.output import EXIT_NO, AsJson, Author, out, plain, print_json, print_table, run_async
+from evoline.cli.output import AsJson, Author, out, plain, print_json, print_table, run_async
 from evoline.cli.progress import Progress
 from evoline.client.api import Client, new_id
 from evoline.client.connection import connected
 from shared.errors import InvalidInputError, Problem
-from shared.events.changes import GetPipeline, MeasurePipelines, PipelinesMeasured
-from shared.events.improvement import EvolutionFinished, PatternsMined, StartEvolution
+from shared.events.changes import MeasurePipelines, PipelinesMeasured
+from shared.events.improvement import PatternsMined
 from shared.pipeline.loading import load_document
 
 DatasetFile = Annotated[Path | None, typer.Option("--dataset", help="JSON lines; registered if it was not before.")]
@@ -81,59 +81,6 @@ def _difference(found: PipelinesMeasured, label: str) -> str:
 def _usage(found: PipelinesMeasured, label: str) -> str:
     usage = found.usage.get(label, {})
     return f"{usage.get('calls', 0):.1f} calls, {usage.get('tokens', 0):.0f} tokens, p50 {usage.get('seconds_p50', 0):.2f} s"
-
-
-def evolve(  # noqa: PLR0913 - the options of the command line
-    pipeline: Annotated[str, typer.Argument(help="Name of a deployed pipeline.")],
-    dataset_file: DatasetFile = None,
-    dataset_id: DatasetId = None,
-    evaluations: Annotated[int, typer.Option("--evaluations", "--budget", min=1, max=100_000, help="Runs of candidates.")] = 300,
-    strategy: Annotated[Literal["climb", "genetic", "guided", "best_of"], typer.Option(help="Search strategy.")] = "climb",
-    generations: Annotated[int, typer.Option(min=1, max=1000, help="Of the genetic algorithm.")] = 5,
-    population: Annotated[int, typer.Option(min=2, max=1000, help="Of the genetic algorithm.")] = 50,
-    seconds: Annotated[float, typer.Option(help="Time for the search.")] = 600.0,
-    seed: Annotated[int, typer.Option()] = 0,
-    author: Author = "",
-    as_json: AsJson = False,
-) -> None:
-    """Search for a better revision and let the sealed gate judge it. Exit code 1 where nothing was certified or put forward."""
-
-    async def work() -> EvolutionFinished:
-        async with connected(author=author) as client:
-            domain = (await client.ask(GetPipeline(pipeline=pipeline))).get("domain", "general")
-            command = StartEvolution(
-                evolution_id=new_id("evolution"),
-                pipeline=pipeline,
-                dataset_id=await _dataset(client, dataset_file, dataset_id, domain),
-                evaluations=evaluations,
-                strategy=strategy,
-                generations=generations,
-                population=population,
-                seconds=seconds,
-                seed=seed,
-                author=author,
-            )
-            return await client.evolve(command, on_fact=progress.on_fact)
-
-    with Progress(quiet=as_json) as progress:
-        progress.now(f"evolving {pipeline}")
-        finished = run_async(work())
-    if as_json:
-        print_json(finished)
-    else:
-        _print_evolution(finished)
-    if finished.verdict in {"rejected", "no_candidate", "refused"}:
-        raise SystemExit(EXIT_NO)
-
-
-def _print_evolution(finished: EvolutionFinished) -> None:
-    out().print(f"[bold]{finished.verdict}[/bold] after {finished.evaluations} evaluations of {finished.candidates} candidates")
-    out().print(plain(f"search: {score_text(finished.search_seed)} -> {score_text(finished.search_best)}"))
-    if finished.gain is not None:
-        out().print(plain(f"sealed gain: {finished.gain:+.3f} [{finished.gain_low or 0:+.3f}, {finished.gain_high or 0:+.3f}]"))
-    for reason in (*finished.reasons, *finished.problems):
-        out().print(f"  {plain(reason)}")
-    out().print(plain(f"deployed: {'yes' if finished.deployed else 'no'}; look: evoline show evolution {finished.evolution_id}"))
 
 
 def learn(

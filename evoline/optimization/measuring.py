@@ -9,16 +9,18 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
 
 from evoline.optimization.journal import Journal
 from shared.search.candidates import Candidate
+from shared.search.objectives import MEASURES
 from shared.search.strategies import SearchOverError
 
 Evaluate = Callable[[Any, Any], Any]
-"""(candidate, case) -> score, or (score, feedback); may be asynchronous."""
+"""(candidate, case) -> score, (score, feedback) or (score, feedback, use); may be asynchronous. `use`: a map with what is known of
+`tokens`, `cost_usd` and `seconds`."""
 _LONGEST_FEEDBACK = 2000
 
 
@@ -27,6 +29,7 @@ class Measured:
     grade: float | None
     """None where there is no valid score: a failure, which counts as 0."""
     feedback: str
+    use: Mapping[str, float] = field(default_factory=dict)
 
 
 class CountingArena:
@@ -41,6 +44,7 @@ class CountingArena:
         self._workers = workers
         self._on_measured = on_measured
         self._rows: dict[tuple[str, str], Measured] = {}
+        self._uses: dict[str, dict[str, Mapping[str, float]]] = {}
         self.limit = 0
         self.spent = 0
         self.called = 0
@@ -59,11 +63,16 @@ class CountingArena:
         self.spent += len(new)
         for (candidate, case), measured in zip(new, await self._all(new), strict=True):
             self._rows[candidate.digest, case] = measured
+            if measured.use:
+                self._uses.setdefault(candidate.digest, {})[case] = measured.use
             if measured.grade is None:
                 self.failures[measured.feedback] += 1
         if new:
             self._on_measured()
         return [[self._rows[one.digest, case].grade for case in cases] for one in candidates]
+
+    def uses(self, digest: str) -> Mapping[str, Mapping[str, float]]:
+        return self._uses.get(digest, {})
 
     def wrong(self, digest: str) -> list[tuple[Any, float, str]]:
         """(case, score, feedback) of what this candidate did not do perfectly, worst first."""
@@ -88,7 +97,7 @@ class CountingArena:
         if key in self._journal:
             return Measured(*self._journal.get(key))
         measured = await self._called(candidate, case, threads)
-        self._journal.keep(key, [measured.grade, measured.feedback])
+        self._journal.keep(key, [measured.grade, measured.feedback, *([dict(measured.use)] if measured.use else [])])
         return measured
 
     async def _called(self, candidate: Candidate, case: str, threads: ThreadPoolExecutor | None) -> Measured:
@@ -108,13 +117,27 @@ class CountingArena:
 
 def checked(answer: Any) -> Measured:
     """A score is a number in [0, 1]. Anything else is a failed evaluation, never a success: True, NaN, text, none."""
-    score, feedback = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, "")
+    parts = answer if isinstance(answer, tuple) and len(answer) in (2, 3) else (answer, "")
+    score, feedback, use = (*parts, {})[:3]
+    if fault := _use_fault(use):
+        return Measured(None, fault)
     if isinstance(score, bool) or not isinstance(score, Real):
         return Measured(None, f"evaluate gave {_shown(score)} as a score: give a number from 0 to 1")
     number = float(score)
     if not math.isfinite(number) or not 0.0 <= number <= 1.0:
         return Measured(None, f"evaluate gave the score {_shown(score)}: give a number from 0 to 1")
-    return Measured(number, str(feedback)[:_LONGEST_FEEDBACK])
+    return Measured(number, str(feedback)[:_LONGEST_FEEDBACK], {name: float(value) for name, value in use.items()})
+
+
+def _use_fault(use: Any) -> str:
+    """Why this is no map of what an evaluation used; empty where it is one."""
+    if not isinstance(use, Mapping) or (unknown := sorted(map(str, set(use) - set(MEASURES)))):
+        given = ", ".join(unknown) if isinstance(use, Mapping) else _shown(use)
+        return f"evaluate gave {given} as its use: give a map with some of {', '.join(MEASURES)}"
+    for name, value in use.items():
+        if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(float(value)) or float(value) < 0.0:
+            return f"evaluate gave {_shown(value)} as its {name}: give a number that is not negative"
+    return ""
 
 
 def _shown(score: Any) -> str:

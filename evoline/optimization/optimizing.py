@@ -28,7 +28,9 @@ from shared.evidence.paired import PairedTest, paired_test
 from shared.evidence.scores import score
 from shared.evidence.verdicts import judge_pairs
 from shared.search.candidates import Archive, Candidate, OperatorContext, SearchResult
-from shared.search.strategies import FINALIST_COUNT, STRATEGIES, FinalRound, SearchOverError, Strategy, run_finals
+from shared.search.objectives import Weights, scale_of, weighted_value
+from shared.search.strategies import FINALIST_COUNT, STRATEGIES, FinalRound, SearchOverError, Strategy, note_uses, run_finals
+from shared.search.trade_offs import finalists_of, trade_offs_of
 
 OnProgress = Callable[[Progress], None]
 _FIRST_LOOK = 8
@@ -52,6 +54,7 @@ def optimize(  # noqa: PLR0913  the signature is a promise; everything after the
     operators: Sequence[str] | None = None,
     workers: int = 1,
     alpha: float = 0.05,
+    weights: Weights | Mapping[str, float] | None = None,
     journal: Path | str | None = None,
     on_progress: OnProgress | None = None,
 ) -> Outcome:
@@ -61,7 +64,10 @@ def optimize(  # noqa: PLR0913  the signature is a promise; everything after the
     every call of it, the gate's included, and is never passed. `train` is what operators may show and searches of texts may
     measure on; `dev` is searched on and, its other half, confirmed on; `sealed` is seen once, by the best candidate and the seed.
     `proposer(parent, feedback)` gives a candidate beside what `operators` (default: all that fit; `()` for none) propose.
-    With `journal`, a killed call goes on where it stopped. The same arguments give the same archive with any number of `workers`.
+    `evaluate` may give (score, feedback, use) with what is known of `tokens`, `cost_usd` and `seconds`: the outcome's front and
+    menu tell them, and `weights` (`cost`, `latency`) lets the choice among finalists count them: 0.05 is what twice the seed's may
+    cost in quality. With `journal`, a killed call goes on where it stopped. The same arguments give the same archive with any
+    number of `workers`.
 
     Raises `InvalidInputError` with everything that is wrong: too few cases (with the number that would do), one label only,
     repeated cases, a budget too small, an invalid seed, or a seed of which every evaluation fails."""
@@ -70,13 +76,14 @@ def optimize(  # noqa: PLR0913  the signature is a promise; everything after the
     splits = {"train": list(train), "dev": list(dev), "sealed": list(sealed)}
     task = plan_task(first.document, splits, budget, seed_number, search_on_train=not is_pipeline(first.document))
     chosen = STRATEGIES[strategy]() if isinstance(strategy, str) else strategy
+    weighing = _weights(weights)
     own = usable_operators(first, operators)
     if not own and proposer is None:
         raise InvalidInputError(
             Problem(path="operators", reason="nothing can be proposed", suggestion="give operators or a proposer")
         )
     with Journal(Path(journal) if journal else None, f"{task.fingerprint}:{chosen.name}") as notes:
-        work = _Work(first, task, chosen, notes, seed_number, budget, alpha, on_progress or (lambda progress: None))
+        work = _Work(first, task, chosen, notes, seed_number, budget, alpha, weighing, on_progress or (lambda progress: None))
         arena = CountingArena(evaluate, task.cases, notes, workers=workers, on_measured=lambda: work.tell(arena))
         outside = OutsideProposer(proposer, arena, notes) if proposer else None
         menu = Menu(own, _context(first, task), checking(first), outside)
@@ -101,6 +108,7 @@ class _Work:
     number: int
     budget: int
     alpha: float
+    weights: Weights
     on_progress: OnProgress
     stage: Literal["search", "finals", "gate"] = "search"
     candidates: int = 0
@@ -112,6 +120,7 @@ class _Work:
         arena.limit = self.task.plan.search_evaluations
         await self._look_at_seed(arena)
         found = await self.strategy.search(self.seed, self.task.plan.search_cases, arena, menu, self.number)
+        note_uses(found.archive, arena)
         self.candidates = len(found.archive)
         searched = arena.spent
         finals = await self._finals(found, arena)
@@ -132,8 +141,10 @@ class _Work:
         )
         if best is None or look is None:
             reason = "no finalist beat the seed on fresh cases" if finals else "the search found nothing that seemed better"
-            return _kept(self.seed, replace(evidence, reasons=(*evidence.reasons, reason)), found.archive)
-        return _judged(self.seed, best, look, evidence, found.archive)
+            outcome = _kept(self.seed, replace(evidence, reasons=(*evidence.reasons, reason)), found.archive)
+        else:
+            outcome = _judged(self.seed, best, look, evidence, found.archive)
+        return replace(outcome, trade_offs=trade_offs_of(found.archive, self.weights))
 
     async def _look_at_seed(self, arena: CountingArena) -> None:
         cases = self.task.plan.search_cases[:_FIRST_LOOK]
@@ -146,11 +157,19 @@ class _Work:
         self.stage = "finals"
         plan = self.task.plan
         arena.limit = self.budget - self.task.gate_evaluations
-        chosen = [found.archive[digest].candidate for digest in found.ranking[:FINALIST_COUNT]]
+        scale = scale_of(found.archive.entries)
+        chosen = [found.archive[digest].candidate for digest in finalists_of(found, self.weights, FINALIST_COUNT)]
         if not chosen:
             return None
         try:
-            return await run_finals(self.seed, chosen, plan.fresh_cases, arena, min(arena.remaining, plan.final_evaluations))
+            return await run_finals(
+                self.seed,
+                chosen,
+                plan.fresh_cases,
+                arena,
+                min(arena.remaining, plan.final_evaluations),
+                lambda entry, seed: weighted_value(entry, seed, self.weights, scale),
+            )
         except SearchOverError:
             return None
 
@@ -192,6 +211,18 @@ def _context(seed: Candidate, task: Task) -> OperatorContext:
     shown = tuple(case for case in cases if case is not None)
     labels = {expected_of(case) for case in task.cases.values() if isinstance(expected_of(case), str)}
     return OperatorContext(seed=seed.document, shown=shown, labels=tuple(sorted(labels)) if len(labels) <= _LABEL_KINDS else ())
+
+
+def _weights(wanted: Weights | Mapping[str, float] | None) -> Weights:
+    if wanted is None or isinstance(wanted, Weights):
+        return wanted or Weights()
+    if unknown := sorted(set(wanted) - {"cost", "latency"}):
+        raise InvalidInputError(
+            Problem(
+                path="weights", reason=f"there is no objective {', '.join(unknown)} here", suggestion="choose among cost, latency"
+            )
+        )
+    return Weights(**wanted)
 
 
 def _check_options(workers: int, alpha: float, strategy: str | Strategy) -> None:

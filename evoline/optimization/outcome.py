@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from shared.events.trade_offs import TradeOffs
 from shared.events.values import Score
 from shared.search.candidates import Archive
 
@@ -51,6 +52,8 @@ class Outcome:
     """Of the claim, at confidence 1 - 2 alpha."""
     evidence: Evidence
     archive: Archive
+    trade_offs: TradeOffs = field(default_factory=TradeOffs)
+    """Pareto front and menu of niches of all candidates with their objectives; documents are in `archive[digest].candidate`."""
 
     def __str__(self) -> str:
         low, high = self.interval

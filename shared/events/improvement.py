@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from shared.errors import Problem
 from shared.events.message import Command, Fact, Part, Query
+from shared.events.trade_offs import TradeOffs
 from shared.events.values import Attestation, Domain, Identifier, PipelineName, Score
 
 
@@ -157,6 +158,9 @@ class StartEvolution(Command):
     population: int = Field(default=50, ge=2, le=1000)
     seconds: float = Field(default=600, gt=0, le=86_400)
     seed: int = Field(default=0, ge=0, lt=2**32)
+    weights: dict[Literal["cost", "latency", "robustness"], Annotated[float, Field(ge=0, le=1)]] = Field(default_factory=dict)
+    """What the final choice gives for other objectives than quality: for twice the seed's cost or latency, for surviving all faults
+    instead of none. 0.05 is five points of quality; empty: quality alone decides."""
     author: Identifier = "anonymous"
 
 
@@ -168,9 +172,25 @@ class EvolutionProgressed(Fact):
     stage: Literal["scope", "seed", "search", "finalists", "gate"]
     text: str
     evaluations: int
+    """Counted, which is before they run."""
     evaluations_budget: int
     best: Score | None = None
+    """Of the candidate that leads; optimistic, since it was chosen by it."""
     candidates: int = 0
+    done: int = 0
+    """Evaluations that have ended."""
+    generation: int = 0
+    """0 where the strategy has none; `generations` is 0 where it goes on until the budget is used up."""
+    generations: int = 0
+    front: int = 0
+    """Candidates that no other one beats in every objective; 0 while that is not known."""
+    operator: str = ""
+    """Which made the candidate that was accepted last, and what it changed."""
+    change: str = ""
+    elapsed_seconds: float = 0.0
+    """Since the command was taken up, pauses of the service included."""
+    seconds_left: float | None = None
+    """At the present pace, at most: a search may end early. None while too little ran to tell."""
 
 
 class EvolutionFinished(Fact):
@@ -194,6 +214,8 @@ class EvolutionFinished(Fact):
     candidates: int = 0
     lineage: tuple[dict[str, Any], ...] = ()
     """`{digest, parent, operator, text, score}` of the accepted candidates, oldest first."""
+    trade_offs: TradeOffs | None = None
+    """Pareto front and menu of niches of all measured candidates; None where nothing was searched."""
     deployed: bool = False
     reasons: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()

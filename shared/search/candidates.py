@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from shared.events.trade_offs import TradeOffs
 from shared.events.values import Case
 
 SEED_OPERATOR = "seed"
@@ -62,6 +63,11 @@ class Entry:
     candidate: Candidate
     accepted: bool = False
     grades: dict[str, float | None] = field(default_factory=dict)
+    uses: dict[str, Mapping[str, float]] = field(default_factory=dict)
+    """By case, what its evaluation used, as far as whoever measured tells (`shared.search.objectives.Use`). Not part of the
+    archive's digest: times are never the same twice."""
+    faulted: dict[str, bool] = field(default_factory=dict)
+    """By case, whether it gave a gradable answer while its provider failed on purpose."""
 
     def add(self, cases: Sequence[str], grades: Sequence[float | None]) -> None:
         self.grades.update(zip(cases, grades, strict=True))
@@ -119,3 +125,5 @@ class SearchResult:
     """Digests worth confirming, best first; the seed is not among them."""
     reasons: tuple[str, ...] = ()
     """Why the search ended, and what it could not do."""
+    trade_offs: TradeOffs | None = None
+    """Front and menu, once whoever ran the search knows what its evaluations used (`shared.search.trade_offs`)."""

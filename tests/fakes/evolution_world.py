@@ -181,6 +181,8 @@ class ScriptedRuns:
                 for _ in range(random.randrange(4)):
                     await asyncio.sleep(0)
                 self._finish(command)
+                if on_finished is not None and command.run_id in self.ended:
+                    on_finished(self.ended[command.run_id])
 
         try:
             async with asyncio.TaskGroup() as group:

@@ -186,8 +186,10 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def stage(open_bus: OpenBus, nats_url: str, mongo_url: str, guardrail: ScriptedGuardrail) -> AsyncIterator[Stage]:
-    executor = ScriptedExecutor()
+async def stage(
+    open_bus: OpenBus, nats_url: str, mongo_url: str, guardrail: ScriptedGuardrail, executor: ScriptedExecutor | None = None
+) -> AsyncIterator[Stage]:
+    executor = executor or ScriptedExecutor()
     settings = SharedSettings(nats_url=nats_url, mongo_url=SecretStr(mongo_url), log_level="error")
     app = create_app(settings, EvolutionSettings(run_seconds=20))
     async with contextlib.AsyncExitStack() as stack:

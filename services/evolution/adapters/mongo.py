@@ -8,7 +8,7 @@ from typing import Any
 from shared.storage.collection import Database
 
 _KEYS_A_QUERY = 500
-_LISTED = ("digest", "birth", "parent", "operator", "text", "accepted", "mean", "cases")
+_LISTED = ("digest", "birth", "parent", "operator", "text", "accepted", "mean", "cases", "niche", "use", "score")
 
 
 class MongoEvolutions:
@@ -49,7 +49,7 @@ class MongoEvolutions:
 
     async def candidates(self, evolution_id: str, limit: int) -> list[dict[str, Any]]:
         rows = await self._candidates.find({"evolution_id": evolution_id}, sort=[("birth", 1)], limit=limit, fields=_LISTED)
-        return [{key: row[key] for key in _LISTED} for row in rows]
+        return [{key: row[key] for key in _LISTED if key in row} for row in rows]
 
 
 class MongoEvaluationCache:

@@ -11,6 +11,8 @@ from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed
 from shared.events.improvement import EvolutionFinished, StartEvolution
 from shared.evidence import score
 from shared.search.candidates import Archive, Entry
+from shared.search.niches import niche_of
+from shared.search.objectives import MEASURES, mean_use
 
 Decision = ChangeApproved | ChangeQueued | ChangeVetoed
 LONGEST_LINEAGE = 50
@@ -51,7 +53,7 @@ def lineage(archive: Archive, grader_hash: str) -> tuple[dict[str, Any], ...]:
     return tuple(_line(entry, grader_hash) for entry in [*accepted[:1], *accepted[1:][-LONGEST_LINEAGE:]])
 
 
-def candidate_rows(archive: Archive) -> list[dict[str, Any]]:
+def candidate_rows(archive: Archive, grader_hash: str) -> list[dict[str, Any]]:
     return [
         {
             "digest": entry.candidate.digest,
@@ -62,6 +64,9 @@ def candidate_rows(archive: Archive) -> list[dict[str, Any]]:
             "accepted": entry.accepted,
             "mean": entry.mean,
             "cases": len(entry.grades),
+            "niche": niche_of(entry) if entry.grades else "",
+            "use": {name: mean[0] for name in MEASURES if (mean := mean_use(entry, name))},
+            "score": score(list(entry.grades.values()), grader_hash).model_dump(mode="json"),
             "document": dict(entry.candidate.document),
         }
         for birth, entry in enumerate(archive.entries)

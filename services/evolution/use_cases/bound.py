@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from services.evolution.ports import Announcer, Custodian, EvaluationCache, Evolutions, Runs
+from services.evolution.use_cases.under_way import Effects, UnderWay
 from shared.clock import Clock
-from shared.events.message import Message
-
-Effects = list[tuple[str, Message]]
 
 
 @dataclass(frozen=True)
@@ -24,3 +22,7 @@ class Evolution:
     in_flight: int = 8
     run_seconds: float = 60.0
     rewrites: int = 6
+    under_way: UnderWay = field(default_factory=UnderWay)
+
+
+__all__ = ["Effects", "Evolution"]

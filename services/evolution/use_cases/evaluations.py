@@ -20,6 +20,7 @@ from shared.events.runs import ExecuteRun, RunFinished
 from shared.events.values import Case, GraderSpec, GrantedScope
 from shared.evidence import grade_run, grader_hash
 from shared.search.candidates import Candidate, Failure
+from shared.search.objectives import COST_USD, SECONDS, TOKENS
 from shared.search.strategies.strategy import SearchOverError
 
 Pair = tuple[str, str]
@@ -47,11 +48,17 @@ class Evaluations:
         self._heartbeat = heartbeat
         self._grader_hash = grader_hash(assignment.grader)
         self._rows: dict[Pair, Mapping[str, Any]] = {}
+        self._uses: dict[str, dict[str, Mapping[str, float]]] = {}
         self._pending: dict[Pair, asyncio.Task[None]] = {}
         self.limit = 0
         self.deadline: datetime | None = None
         self.spent = 0
         self.dispatched = 0
+        self.done = 0
+        self.ran = 0
+        """Of `done`, those that ran now instead of being known."""
+        self.on_run: Callable[[], None] = lambda: None
+        """Called when one has run."""
 
     @property
     def remaining(self) -> int:
@@ -78,6 +85,9 @@ class Evaluations:
         wrong = [row for (owner, _), row in self._rows.items() if owner == digest and (row["grade"] or 0.0) < 1.0]
         return tuple(Failure(self._for.cases[row["case_id"]], row["answer"]) for row in wrong if row["answer"] is not None)
 
+    def uses(self, digest: str) -> Mapping[str, Mapping[str, float]]:
+        return self._uses.get(digest, {})
+
     def errors(self, digest: str) -> list[str]:
         """What went wrong technically, most frequent first."""
         counted = Counter(str(row["error"]) for (owner, _), row in self._rows.items() if owner == digest and row["error"])
@@ -88,11 +98,14 @@ class Evaluations:
         try:
             known = await self._at.cache.known(list(keys.values()))
             missing = [(candidate, case) for candidate, case in pairs if keys[candidate.digest, case] not in known]
+            self.done += len(pairs) - len(missing)
             rows = await self._run(missing) if missing else {}
             if rows:
                 await self._at.cache.keep(list(rows.values()))
             for pair, key in keys.items():
-                self._rows[pair] = rows[key] if key in rows else known[key]
+                self._rows[pair] = row = rows[key] if key in rows else known[key]
+                if row.get("use"):
+                    self._uses.setdefault(pair[0], {})[pair[1]] = row["use"]
         except BaseException:
             self.spent -= len(pairs)
             raise
@@ -103,7 +116,10 @@ class Evaluations:
     async def _run(self, missing: Sequence[tuple[Candidate, str]]) -> dict[str, dict[str, Any]]:
         commands = [self._command(candidate, case) for candidate, case in missing]
         finished = await self._at.runs.run_all(
-            commands, max_in_flight=self._at.in_flight, deadline_seconds=self._seconds_for(len(commands))
+            commands,
+            max_in_flight=self._at.in_flight,
+            deadline_seconds=self._seconds_for(len(commands)),
+            on_finished=self._has_run,
         )
         if not finished:
             raise UnavailableError(f"none of {len(commands)} evaluations ended: does an executor run?")
@@ -111,11 +127,17 @@ class Evaluations:
             # Says nothing about the candidate, so it must not be remembered as its failure.
             raise FrozenError(stopped.error)
         self.dispatched += len(commands)
+        self.done += len(commands) - len(finished)
         rows = (
             self._row(candidate, case, finished.get(command.run_id))
             for (candidate, case), command in zip(missing, commands, strict=True)
         )
         return {row["_id"]: row for row in rows}
+
+    def _has_run(self, run: RunFinished) -> None:
+        self.done += 1
+        self.ran += 1
+        self.on_run()
 
     def _seconds_for(self, runs: int) -> float:
         """Raises `SearchOverError` once the stage's time is up: what was begun before may end, nothing new begins."""
@@ -148,6 +170,7 @@ class Evaluations:
             "grader_hash": self._grader_hash,
             "seed": self._for.seed,
             "grade": grade,
+            "use": use_of(run) if run else {},
             "status": run.status if run else "timed_out",
             "answer": run.outputs if run and run.status == "succeeded" else None,
             "error": (run.error or run.error_code) if run else "did not end in time",
@@ -155,3 +178,11 @@ class Evaluations:
 
     def _key(self, digest: str, case: str) -> str:
         return derive_id(f"{digest}:{self._grader_hash}", f"{self._for.dataset_id}/{case}:{self._for.seed}")
+
+
+def use_of(run: RunFinished) -> dict[str, float]:
+    """What a run used. Of a replayed one nothing is known: its times and costs are those of another day."""
+    if run.replayed:
+        return {}
+    usage = run.usage
+    return {TOKENS: usage.input_tokens + usage.output_tokens, COST_USD: usage.cost_usd, SECONDS: run.latency_seconds}

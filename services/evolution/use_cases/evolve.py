@@ -19,6 +19,10 @@ async def start_evolution(command: StartEvolution, at: Evolution) -> Effects:
 
     Whatever a crash interrupted is searched again from the cache and comes to the same end. Raises `InvalidInputError` where the id
     belongs to another evolution, `UnavailableError` where guardrail or executors do not answer."""
+    return await at.under_way.join(fingerprint(command), lambda: _begin(command, at))
+
+
+async def _begin(command: StartEvolution, at: Evolution) -> Effects:
     record = await at.evolutions.open(new_record(command, at.clock.now().isoformat()))
     if record["fingerprint"] != fingerprint(command):
         raise InvalidInputError(Problem(path="evolution_id", reason=f"{command.evolution_id!r} is another evolution already"))

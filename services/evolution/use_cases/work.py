@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from datetime import timedelta
 
 from services.evolution.domain.records import candidate_rows, lineage
@@ -17,9 +18,12 @@ from shared.events.message import derive_id
 from shared.evidence import grader_hash, score
 from shared.search.candidates import Candidate, SearchResult
 from shared.search.menu import OperatorMenu
+from shared.search.objectives import Weights, scale_of, weighted_value
 from shared.search.operators import all_operators
 from shared.search.plan import FINALISTS
-from shared.search.strategies import STRATEGIES, FinalRound, Genetic, SearchOverError, Strategy, run_finals
+from shared.search.strategies import STRATEGIES, FinalRound, Genetic, SearchOverError, Strategy, note_uses, run_finals
+from shared.search.trade_offs import finalists_of, trade_offs_of
+from shared.search.watching import Watch, WatchedArena
 
 _FIRST_LOOK = 8
 _SEARCH_TIME_SHARE = 0.7
@@ -32,7 +36,7 @@ class EvolutionWork:
         self._command = prepared.command
         self._at = at
         self._grader_hash = grader_hash(prepared.data.grader)
-        self._progress = Progress(prepared.command, at)
+        self._progress = Progress(prepared.command, prepared.began, at)
         assignment = Assignment(
             evolution_id=self._command.evolution_id,
             dataset_id=self._command.dataset_id,
@@ -42,33 +46,43 @@ class EvolutionWork:
             seed=self._command.seed,
         )
         self._evaluations = Evaluations(assignment, at, self._tick)
+        plan = prepared.plan
+        self._watch = Watch(prepared.seed, lambda: self._evaluations.spent, plan.search_evaluations)
+        self._arena = WatchedArena(self._evaluations, self._watch)
 
     async def run(self) -> Effects:
         """Raises `PermanentError` where the stable revision itself gives no gradable answer at all."""
-        await self._progress.tell("scope", f"granted until {self._prepared.scope.scope.expires_at}", self._evaluations.spent)
+        async with self._progress.of(self._evaluations, self._watch, self._grader_hash):
+            return await self._run()
+
+    async def _run(self) -> Effects:
+        await self._progress.tell("scope", f"granted until {self._prepared.scope.scope.expires_at}")
         self._enter_stage(self._prepared.plan.search_evaluations, _SEARCH_TIME_SHARE)
         await self._look_at_seed()
         found = await self._search()
         await self._remember(found)
         finals = await self._confirm(found)
+        found = await self._traded_off(found)
         if finals is None or finals.best is None:
             return await self._nothing(found, finals)
         return await self._propose(found, finals)
 
     async def _look_at_seed(self) -> None:
         cases = self._prepared.plan.search_cases[:_FIRST_LOOK]
+        self._progress.enter("seed")
         try:
-            (grades,) = await self._evaluations.measure([self._prepared.seed], cases)
+            (grades,) = await self._arena.measure([self._prepared.seed], cases)
         except SearchOverError as over:
             raise PermanentError(f"not even the stable revision could be measured: {over}") from over
         if all(grade is None for grade in grades):
             errors = self._evaluations.errors(self._prepared.seed.digest)
             raise PermanentError(f"the stable revision failed on {len(cases)} of {len(cases)} cases: {errors[0] if errors else ''}")
         first = score(grades, self._grader_hash)
-        await self._progress.tell("seed", f"stable revision on its first {len(cases)} cases", self._evaluations.spent, first)
+        await self._progress.tell("seed", f"stable revision on its first {len(cases)} cases", first)
 
     async def _search(self) -> SearchResult:
         prepared = self._prepared
+        self._progress.enter("search")
         rewriting = ModelRewriter(self._command.evolution_id, prepared.scope, self._at, self._command.seed)
         menu = OperatorMenu(
             all_operators(),
@@ -78,15 +92,30 @@ class EvolutionWork:
             failures=self._evaluations.failures,
         )
         strategy = strategy_of(self._command)
-        return await strategy.search(prepared.seed, prepared.plan.search_cases, self._evaluations, menu, self._command.seed)
+        found = await strategy.search(prepared.seed, prepared.plan.search_cases, self._arena, menu, self._command.seed)
+        note_uses(found.archive, self._evaluations)
+        return found
+
+    async def _traded_off(self, found: SearchResult) -> SearchResult:
+        """With front and menu, which are kept with the evolution."""
+        found = replace(found, trade_offs=trade_offs_of(found.archive, self._weights))
+        assert found.trade_offs is not None
+        kept = {"trade_offs": found.trade_offs.model_dump(mode="json")}
+        await self._at.evolutions.update(self._command.evolution_id, kept)
+        return found
+
+    @property
+    def _weights(self) -> Weights:
+        return Weights(**self._command.weights)
 
     async def _confirm(self, found: SearchResult) -> FinalRound | None:
         """None where there is nobody to confirm, or no time."""
-        chosen = [found.archive[digest].candidate for digest in found.ranking[: FINALISTS - 1]]
+        scale = scale_of(found.archive.entries)
+        chosen = [found.archive[digest].candidate for digest in finalists_of(found, self._weights, FINALISTS - 1)]
         if not chosen:
             return None
         self._enter_stage(self._command.evaluations, 1.0)
-        await self._progress.tell("finalists", f"{len(chosen)} candidates on fresh cases", self._evaluations.spent)
+        await self._progress.tell("finalists", f"{len(chosen)} candidates on fresh cases")
         plan = self._prepared.plan
         try:
             finals = await run_finals(
@@ -95,6 +124,7 @@ class EvolutionWork:
                 plan.fresh_cases,
                 self._evaluations,
                 min(self._evaluations.remaining, plan.final_evaluations),
+                lambda entry, seed: weighted_value(entry, seed, self._weights, scale),
             )
         except SearchOverError:
             return None
@@ -130,7 +160,7 @@ class EvolutionWork:
             parent_digest=self._prepared.seed.digest,
             group_id=command.evolution_id,
         )
-        await self._progress.tell("gate", f"proposed {best.digest[:12]}", self._evaluations.spent, pending.search_best)
+        await self._progress.tell("gate", f"proposed {best.digest[:12]}", pending.search_best)
         fields = {
             "status": "proposed",
             "change_id": proposal.change_id,
@@ -163,12 +193,15 @@ class EvolutionWork:
             evaluations=self._evaluations.spent,
             candidates=len(found.archive),
             lineage=lineage(found.archive, self._grader_hash),
+            trade_offs=found.trade_offs,
             reasons=found.reasons,
         )
 
     async def _remember(self, found: SearchResult) -> None:
-        await self._at.evolutions.keep_candidates(self._command.evolution_id, candidate_rows(found.archive))
-        await self._at.evolutions.update(self._command.evolution_id, {"archive_digest": found.archive.digest()})
+        self._watch.add_point()
+        await self._at.evolutions.keep_candidates(self._command.evolution_id, candidate_rows(found.archive, self._grader_hash))
+        fields = {"archive_digest": found.archive.digest(), "curve": [asdict(point) for point in self._watch.points]}
+        await self._at.evolutions.update(self._command.evolution_id, fields)
 
     async def _tell_score(self, candidate: Candidate, grades: list[float | None]) -> None:
         fact = PipelineScored(
@@ -184,7 +217,7 @@ class EvolutionWork:
 
     async def _tick(self) -> None:
         await self._refuse_quarantined(self._prepared.seed.digest)
-        await self._progress.measured(self._evaluations.spent)
+        await self._progress.measured()
 
     async def _refuse_quarantined(self, *digests: str) -> None:
         if found := await self._at.evolutions.quarantined(digests):

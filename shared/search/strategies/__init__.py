@@ -10,7 +10,7 @@ from shared.search.strategies.climb import Climb
 from shared.search.strategies.finalists import FinalRound, run_finals
 from shared.search.strategies.genetic import Genetic
 from shared.search.strategies.guided import Guided
-from shared.search.strategies.strategy import Arena, Proposer, SearchOverError, Strategy
+from shared.search.strategies.strategy import Arena, KnowsUse, Proposer, SearchOverError, Strategy, note_uses
 
 FINALIST_COUNT = FINALISTS - 1
 """Challengers of the seed in the finalists' round."""
@@ -26,8 +26,10 @@ __all__ = [
     "FinalRound",
     "Genetic",
     "Guided",
+    "KnowsUse",
     "Proposer",
     "SearchOverError",
     "Strategy",
+    "note_uses",
     "run_finals",
 ]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from shared.search.candidates import Archive, Candidate, Entry, SearchResult
 from shared.search.strategies.bandit import OperatorBandit
 from shared.search.strategies.strategy import Arena, Proposer, SearchOverError
+from shared.search.watching import note_accepted
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ class _Walk:
         if gain > 0:
             await self._measure(entry, self.home)
             entry.accepted = True
+            note_accepted(self.arena, entry.candidate)
             self.pool.append(entry)
         return True
 

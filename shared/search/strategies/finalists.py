@@ -4,16 +4,19 @@ Jamieson and Talwalkar (2016), sequential halving; the rounds share the budget e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from shared.search.candidates import Candidate, Entry
-from shared.search.strategies.strategy import Arena
+from shared.search.strategies.strategy import Arena, KnowsUse
+
+Value = Callable[[Entry, Entry], float]
+"""(finalist, seed) -> what it is worth on the cases that the finalist met: the scalar of the final choice."""
 
 
 @dataclass(frozen=True)
 class FinalRound:
-    """`best` is None where no finalist beat the seed's mean on the fresh cases that both met."""
+    """`best` is None where no finalist is worth more than the seed on the fresh cases that both met."""
 
     seed: Entry
     best: Entry | None
@@ -21,8 +24,17 @@ class FinalRound:
     """Challengers, best first, with their grades on fresh cases only."""
 
 
+def mean_grade(entry: Entry, seed: Entry) -> float:
+    return entry.mean
+
+
 async def run_finals(
-    seed: Candidate, challengers: Sequence[Candidate], fresh: Sequence[str], arena: Arena, evaluations: int
+    seed: Candidate,
+    challengers: Sequence[Candidate],
+    fresh: Sequence[str],
+    arena: Arena,
+    evaluations: int,
+    value: Value = mean_grade,
 ) -> FinalRound:
     """Measures on fresh cases within `evaluations`. Raises `SearchOverError` where the first round does not fit the arena."""
     champion = Entry(seed)
@@ -40,9 +52,22 @@ async def run_finals(
         rows = await arena.measure([champion.candidate, *(entry.candidate for entry in running)], cases)
         for entry, row in zip((champion, *running), rows, strict=True):
             entry.add(cases, row)
+            _note_use(entry, arena)
         met += len(cases)
         left -= len(cases) * (len(running) + 1)
-        running = sorted(running, key=lambda entry: -entry.mean)[: max(1, len(running) // 2)]
-    ranked = sorted(everyone, key=lambda entry: (-len(entry.grades), -entry.mean))
-    best = running[0] if running and met and running[0].mean > champion.mean_on(tuple(running[0].grades)) else None
+        running = sorted(running, key=lambda entry: -value(entry, champion))[: max(1, len(running) // 2)]
+    ranked = sorted(everyone, key=lambda entry: (-len(entry.grades), -value(entry, champion)))
+    best = running[0] if running and met and _beats(running[0], champion, value) else None
     return FinalRound(champion, best, tuple(ranked))
+
+
+def _beats(entry: Entry, champion: Entry, value: Value) -> bool:
+    met = Entry(champion.candidate, uses=champion.uses, faulted=champion.faulted)
+    met.grades = {case: champion.grades[case] for case in entry.grades}
+    return value(entry, champion) > value(met, champion)
+
+
+def _note_use(entry: Entry, arena: Arena) -> None:
+    if isinstance(arena, KnowsUse):
+        known = arena.uses(entry.candidate.digest)
+        entry.uses.update((case, known[case]) for case in entry.grades if case in known)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from shared.search.candidates import Archive, Candidate, Entry, SearchResult
 from shared.search.genome import prompted_steps, steps_of
 from shared.search.strategies.strategy import Arena, Proposer, SearchOverError
+from shared.search.watching import note_generation
 
 CROSSOVER = "crossover"
 _GENES_A_STEP = 6
@@ -42,6 +43,7 @@ class Genetic:
         try:
             await life.start(seed)
             for generation in range(self.generations):
+                note_generation(arena, generation + 1, self.generations)
                 await life.race(generation)
                 await life.breed()
             reasons.append(f"{self.generations} generations")

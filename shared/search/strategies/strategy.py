@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from shared.errors import LimitReachedError
-from shared.search.candidates import Candidate, Entry, SearchResult
+from shared.search.candidates import Archive, Candidate, Entry, SearchResult
 
 
 class SearchOverError(LimitReachedError):
@@ -25,6 +25,22 @@ class Arena(Protocol):
     async def measure(self, candidates: Sequence[Candidate], cases: Sequence[str]) -> list[list[float | None]]:
         """One row a candidate, one grade a case; None is a failed case. Raises `SearchOverError` before anything is dispatched."""
         ...
+
+
+@runtime_checkable
+class KnowsUse(Protocol):
+    """What an arena may know beside the grades."""
+
+    def uses(self, digest: str) -> Mapping[str, Mapping[str, float]]:
+        """Case -> what its evaluation used (`shared.search.objectives.Use`), for cases of which anything is known."""
+        ...
+
+
+def note_uses(archive: Archive, arena: Arena) -> None:
+    """Writes into the archive what the arena knows of its candidates' use."""
+    if isinstance(arena, KnowsUse):
+        for entry in archive.entries:
+            entry.uses.update(arena.uses(entry.candidate.digest))
 
 
 class Proposer(Protocol):

@@ -9,7 +9,9 @@ from shared.errors import InvalidInputError, NotFoundError, UnavailableError
 from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, GateFinished, ProposeChange
 from shared.events.improvement import EvolutionFinished, EvolutionProgressed, GetEvolution, PipelineScored, StartEvolution
 from shared.events.quotas import CloseScope
-from shared.events.values import Attestation, Case, Score
+from shared.events.runs import ExecuteRun, RunFinished
+from shared.events.trade_offs import TradeOffs
+from shared.events.values import Attestation, Case, Score, Usage
 from shared.pipeline.loading import load_document
 from tests.fakes.evolution_world import World, finished, labelled_cases, seed_document, small_world
 
@@ -284,3 +286,41 @@ async def test_the_record_can_be_asked_for() -> None:
     assert all("document" not in row for row in answer["candidates"])
     with pytest.raises(NotFoundError):
         await read_evolution(GetEvolution(evolution_id="nobody"), world.evolution)
+
+
+async def test_front_and_menu_are_kept_and_told_with_their_objectives() -> None:
+    def answers(order: ExecuteRun) -> RunFinished:
+        run = world.runs._answer(order)
+        size = len(str((order.document or {})["steps"]))
+        return run.model_copy(update={"usage": Usage(calls=1, input_tokens=size, output_tokens=5), "latency_seconds": size / 1000})
+
+    world = small_world()
+    world.runs.answers = answers
+    change = await proposed(world)
+    record = await read_evolution(GetEvolution(evolution_id="evo-1"), world.evolution)
+    told = TradeOffs.model_validate(record["trade_offs"])
+    assert told.compared == ("quality", "cost", "latency")
+    assert change.parent_digest in {member.digest for member in told.front}, (
+        "nothing shorter than the seed was found: it is cheapest"
+    )
+    units = [one.unit for one in told.front[0].objectives]
+    assert units == ["grade", "tokens a run", "seconds a run"]
+    assert all(row["use"]["tokens"] > 0 and row["niche"] for row in record["candidates"] if row["cases"])
+    await record_gate(gate(change), world.evolution)
+    ((_, answer),) = await record_verdict(approval(change), world.evolution)
+    assert isinstance(answer, EvolutionFinished) and answer.trade_offs == told
+
+
+async def test_a_weight_on_cost_chooses_a_cheaper_finalist() -> None:
+    def answers(order: ExecuteRun) -> RunFinished:
+        run = world.runs._answer(order)
+        return run.model_copy(update={"usage": Usage(calls=1, input_tokens=len(str((order.document or {})["steps"])))})
+
+    sizes = []
+    for weights in ({}, {"cost": 1.0}):
+        world = small_world()
+        world.runs.answers = answers
+        ((_, message),) = await start_evolution(command(weights=weights), world.evolution)
+        assert isinstance(message, ProposeChange | EvolutionFinished)
+        sizes.append(len(str(message.document["steps"])) if isinstance(message, ProposeChange) else 0)
+    assert sizes[1] < sizes[0]

@@ -1,0 +1,134 @@
+"""`evoline evolve`: a search for a better revision that goes on by itself, and that the same command comes back to."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import typer
+
+from evoline.cli.evolution_view import EvolutionView
+from evoline.cli.generation import register_file, score_text
+from evoline.cli.output import EXIT_NO, AsJson, Author, out, plain, print_json, run_async
+from evoline.client.api import Client, new_id
+from evoline.client.connection import connected
+from evoline.client.datasets import read_cases
+from evoline.client.evolutions import Evolutions, Standing, same_id
+from shared.errors import InvalidInputError, Problem
+from shared.events.changes import GetPipeline
+from shared.events.improvement import EvolutionFinished, EvolutionProgressed, StartEvolution
+
+STRATEGIES: tuple[str, ...] = get_args(StartEvolution.model_fields["strategy"].annotation)
+UNSUCCESSFUL = frozenset(("rejected", "no_candidate", "refused"))
+
+
+def _known_strategy(name: str) -> str:
+    if name not in STRATEGIES:
+        raise typer.BadParameter(f"{name!r} is none of {', '.join(STRATEGIES)}")
+    return name
+
+
+def evolve(  # noqa: PLR0913 - the options of the command line
+    pipeline: Annotated[str, typer.Argument(help="Name of a deployed pipeline.")],
+    dataset_file: Annotated[
+        Path | None, typer.Option("--dataset", help="JSON lines {id, input, expected}; registered and split if it was not before.")
+    ] = None,
+    dataset_id: Annotated[str | None, typer.Option("--dataset-id", help="A data set registered before.")] = None,
+    evaluations: Annotated[
+        int, typer.Option("--budget", "--evaluations", min=1, max=100_000, help="Runs of candidates; never passed.")
+    ] = 300,
+    strategy: Annotated[str, typer.Option(help=f"One of {', '.join(STRATEGIES)}.", callback=_known_strategy)] = "climb",
+    generations: Annotated[int, typer.Option(min=1, max=1000, help="Of the genetic algorithm.")] = 5,
+    population: Annotated[int, typer.Option(min=2, max=1000, help="Of the genetic algorithm.")] = 50,
+    seconds: Annotated[float, typer.Option(help="Time for the search.")] = 600.0,
+    seed: Annotated[int, typer.Option(help="Makes the search repeatable.")] = 0,
+    new: Annotated[bool, typer.Option("--new", help="Another evolution, although the same was asked for before.")] = False,
+    evolution_id: Annotated[str, typer.Option("--id", help="Of the evolution; default: made of all that is asked for.")] = "",
+    author: Author = "",
+    as_json: AsJson = False,
+) -> None:
+    """Search for a better revision and let the sealed gate judge it. Exit code 1 where nothing was certified or put forward.
+
+    The same command again comes back to the same evolution: follows it, or shows its end. Ctrl-C leaves it running."""
+    fields = {
+        "evolution_id": "made-below",
+        "pipeline": pipeline,
+        "dataset_id": dataset_id or "made-below",
+        "evaluations": evaluations,
+        "strategy": strategy,
+        "generations": generations,
+        "population": population,
+        "seconds": seconds,
+        "seed": seed,
+        "author": author,
+    }
+    StartEvolution.model_validate(fields)
+    if (dataset_file is None) == (dataset_id is None):
+        raise InvalidInputError(Problem(reason="exactly one of --dataset and --dataset-id is needed"))
+    if new and evolution_id:
+        raise InvalidInputError(Problem(path="--new", reason="--id names one evolution, --new asks for another: give one of them"))
+    if dataset_file is not None:
+        read_cases(dataset_file)  # told before anything is started
+    order = _Order(fields, dataset_file, new_id("evolution") if new else evolution_id, is_new=new)
+    with EvolutionView(f"of {pipeline}", quiet=as_json) as view:
+        finished = run_async(order.carry_out(view))
+    if as_json:
+        print_json(finished)
+    else:
+        print_evolution(finished)
+    if finished.verdict in UNSUCCESSFUL:
+        raise SystemExit(EXIT_NO)
+
+
+@dataclass
+class _Order:
+    """What was asked for. `evolution_id` empty: made of it."""
+
+    fields: dict[str, Any]
+    file: Path | None
+    evolution_id: str
+    is_new: bool
+
+    async def carry_out(self, view: EvolutionView) -> EvolutionFinished:
+        async with connected(author=self.fields["author"]) as client:
+            command = await self._command(client)
+            view.title(f"{command.evolution_id} of {command.pipeline}, {command.strategy}")
+            try:
+                return await Evolutions(client).start_or_follow(
+                    command, on_fact=view.on_fact, on_standing=lambda standing: self._meet(standing, command, view)
+                )
+            except asyncio.CancelledError:
+                view.say(f"{command.evolution_id} goes on without you. Follow it: {self._way_back(command)}")
+                view.say(f"look: evoline lineage {command.evolution_id}")
+                raise
+
+    async def _command(self, client: Client) -> StartEvolution:
+        domain = (await client.ask(GetPipeline(pipeline=self.fields["pipeline"]))).get("domain", "general")
+        if self.file is not None:
+            self.fields["dataset_id"] = await register_file(client, self.file, domain, None)
+        command = StartEvolution.model_validate(self.fields)
+        return command.model_copy(update={"evolution_id": self.evolution_id or same_id(command)})
+
+    def _meet(self, standing: Standing, command: StartEvolution, view: EvolutionView) -> None:
+        began = str(standing.record.get("created_at", ""))[:19]
+        if standing.state == "ended":
+            view.line(f"{command.evolution_id} began at {began} and has ended; --new starts another")
+        elif standing.state == "under way":
+            view.line(f"{command.evolution_id} goes on since {began}")
+            if known := standing.record.get("progress"):
+                view.on_fact(EvolutionProgressed.model_validate(known))
+
+    def _way_back(self, command: StartEvolution) -> str:
+        return f"the same command with --id {command.evolution_id} instead of --new" if self.is_new else "the same command again"
+
+
+def print_evolution(finished: EvolutionFinished) -> None:
+    out().print(f"[bold]{finished.verdict}[/bold] after {finished.evaluations} evaluations of {finished.candidates} candidates")
+    out().print(plain(f"search: {score_text(finished.search_seed)} -> {score_text(finished.search_best)}"))
+    if finished.gain is not None:
+        out().print(plain(f"sealed gain: {finished.gain:+.3f} [{finished.gain_low or 0:+.3f}, {finished.gain_high or 0:+.3f}]"))
+    for reason in (*finished.reasons, *finished.problems):
+        out().print(f"  {plain(reason)}")
+    out().print(plain(f"deployed: {'yes' if finished.deployed else 'no'}; look: evoline lineage {finished.evolution_id}"))

@@ -1,0 +1,92 @@
+"""`evoline evolve` as a process against the real evolution service: left with Ctrl-C, come back to, asked for again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.events import Message
+from shared.events.improvement import StartEvolution
+from shared.events.runs import ExecuteRun
+from shared.messaging.handling import Delivery
+from tests.conftest import OpenBus
+from tests.integration.commands import Command
+from tests.integration.test_evolution_service import ScriptedExecutor, ScriptedGuardrail, public_key, stage
+
+pytestmark = pytest.mark.usefixtures("empty_streams")
+__all__ = ["public_key"]
+
+
+@dataclass
+class SlowExecutor(ScriptedExecutor):
+    seconds: float = 0.05
+
+    async def execute(self, command: ExecuteRun, delivery: Delivery) -> Sequence[tuple[str, Message]]:
+        await asyncio.sleep(self.seconds)
+        return await super().execute(command, delivery)
+
+
+async def started(nats_url: str, home: Path, *arguments: str) -> asyncio.subprocess.Process:
+    environment = os.environ | {"EVOLINE_NATS_URL": nats_url, "EVOLINE_HOME": str(home)}
+    line = [sys.executable, "-m", "evoline.cli", *arguments]
+    pipe = asyncio.subprocess.PIPE
+    return await asyncio.create_subprocess_exec(*line, env=environment, stdout=pipe, stderr=pipe)
+
+
+async def read_until(process: asyncio.subprocess.Process, words: str) -> str:
+    assert process.stderr is not None
+    said = ""
+    async with asyncio.timeout(60):
+        while words not in said:
+            line = await process.stderr.readline()
+            assert line, said
+            said += line.decode()
+    return said
+
+
+async def test_the_same_command_comes_back_to_the_same_evolution(
+    open_bus: OpenBus, nats_url: str, mongo_url: str, command: Command, tmp_path: Path
+) -> None:
+    executor = SlowExecutor()
+    async with stage(open_bus, nats_url, mongo_url, ScriptedGuardrail(), executor) as on:
+        words = ["evolve", "tweets", "--dataset-id", f"tweets-{uuid.uuid4().hex[:12]}", "--budget", "120"]
+        process = await started(nats_url, tmp_path, *words)
+        await read_until(process, "search: ")
+        process.send_signal(signal.SIGINT)
+        out, errors = await process.communicate()
+        assert process.returncode == 130 and out == b""
+        assert b"goes on without you" in errors and b"the same command again" in errors
+
+        code, answer, shown = await command(*words, "--json")
+        assert (code, shown) == (0, "")
+        assert answer["verdict"] == "certified" and f"{answer['evolution_id']} goes on" in errors.decode()
+        assert answer["evaluations"] == len(executor.evaluated) == len(set(executor.evaluated))
+
+        code, again, _ = await command(*words, "--json")
+        assert again == answer and len(on.guardrail.proposals) == 1
+
+        code, shown, errors_again = await command(*words)
+        assert "--new starts another" in errors_again and "certified" in shown
+        code, other, _ = await command(*words, "--new", "--json")
+        assert other["evolution_id"] != answer["evolution_id"]
+
+
+async def test_an_order_that_is_given_again_meanwhile_is_searched_once(open_bus: OpenBus, nats_url: str, mongo_url: str) -> None:
+    executor = SlowExecutor()
+    async with stage(open_bus, nats_url, mongo_url, ScriptedGuardrail(), executor) as on:
+        unique = uuid.uuid4().hex[:12]
+        fields: dict[str, Any] = {"evolution_id": f"evo-{unique}", "pipeline": "tweets", "dataset_id": unique, "evaluations": 60}
+        order = StartEvolution.model_validate(fields)
+        await on.bus.publish(order, cause="somebody")
+        answer, _ = await on.evolve(**json.loads(order.model_dump_json()))
+        assert answer.evaluations == len(executor.evaluated) == len(set(executor.evaluated)) <= 60

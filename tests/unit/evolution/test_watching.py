@@ -1,0 +1,139 @@
+"""What is told of a search from its measurements alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from services.evolution.domain.pace import seconds_left
+from services.evolution.use_cases import start_evolution
+from services.evolution.use_cases.under_way import Effects, UnderWay
+from shared.events.improvement import EvolutionProgressed, StartEvolution
+from shared.search.candidates import Candidate
+from shared.search.watching import POINTS, Watch, WatchedArena, note_accepted, note_generation
+from tests.fakes.evolution_world import small_world
+
+CASES = tuple(f"case-{index}" for index in range(20))
+
+
+def candidate(name: str, parent: str = "seed") -> Candidate:
+    return Candidate(name, {"prompt": name}, parent, f"operator of {name}", f"made {name}")
+
+
+class Scripted:
+    """An arena in which a candidate is right in a share of the cases."""
+
+    def __init__(self, shares: dict[str, float]) -> None:
+        self.shares = shares
+        self.spent = 0
+        self.remaining = 10_000
+
+    async def measure(self, candidates: Sequence[Candidate], cases: Sequence[str]) -> list[list[float | None]]:
+        self.spent += len(candidates) * len(cases)
+        return [[float(CASES.index(case) < self.shares[one.digest] * len(CASES)) for case in cases] for one in candidates]
+
+
+def watched(**shares: float) -> tuple[WatchedArena, Watch]:
+    inner = Scripted({"seed": 0.5, **shares})
+    watch = Watch(candidate("seed", ""), lambda: inner.spent, 200)
+    return WatchedArena(inner, watch), watch
+
+
+async def test_the_leader_and_its_gain_are_seen_without_the_strategys_help() -> None:
+    arena, watch = watched(good=0.9, bad=0.1)
+    await arena.measure([candidate("seed", "")], CASES)
+    assert watch.leader.candidate.digest == "seed" and watch.accepted is None
+    await arena.measure([candidate("bad"), candidate("good")], CASES)
+    assert watch.leader.candidate.digest == "good" and watch.candidates == 3
+    assert watch.accepted is not None and watch.accepted.operator == "operator of good"
+    last = watch.points[-1]
+    assert (last.digest, last.spent, last.cases) == ("good", 60, 20)
+    assert last.gain == pytest.approx(0.4)
+    assert last.low < last.gain < last.high
+
+
+async def test_few_lucky_cases_do_not_lead() -> None:
+    arena, watch = watched(lucky=0.55, good=0.8)
+    await arena.measure([candidate("seed", "")], CASES)
+    await arena.measure([candidate("good")], CASES)
+    await arena.measure([candidate("lucky")], CASES[:2])  # two of two
+    assert watch.leader.candidate.digest == "good"
+
+
+async def test_what_a_strategy_tells_counts_more_than_what_seems() -> None:
+    arena, watch = watched(good=0.9, other=0.6)
+    note_accepted(arena, candidate("other"))
+    note_generation(arena, 2, 5)
+    await arena.measure([candidate("seed", ""), candidate("good")], CASES)
+    assert watch.accepted is not None and watch.accepted.digest == "other"
+    assert (watch.generation, watch.generations) == (2, 5)
+
+
+async def test_a_curve_has_no_more_points_than_can_be_looked_at() -> None:
+    arena, watch = watched(**{f"c{index}": 0.5 for index in range(300)})
+    watch.budget = 6000
+    await arena.measure([candidate("seed", "")], CASES)
+    for index in range(300):
+        await arena.measure([candidate(f"c{index}")], CASES)
+    assert 50 <= len(watch.points) <= POINTS + 1
+
+
+def test_no_end_is_told_before_enough_has_run() -> None:
+    assert seconds_left(100, 9, 60.0, None) is None
+    assert seconds_left(100, 50, 4.0, None) is None
+    assert seconds_left(100, 50, 10.0, None) == pytest.approx(20.0)
+    assert seconds_left(100, 50, 10.0, 7.0) == 7.0
+    assert seconds_left(100, 50, 10.0, -7.0) == 0.0
+
+
+async def test_a_search_tells_its_generation_its_leader_and_what_was_accepted_and_keeps_it() -> None:
+    world = small_world()
+    world.clock.tick_seconds = 0.2
+    order = StartEvolution(
+        evolution_id="evo-1",
+        pipeline="tweets",
+        dataset_id="tweets3",
+        evaluations=400,
+        strategy="genetic",
+        population=8,
+        generations=3,
+    )
+    await start_evolution(order, world.evolution)
+    told = [fact for fact in world.announcer.facts.values() if isinstance(fact, EvolutionProgressed)]
+    searching = [fact for fact in told if fact.stage == "search"]
+    assert {fact.generation for fact in searching} >= {1, 2, 3} and {fact.generations for fact in searching} == {3}
+    assert any(fact.operator and fact.change for fact in searching)
+    assert any(fact.seconds_left is not None for fact in searching)
+    assert all(1 <= fact.front <= fact.candidates for fact in searching)
+    assert all(fact.done <= fact.evaluations <= 400 and fact.best is not None for fact in searching)
+    record = await world.evolution.evolutions.get("evo-1")
+    assert record is not None and record["progress"]["stage"] == "gate"
+    assert record["curve"] and record["curve"][-1]["spent"] <= 400
+
+
+async def test_who_joins_gets_the_same_end_and_the_work_stops_with_the_last_one() -> None:
+    under_way, begun, cancelled = UnderWay(), 0, 0
+    go = asyncio.Event()
+
+    async def work() -> Effects:
+        nonlocal begun, cancelled
+        begun += 1
+        try:
+            await go.wait()
+        except asyncio.CancelledError:
+            cancelled += 1
+            raise
+        return []
+
+    first, second = (asyncio.create_task(under_way.join("k", work)) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    assert (begun, cancelled) == (1, 0)
+    second.cancel()
+    await asyncio.gather(second, return_exceptions=True)
+    assert (begun, cancelled) == (1, 1)
+    go.set()
+    assert await under_way.join("k", work) == [] and begun == 2
