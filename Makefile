@@ -14,7 +14,7 @@ export VENV
 # The tests start hundreds of processes: each would compile all modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install install-runtime demo test check unit contract integration e2e model up down bench bench-executor bench-limits bench-guardrail lock clean
+.PHONY: help install install-runtime demo test check unit contract integration e2e model up down bench bench-executor bench-limits bench-guardrail bench-evolution lock clean
 
 # Several processes run the tests, a file each at a time; see docs/decisions/0025-tests-side-by-side.md.
 SIDE_BY_SIDE = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
@@ -61,9 +61,8 @@ up: install-runtime  ## start the local stack in the background
 down: install-runtime  ## stop it; the data stay
 	@$(BIN)/evoline down
 
-bench: install model bench-executor bench-limits bench-guardrail  ## measure latency, throughput, memory; writes bench/results
+bench: install model bench-executor bench-limits bench-guardrail bench-evolution  ## measure latency, throughput, memory; writes bench/results
 	@$(BIN)/python -m bench.main_job.requests
-	@$(BIN)/python -m bench.evolution.aa_honesty
 	@$(BIN)/python -m bench.evolution.false_alarms
 
 bench-executor: install  ## the executor beside DBOS, LangGraph and Temporal, 15 minutes; BENCH_ARGS=--quick to try
@@ -79,11 +78,18 @@ bench-guardrail: install  ## decisions, rollback under load, outages of the guar
 	@$(BIN)/python -m bench.guardrail.outage stopped 10000
 	@$(BIN)/python -m bench.guardrail.outage dead 10000
 
+SEARCH_PEERS = gepa openevolve dspy
+bench-evolution: install  ## evolution beside gepa, openevolve, dspy: honesty, gain, calls, exploits, 2 hours; BENCH_ARGS=--quick to try
+	@for peer in $(SEARCH_PEERS); do VENV=$(BENCH_VENV)-$$peer sh requirements/install.sh bench-$$peer \
+		|| echo "bench-evolution: going on without $$peer" >&2; done
+	@$(BIN)/python -m bench.evolution $(BENCH_ARGS)
+
 LOCK = UV_NO_CONFIG=1 $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 lock: install  ## regenerate the lock files from pyproject.toml
 	@$(LOCK) pyproject.toml --extra local -o requirements/runtime.lock
 	@$(LOCK) pyproject.toml --extra local --extra dev -c requirements/runtime.lock -o requirements/dev.lock
 	@$(LOCK) requirements/bench.in -o requirements/bench.lock
+	@for peer in $(SEARCH_PEERS); do $(LOCK) requirements/bench-$$peer.in -o requirements/bench-$$peer.lock; done
 
 clean:  ## remove the environment and caches (not .evoline, which holds data)
-	rm -rf $(VENV) $(BENCH_VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(BENCH_VENV) $(BENCH_VENV)-* .bench build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Prepares the environment: `sh requirements/install.sh dev|runtime|bench`. A second run with unchanged locks does nothing.
+# Prepares the environment: `sh requirements/install.sh dev|runtime|bench|bench-gepa|...`. A second run with unchanged locks does nothing.
 #
 # PYTHON names the interpreter (default: the first suitable one found); VENV the environment's folder (default: .venv).
 set -eu
@@ -51,8 +51,9 @@ pip_install() { "$venv/bin/python" -m pip install -q --disable-pip-version-check
 
 uv_install() { "$venv/bin/uv" pip install -q --python "$venv/bin/python" "$@"; }
 
-# The environment of the benchmarks' peers does not hold the project.
-install_project() { [ "$kind" = bench ] || "$@" --no-deps --no-build-isolation -e .; }
+# The environments of the benchmarks' peers do not hold the project.
+of_peers() { case $kind in bench*) true ;; *) false ;; esac; }
+install_project() { of_peers || "$@" --no-deps --no-build-isolation -e .; }
 
 # uv installs the lock in a fraction of pip's time; where it is not to be had or fails (an index that only pip knows), pip does it.
 install_all() {
@@ -66,7 +67,7 @@ install_all() {
 
 # Else each process of a user who keeps Python from writing bytecode (PYTHONDONTWRITEBYTECODE) compiles 1,400 modules at its start.
 compile_modules() {
-    [ "$kind" = bench ] || env -u PYTHONDONTWRITEBYTECODE "$venv/bin/python" -c 'import evoline.cli.stack
+    of_peers || env -u PYTHONDONTWRITEBYTECODE "$venv/bin/python" -c 'import evoline.cli.stack
 for name in ("analytics", "evolution", "executor", "generator", "guardrail", "learner"): __import__(f"services.{name}.app")'
 }
 

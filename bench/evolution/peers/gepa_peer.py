@@ -1,15 +1,17 @@
-"""gepa in its own environment. Talks JSON lines: a task comes in, `evaluate` goes out and scores come back, `done` ends it."""
+"""gepa in its own environment, with its own choices of parents, components, minibatches and acceptance.
+
+Its own count of calls is set so high that the evaluation server ends it: it pays no repeated evaluation, as nobody does."""
 
 from __future__ import annotations
 
-import json
-import random
-import sys
+import contextlib
 from importlib.metadata import version
 from typing import Any
 
 import gepa
 from gepa.core.adapter import EvaluationBatch
+
+from bench.evolution.peers.wire import OverBudgetError, Wire, serve
 
 
 class SilentLogger:
@@ -17,29 +19,12 @@ class SilentLogger:
         pass
 
 
-def say(message: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(message) + "\n")
-    sys.stdout.flush()
-
-
-def hear() -> dict[str, Any]:
-    line = sys.stdin.readline()
-    if not line:
-        sys.exit(0)
-    heard: dict[str, Any] = json.loads(line)
-    return heard
-
-
 class Adapter:
-    """Everything is measured by the server; new texts come from the proposer that all competitors share."""
-
-    def __init__(self, task: dict[str, Any]) -> None:
-        self.random = random.Random(task["seed"])
-        self.alleles = task["alleles"]
+    def __init__(self, wire: Wire) -> None:
+        self.wire = wire
 
     def evaluate(self, batch: list[str], candidate: dict[str, str], capture_traces: bool = False) -> EvaluationBatch:
-        say({"evaluate": candidate, "cases": batch})
-        scores = hear()["scores"]
+        scores = self.wire.scores(candidate, batch)
         return EvaluationBatch(outputs=scores, scores=scores, trajectories=list(scores) if capture_traces else None)
 
     def make_reflective_dataset(self, candidate: Any, eval_batch: Any, components_to_update: list[str]) -> dict[str, Any]:
@@ -48,34 +33,41 @@ class Adapter:
     def propose_new_texts(
         self, candidate: dict[str, str], reflective_dataset: Any, components_to_update: list[str]
     ) -> dict[str, str]:
-        chosen = {}
-        for name in components_to_update:
-            others = [str(allele) for allele in range(self.alleles) if str(allele) != candidate[name]]
-            chosen[name] = self.random.choice(others)
-        return chosen
+        return {name: self.wire.proposed(candidate, name)[name] for name in components_to_update}
 
 
-def solve(task: dict[str, Any]) -> dict[str, Any]:
-    result = gepa.optimize(
-        seed_candidate=task["seed_candidate"],
-        trainset=task["train"],
-        valset=task["dev"],
-        adapter=Adapter(task),
-        reflection_lm=None,
-        max_metric_calls=task["budget"],
-        use_merge=task["merge"],
-        seed=task["seed"],
-        logger=SilentLogger(),
-    )
-    best = result.best_idx
-    return {"best": result.candidates[best], "claim": result.val_aggregate_scores[best] - result.val_aggregate_scores[0]}
+class Best:
+    """gepa's own choice, the best mean over the validation cases, kept as it changes: the server may end the search at any time."""
+
+    def __init__(self, wire: Wire) -> None:
+        self.wire = wire
+        self.candidate: dict[str, str] = {}
+        self.first = self.mean = 0.0
+
+    def on_valset_evaluated(self, event: Any) -> None:
+        if not self.candidate:
+            self.first = event["average_score"]
+        if event["is_best_program"]:
+            self.candidate, self.mean = dict(event["candidate"]), event["average_score"]
+            self.wire.step(self.candidate)
 
 
-def main() -> None:
-    say({"ready": version("gepa")})
-    while True:
-        say({"done": solve(hear())})
+def solve(task: dict[str, Any], wire: Wire) -> dict[str, Any]:
+    best = Best(wire)
+    with contextlib.suppress(OverBudgetError):
+        gepa.optimize(
+            seed_candidate=task["seed_candidate"],
+            trainset=task["train"],
+            valset=task["dev"],
+            adapter=Adapter(wire),
+            max_metric_calls=10 * task["budget"],
+            use_merge=task["options"].get("merge", False),
+            seed=task["seed"],
+            logger=SilentLogger(),
+            callbacks=[best],
+        )
+    return {"best": best.candidate, "claim": best.mean - best.first}
 
 
 if __name__ == "__main__":
-    main()
+    serve(version("gepa"), solve)

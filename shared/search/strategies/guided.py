@@ -10,7 +10,7 @@ import hashlib
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shared.search.candidates import Archive, Candidate, Entry, SearchResult
 from shared.search.strategies.strategy import Arena, Proposer, SearchOverError
@@ -62,9 +62,12 @@ class _Walk:
     def __post_init__(self) -> None:
         import numpy as np  # 20 MB and 0.3 s, for whoever searches this way only
 
+        from shared.search.strategies.surrogate import Measurements
+
         mark = int.from_bytes(hashlib.sha256(f"guided:{self.number}".encode()).digest()[:8], "big")
         self.random = random.Random(mark)  # noqa: S311 - a reproducible search, no secret
         self.normal = np.random.default_rng(mark)
+        self.measured = Measurements()
 
     async def start(self, seed: Candidate) -> None:
         self.seed = self.archive.add(seed)
@@ -74,8 +77,8 @@ class _Walk:
 
     async def step(self) -> bool:
         """One measurement. False where nothing new is left to propose."""
-        draw = self._beliefs(self.archive.entries).draw(self.normal)
-        ranked = sorted(self.archive.entries, key=lambda entry: -self._value(draw, entry))
+        draw = self._beliefs().draw(self.normal)
+        ranked = self._ranked(draw.values())
         if self.random.random() < self.guided.confirming and await self._measure(ranked[0], self.guided.minibatch):
             return True
         for _ in range(self.guided.fruitless_limit):
@@ -119,13 +122,15 @@ class _Walk:
             current = Entry(_descended(child, parent)) if child is not None else current
         return None if current is parent or current.candidate.digest in self.archive else current.candidate
 
-    def _beliefs(self, entries: Sequence[Entry]) -> Beliefs:
+    def _beliefs(self) -> Beliefs:
         from shared.search.strategies.surrogate import believed
 
-        return believed(entries, [self._traits(entry.candidate) for entry in entries])
+        return believed(self.measured)
 
-    def _value(self, draw: Draw, entry: Entry) -> float:
-        return draw.value(self._traits(entry.candidate), entry.candidate.digest)
+    def _ranked(self, values: Any) -> list[Entry]:
+        """Measured candidates, the highest value first; `values` by row."""
+        digests = list(self.measured.rows)
+        return [self.archive[digests[row]] for row in (-values).argsort(kind="stable").tolist()]
 
     def _traits(self, candidate: Candidate) -> Traits:
         if candidate.digest not in self.traits:
@@ -139,16 +144,15 @@ class _Walk:
         if chosen:
             (grades,) = await self.arena.measure([entry.candidate], chosen)
             entry.add(chosen, grades)
+            self.measured.note(entry.candidate.digest, self._traits(entry.candidate), chosen, grades)
         return bool(chosen)
 
     def result(self, reason: str) -> SearchResult:
-        measured = [entry for entry in self.archive.entries if entry.grades]
-        if not measured:
+        if not self.measured.rows:
             return SearchResult(self.archive, (), (reason,))
-        beliefs = self._beliefs(measured)
-        means = {entry.candidate.digest: beliefs.mean(self._traits(entry.candidate), entry.candidate.digest) for entry in measured}
-        better = [entry for entry in measured if means[entry.candidate.digest] > means[self.seed.candidate.digest]]
-        ranked = sorted(better, key=lambda entry: -means[entry.candidate.digest])
+        means = self._beliefs().means()
+        usual = means[self.measured.rows[self.seed.candidate.digest]]
+        ranked = self._ranked(means)[: int((means > usual).sum())]
         for entry in ranked[: self.guided.parents]:
             entry.accepted = True
         return SearchResult(self.archive, tuple(entry.candidate.digest for entry in ranked), (reason,))

@@ -6,14 +6,12 @@ Thompson sampling for linear bandits (Agrawal and Goyal 2013, arXiv 1209.3352)."
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from shared.search.candidates import Entry
 from shared.search.traits import Traits
 
 TRAIT_SPREAD = 0.06
@@ -26,20 +24,61 @@ _CASE_WEIGHT = 2.0
 """A case's mean is pulled to the mean of all as if so many more candidates had scored that."""
 
 
+class Measurements:
+    """All grades so far as arrays that grow: candidates by row, traits and cases by column. Failures count as 0."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, int] = {}
+        """By digest."""
+        self.columns: dict[str, int] = {}
+        """By trait."""
+        self._cases: dict[str, int] = {}
+        self._design, self._grades, self._met = (np.zeros((16, 16)) for _ in range(3))
+
+    def note(self, digest: str, traits: Traits, cases: Sequence[str], grades: Sequence[float | None]) -> None:
+        """Each (candidate, case) once."""
+        is_new = digest not in self.rows
+        row = self.rows.setdefault(digest, len(self.rows))
+        names = sorted(traits)
+        columns = [self.columns.setdefault(name, len(self.columns)) for name in names]
+        places = [self._cases.setdefault(case, len(self._cases)) for case in cases]
+        self._design = _grown(self._design, len(self.rows), len(self.columns))
+        self._grades = _grown(self._grades, len(self.rows), len(self._cases))
+        self._met = _grown(self._met, len(self.rows), len(self._cases))
+        if is_new:
+            self._design[row, columns] = [traits[name] for name in names]
+        self._grades[row, places] = [grade or 0.0 for grade in grades]
+        self._met[row, places] = 1.0
+
+    @property
+    def design(self) -> Any:
+        return self._design[: len(self.rows), : len(self.columns)]
+
+    def residuals(self) -> tuple[Any, Any]:
+        """(mean of grade minus its case's usual grade, number of cases) a candidate."""
+        grades, met = (table[: len(self.rows), : len(self._cases)] for table in (self._grades, self._met))
+        seen, counts = met.sum(axis=0), met.sum(axis=1)
+        level = grades.sum() / seen.sum()
+        usual = (grades.sum(axis=0) + _CASE_WEIGHT * level) / (seen + _CASE_WEIGHT)
+        return (grades.sum(axis=1) - met @ usual) / counts, counts
+
+
 @dataclass(frozen=True)
 class Beliefs:
     """Values are differences to an average candidate, in points of the grade / 100."""
 
-    index: dict[str, int]
+    columns: dict[str, int]
     weights: Any
     root: Any
     """Cholesky factor of the posterior's precision."""
-    own: dict[str, tuple[float, float]]
-    """Digest -> (mean, standard deviation) of the candidate's own deviation, given the weights' mean."""
+    design: Any
+    own: Any
+    """A candidate's own deviation, given the weights' mean, by row; and its standard deviation."""
+    own_spread: Any
 
-    def mean(self, traits: Traits, digest: str = "") -> float:
-        known = sum(float(self.weights[self.index[trait]]) * share for trait, share in traits.items() if trait in self.index)
-        return known + self.own.get(digest, (0.0, 0.0))[0]
+    def means(self) -> Any:
+        """Of the measured candidates, by row."""
+        return self.design @ self.weights + self.own
 
     def draw(self, generator: np.random.Generator) -> Draw:
         noise = generator.standard_normal(len(self.weights))
@@ -55,52 +94,42 @@ class Draw:
     generator: np.random.Generator
     unknown: dict[str, float] = field(default_factory=dict)
 
-    def value(self, traits: Traits, digest: str = "") -> float:
-        total = 0.0
-        for trait in sorted(traits):
-            total += traits[trait] * self._weight(trait)
-        if digest in self.beliefs.own:
-            mean, spread = self.beliefs.own[digest]
-            total += float(self.generator.normal(mean, spread))
-        return total
+    def values(self) -> Any:
+        """Of the measured candidates, by row."""
+        return self.beliefs.design @ self.weights + self.generator.normal(self.beliefs.own, self.beliefs.own_spread)
+
+    def value(self, traits: Traits) -> float:
+        """Of a candidate that was not measured yet."""
+        return sum(traits[trait] * self._weight(trait) for trait in sorted(traits))
 
     def _weight(self, trait: str) -> float:
-        if trait in self.beliefs.index:
-            return float(self.weights[self.beliefs.index[trait]])
+        if trait in self.beliefs.columns:
+            return float(self.weights[self.beliefs.columns[trait]])
         if trait not in self.unknown:
             self.unknown[trait] = float(self.generator.normal(0.0, TRAIT_SPREAD))
         return self.unknown[trait]
 
 
-def believed(entries: Sequence[Entry], traits: Sequence[Traits]) -> Beliefs:
-    """Beliefs from all grades so far. `traits` are those of `entries`, in the same order; each entry has at least one grade."""
-    index = {trait: position for position, trait in enumerate(sorted(set().union(*traits)))}
-    residuals, counts = _residuals(entries)
-    design = np.zeros((len(entries), len(index)))
-    for row, present in enumerate(traits):
-        design[row, [index[trait] for trait in present]] = list(present.values())
+def believed(measured: Measurements) -> Beliefs:
+    """Beliefs from all grades so far, of which there is at least one."""
+    design = measured.design
+    residuals, counts = measured.residuals()
     variance = OWN_SPREAD**2 + NOISE / counts
     level = float(np.sum(residuals / variance) / np.sum(1.0 / variance))
     weighted = design / variance[:, None]
-    precision = weighted.T @ design + np.eye(len(index)) / TRAIT_SPREAD**2
-    root = np.linalg.cholesky(precision)
+    precision = weighted.T @ design + np.eye(design.shape[1]) / TRAIT_SPREAD**2
     weights = np.linalg.solve(precision, weighted.T @ (residuals - level))
-    rest = residuals - level - design @ weights
     share = OWN_SPREAD**2 / variance
+    own = share * (residuals - level - design @ weights)
     spread = np.sqrt(OWN_SPREAD**2 * (1.0 - share))
-    own = {entry.candidate.digest: (float(share[i] * rest[i]), float(spread[i])) for i, entry in enumerate(entries)}
-    return Beliefs(index, weights, root, own)
+    return Beliefs(dict(measured.columns), weights, np.linalg.cholesky(precision), design.copy(), own, spread)
 
 
-def _residuals(entries: Sequence[Entry]) -> tuple[Any, Any]:
-    """(mean of grade minus its case's mean, number of cases) an entry. Failures count as 0."""
-    sums: dict[str, float] = {}
-    seen: dict[str, int] = {}
-    for entry in entries:
-        for case, grade in entry.grades.items():
-            sums[case] = sums.get(case, 0.0) + (grade or 0.0)
-            seen[case] = seen.get(case, 0) + 1
-    level = math.fsum(sums.values()) / sum(seen.values())
-    usual = {case: (sums[case] + _CASE_WEIGHT * level) / (seen[case] + _CASE_WEIGHT) for case in sums}
-    means = [sum((grade or 0.0) - usual[case] for case, grade in entry.grades.items()) / len(entry.grades) for entry in entries]
-    return np.array(means), np.array([float(len(entry.grades)) for entry in entries])
+def _grown(table: Any, rows: int, columns: int) -> Any:
+    """With room for that many: twice as much as before, where it is too small."""
+    if rows <= table.shape[0] and columns <= table.shape[1]:
+        return table
+    shape = [size if need <= size else max(need, 2 * size) for need, size in zip((rows, columns), table.shape, strict=True)]
+    larger = np.zeros(shape)
+    larger[: table.shape[0], : table.shape[1]] = table
+    return larger

@@ -1,0 +1,34 @@
+"""`python -m bench.evolution [--quick] [--only PART ...]`: one part after another, each writing its section when it is done."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+
+from bench.evolution import honesty, landscapes
+from bench.evolution.competitors import missing
+from bench.evolution.sizes import FULL, QUICK, Size
+
+PARTS: Mapping[str, Callable[[Size], None]] = {
+    "landscapes": landscapes.run_alone,
+    "shipped": landscapes.run_shipped,
+    "honesty": honesty.run,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="reduced size, into .bench/evolution/quick.md")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART", help=", ".join(PARTS))
+    chosen = parser.parse_args()
+    if absent := missing():
+        print(f"not installed, left out: {', '.join(absent)} (make bench-evolution installs them)")
+    size = QUICK if chosen.quick else FULL
+    for name in chosen.only:
+        print(f"{name} ...", flush=True)
+        PARTS[name](size)
+    print(f"results: {size.results}")
+
+
+if __name__ == "__main__":
+    main()

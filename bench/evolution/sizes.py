@@ -1,0 +1,42 @@
+"""How much of each part runs: all of it, or `--quick`, which shows that everything works and proves little."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from bench.evolution.report import RESULTS
+from bench.evolution.rows import FOLDER
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Size:
+    results: Path
+    honesty_seeds: int
+    """A cell."""
+    peer_honesty_seeds: int
+    landscapes: int
+    """A family."""
+    slow_peer_landscapes: int
+    reaching: int
+    """Landscapes a family whose calls to 95% are counted."""
+    every_cell: bool = True
+
+    def honesty_cells(self, cells: Sequence[T]) -> Sequence[T]:
+        return cells if self.every_cell else cells[::6]
+
+
+FULL = Size(RESULTS, honesty_seeds=200, peer_honesty_seeds=200, landscapes=60, slow_peer_landscapes=20, reaching=30)
+QUICK = Size(
+    FOLDER / "quick.md",
+    honesty_seeds=6,
+    peer_honesty_seeds=6,
+    landscapes=2,
+    slow_peer_landscapes=1,
+    reaching=1,
+    every_cell=False,
+)
