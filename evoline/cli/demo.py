@@ -22,6 +22,7 @@ from evoline.stack.launch import bring_down, bring_up
 from evoline.stack.plan import StackOptions, find_pipelines
 from evoline.stack.preflight import Machine, check
 from evoline.stack.state import read_state
+from evoline.whoami import default_name
 
 
 def demo(
@@ -65,7 +66,7 @@ async def _whole(
             for warning in check(home, options, Machine.this(home.root)):
                 err().print(f"[yellow]warning:[/yellow] {plain(warning)}")
             await bring_up(home, options, progress.on_event)
-        async with connected(author="demo") as client:
+        async with connected(author=default_name()) as client:
             report = await run_story(client, pipelines, sizes, tell=tell, on_fact=progress.on_fact)
         write_report(report, report_file(home))
         return report

@@ -23,6 +23,8 @@ class Role(StrEnum):
     REVIEWER = "reviewer"
     OPERATOR = "operator"
     ADMIN = "admin"
+    REPORTER = "reporter"
+    SEARCHER = "searcher"
 
 
 class KindOfIdentity(StrEnum):
@@ -41,7 +43,11 @@ def build() -> typer.Typer:
 def add(
     name: Name,
     role: Annotated[
-        list[Role] | None, typer.Option(help="reviewer votes, operator acts, admin does both and more; repeatable.")
+        list[Role] | None,
+        typer.Option(
+            help="reviewer votes, operator acts, admin does both and more, reporter tells how good answers were, "
+            "searcher (a service) runs trials; repeatable."
+        ),
     ] = None,
     kind: Annotated[KindOfIdentity, typer.Option(help="Only people vote.")] = KindOfIdentity.PERSON,
     public_key: Annotated[

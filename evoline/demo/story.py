@@ -85,7 +85,7 @@ class Story:
                 grader=GraderSpec(kind="label"),
                 source=SOURCE,
                 license=LICENSE,
-                author="demo",
+                author=self.client.author,
             )
             found = await self.client.register_dataset(command)
         return Data(
@@ -130,7 +130,7 @@ class Story:
                 dataset_id=DATASET,
                 pipelines={"one_step": one_step(), "pipeline": f"{pipeline}@stable"},
                 cases=cases,
-                author="demo",
+                author=self.client.author,
             )
             return await self.client.measure(command, on_fact=self.seen)
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from services.guardrail import use_cases
-from services.guardrail.domain.authority import AUTHORITY, authorize
+from services.guardrail.domain.authority import AUTHORITY, QUESTIONS, authorize
 from services.guardrail.ports import Guardrail
 from services.guardrail.use_cases import Effects, Place
 from shared.errors import ConfigurationError, NotAuthorizedError
@@ -31,7 +31,7 @@ from shared.events.changes import (
     RollbackPipeline,
 )
 from shared.events.custody import ListDatasets, ListFeedback
-from shared.events.message import Command
+from shared.events.message import Command, Query
 from shared.events.oversight import DelegateReviews, GetReview, ListDelegations, RevokeDelegation
 from shared.events.policies import CheckPolicy, GetPolicy, ListPolicies, TestPolicy
 from shared.events.quotas import CloseScope, EstimateCost, LeaseQuota, ListBudgets, ListReservations, ReportUse
@@ -39,12 +39,14 @@ from shared.events.recovery import FreezeSystem, GetFreezes, GetKeys, Quarantine
 from shared.events.rollouts import ControlRollout, GetRollout, ListRollouts, ReportOutcome, StartRollout
 from shared.events.runs import RunFinished
 from shared.events.values import GrantedScope
-from shared.messaging.consumer import Consumer
+from shared.identity import Signature
+from shared.messaging.consumer import Answer, Consumer
 from shared.messaging.handling import Delivery, Handler
 
 TAKEN_AHEAD = 8
 """Proposals taken for each that is judged: those that wait for their turn must not keep other pipelines waiting."""
 C = TypeVar("C", bound=Command)
+Q = TypeVar("Q", bound=Query)
 
 
 class Edge:
@@ -73,6 +75,20 @@ class Edge:
 
         self._consumer.on(command_class, checked, **options)
 
+    def answers(self, query_class: type[Q], handler: Callable[[Q], Awaitable[Answer]]) -> None:
+        """Of those that the table knows; it is asked first who asks. A refusal is counted with the answers, by its code: an entry
+        of the audit log for each would let anybody fill it."""
+        if query_class not in QUESTIONS:
+            raise ConfigurationError(
+                f"{query_class.__name__} has no row in services/guardrail/domain/authority.py: who may ask it?"
+            )
+
+        async def checked(query: Q, signature: Signature) -> Answer:
+            authorize(query, signature)
+            return await handler(query)
+
+        self._consumer.answers_signed(query_class, checked)
+
 
 def register(consumer: Consumer, at: Guardrail, *, concurrency: int) -> None:
     edge = Edge(consumer, at)
@@ -81,11 +97,11 @@ def register(consumer: Consumer, at: Guardrail, *, concurrency: int) -> None:
     _recovery(edge, at)
     _recovery_queries(consumer, at)
     _rollouts(edge, consumer, at, concurrency)
-    _queries(consumer, at)
+    _queries(edge, consumer, at)
     _audit_queries(consumer, at)
     _review_queries(consumer, at)
     _policy_queries(consumer, at)
-    _budget_queries(consumer, at)
+    _budget_queries(edge, consumer, at)
 
 
 def _commands(edge: Edge, at: Guardrail, concurrency: int) -> None:
@@ -227,7 +243,7 @@ def _rollouts(edge: Edge, consumer: Consumer, at: Guardrail, concurrency: int) -
     consumer.answers(ListRollouts, list_rollouts)
 
 
-def _queries(consumer: Consumer, at: Guardrail) -> None:
+def _queries(edge: Edge, consumer: Consumer, at: Guardrail) -> None:
     async def grant_scope(query: GrantScope) -> GrantedScope:
         at.audit.require_sound()
         return await use_cases.grant_scope(query, await use_cases.in_force(at))
@@ -252,7 +268,7 @@ def _queries(consumer: Consumer, at: Guardrail) -> None:
 
     consumer.answers(ListDatasets, list_datasets)
     consumer.answers(ListFeedback, list_feedback)
-    consumer.answers(GrantScope, grant_scope)
+    edge.answers(GrantScope, grant_scope)
     consumer.answers(GetDataset, get_dataset)
     consumer.answers(GetChange, get_change)
     consumer.answers(GetPipeline, get_pipeline)
@@ -313,7 +329,7 @@ def _review_queries(consumer: Consumer, at: Guardrail) -> None:
     consumer.answers(ListDelegations, list_delegations)
 
 
-def _budget_queries(consumer: Consumer, at: Guardrail) -> None:
+def _budget_queries(edge: Edge, consumer: Consumer, at: Guardrail) -> None:
     async def list_budgets(query: ListBudgets) -> dict[str, Any]:
         return await use_cases.list_budgets(query, await use_cases.in_force(at))
 
@@ -329,8 +345,8 @@ def _budget_queries(consumer: Consumer, at: Guardrail) -> None:
     async def report_use(query: ReportUse) -> dict[str, Any]:
         return await use_cases.report_use(query, at)
 
-    consumer.answers(LeaseQuota, lease_quota)
-    consumer.answers(ReportUse, report_use)
+    edge.answers(LeaseQuota, lease_quota)
+    edge.answers(ReportUse, report_use)
     consumer.answers(ListBudgets, list_budgets)
     consumer.answers(ListReservations, list_reservations)
     consumer.answers(EstimateCost, estimate_cost)

@@ -331,6 +331,7 @@ class GrantScope(Query):
 
     subject: ClassVar[str] = "api.guardrail.grant_scope"
     owner: ClassVar[str] = "guardrail"
+    signed: ClassVar[bool] = True
 
     scope_id: Identifier
     purpose: Literal["generation", "evolution", "meta"]

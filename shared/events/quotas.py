@@ -123,6 +123,7 @@ class LeaseQuota(Query):
 
     subject: ClassVar[str] = "api.guardrail.lease_quota"
     owner: ClassVar[str] = "guardrail"
+    signed: ClassVar[bool] = True
 
     lease_id: Identifier
     holder: Identifier
@@ -151,6 +152,7 @@ class ReportUse(Query):
 
     subject: ClassVar[str] = "api.guardrail.report_use"
     owner: ClassVar[str] = "guardrail"
+    signed: ClassVar[bool] = True
 
     report_id: Identifier
     day: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}$")

@@ -101,8 +101,15 @@ def verify_proof(key: Ed25519PublicKey, proof: Proof) -> bool:
     return True
 
 
-def check_signature(
-    headers: Mapping[str, str], *, subject: str, message_id: str, body: bytes, stored_at: datetime, registry: Registry
+def check_signature(  # noqa: PLR0913  one message has these parts, each by its name
+    headers: Mapping[str, str],
+    *,
+    subject: str,
+    message_id: str,
+    body: bytes,
+    stored_at: datetime,
+    registry: Registry,
+    fresh: timedelta = FRESH,
 ) -> Signature:
     """Never raises: a signature that does not hold is one that is not there, with the reason. `stored_at`: the broker's time."""
     if SIGNATURE not in headers and SIGNER not in headers:
@@ -118,12 +125,12 @@ def check_signature(
     identity = registry.find(proof.signer)
     if identity is None:
         return Signature(fault=f"it names {proof.signer[:64]!r} as its signer, whom identities.yaml does not know")
-    if fault := _fault(proof, identity, stored_at):
+    if fault := _fault(proof, identity, stored_at, fresh):
         return Signature(fault=fault)
     return Signature(identity, proof.model_copy(update={"key_id": identity.key_id}), "")
 
 
-def _fault(proof: Proof, identity: Identity, stored_at: datetime) -> str:
+def _fault(proof: Proof, identity: Identity, stored_at: datetime, fresh: timedelta) -> str:
     if identity.revoked:
         return f"the identity {identity.name} was revoked at {identity.revoked}"
     if not verify_proof(identity.key, proof):
@@ -134,8 +141,8 @@ def _fault(proof: Proof, identity: Identity, stored_at: datetime) -> str:
         return f"{proof.signed_at[:64]!r} in {SIGNED_AT} is no RFC 3339 time"
     if signed_at.tzinfo is None:
         return f"{proof.signed_at!r} in {SIGNED_AT} has no time zone"
-    if stored_at - signed_at > FRESH:
-        return f"it was signed at {proof.signed_at}, more than {FRESH.seconds // 60} minutes before it was sent: send it again"
+    if stored_at - signed_at > fresh:
+        return f"it was signed at {proof.signed_at}, more than {fresh.seconds // 60} minutes before it was sent: send it again"
     if signed_at - stored_at > CLOCK_LEAD:
         return f"it was signed at {proof.signed_at}, which is in the future of the broker's clock: check the clocks"
     return ""

@@ -25,6 +25,7 @@ from shared.messaging import codec, envelope, headers
 from shared.messaging.connection import PUBLISH_SECONDS, BusClient, OnClosed, close_client, open_client
 from shared.messaging.denials import Denials
 from shared.messaging.observer import BusObserver, SilentObserver
+from shared.messaging.questions import Asker
 from shared.messaging.reader import StreamReader
 from shared.messaging.topology import TIMER_PREFIX
 from shared.settings import SharedSettings
@@ -141,18 +142,25 @@ class Bus:
 
     async def ask(self, query: Query, timeout_seconds: float = 5.0) -> dict[str, Any]:
         """The answer's data. Raises the error that the answering service describes, DeniedError where this user may not ask, or
-        UnavailableError where nobody answers."""
+        UnavailableError where nobody answers. A question whose class is `signed` is signed by an asker with an identity."""
         with self.parts.tracer.start_as_current_span(f"ask {query.subject}", kind=SpanKind.CLIENT):
             fields = headers.inject_trace({"content-type": "application/json"})
             try:
                 with self.denials.watched(query.subject):
-                    answer = await self.client.request(query.subject, codec.encode(query), timeout=timeout_seconds, headers=fields)
+                    answer = await self._request(query, fields, timeout_seconds)
             except nats.errors.NoRespondersError as error:
                 raise UnavailableError(f"nobody answers {query.subject}: the service {query.owner} does not run") from error
             except (nats.errors.Error, TimeoutError, OSError) as error:
                 reason = "no answer" if isinstance(error, TimeoutError) else str(error)
                 raise UnavailableError(f"{query.subject} failed: {reason} within {timeout_seconds:g} s") from error
             return envelope.open_answer(answer.data)
+
+    async def _request(self, query: Query, fields: dict[str, str], seconds: float) -> Msg:
+        body = codec.encode(query)
+        if self.signer is None or not query.signed:
+            return await self.client.request(query.subject, body, timeout=seconds, headers=fields)
+        asker = Asker(self.client, self.signer)
+        return await asker.request(query.subject, body, fields, self.parts.clock.now(), seconds)
 
     @asynccontextmanager
     async def follow(

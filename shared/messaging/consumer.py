@@ -28,8 +28,8 @@ from pydantic import BaseModel
 
 from shared.errors import ConfigurationError, EvolineError, LimitReachedError, UnavailableError
 from shared.events import Message, Query
-from shared.identity import RegistryFile
-from shared.messaging import codec, envelope, headers
+from shared.identity import UNSIGNED, RegistryFile, Signature
+from shared.messaging import codec, envelope, headers, questions
 from shared.messaging.bus import Bus
 from shared.messaging.connection import CONNECT_SECONDS, ConnectionLog, OnClosed, client_options, tolerate_broken_headers
 from shared.messaging.denials import DeniedError
@@ -105,7 +105,22 @@ class Consumer:
         self._pulls.append(Pull(row, concurrency, desk.receive))
 
     def answers(self, query_class: type[Q], handler: Callable[[Q], Awaitable[Answer]]) -> None:
-        """Answers a query, shared among all processes of the service; errors travel in an envelope (`envelope.py`)."""
+        """Answers a query, shared among all processes of the service; errors travel in an envelope (`envelope.py`).
+
+        Raises ConfigurationError for a query that is signed: its answer depends on who asks, see `answers_signed`."""
+        if query_class.signed:
+            raise ConfigurationError(f"{query_class.__name__} is signed: subscribe it with `answers_signed`, and look at who asks")
+
+        async def to_anybody(query: Q, _: Signature) -> Answer:
+            return await handler(query)
+
+        self._answers(query_class, to_anybody)
+
+    def answers_signed(self, query_class: type[Q], handler: Callable[[Q, Signature], Awaitable[Answer]]) -> None:
+        """The same, with what is known of who asks."""
+        self._answers(query_class, handler)
+
+    def _answers(self, query_class: type[Q], handler: Callable[[Q, Signature], Awaitable[Answer]]) -> None:
         if query_class.owner != self._bus.service:
             raise ConfigurationError(f"{query_class.__name__} is answered by {query_class.owner}, not by {self._bus.service}")
         if query_class.subject in self._queries:
@@ -228,14 +243,17 @@ class Consumer:
             raise UnavailableError(f"the broker does not tell about {row.stream}/{row.name}: {error}") from error
         return True
 
-    async def _answer(self, query_class: type[Q], handler: Callable[[Q], Awaitable[Answer]], message: NatsMessage) -> None:
+    async def _answer(
+        self, query_class: type[Q], handler: Callable[[Q, Signature], Awaitable[Answer]], message: NatsMessage
+    ) -> None:
         parts, subject = self._bus.parts, query_class.subject
         started, code = parts.clock.monotonic(), "ok"
         context = headers.extract_trace(message.headers)
         with parts.tracer.start_as_current_span(f"answer {subject}", context=context, kind=SpanKind.SERVER):
             try:
                 async with asyncio.timeout(ANSWER_SECONDS):
-                    reply = envelope.success(await handler(codec.decode(query_class, message.raw_message.data)))
+                    query = codec.decode(query_class, message.raw_message.data)
+                    reply = envelope.success(await handler(query, self._signature(query_class, message)))
             except EvolineError as error:
                 reply, code = envelope.failure(error), error.code
             except TimeoutError:
@@ -248,6 +266,12 @@ class Consumer:
             # On the connection that was asked: the broker lets only that one answer.
             await self._client.publish(message.reply_to, reply)
         parts.observer.answered(subject, code, parts.clock.monotonic() - started)
+
+    def _signature(self, query_class: type[Query], message: NatsMessage) -> Signature:
+        """Raises UnavailableError where the registry cannot be read."""
+        if not query_class.signed:
+            return UNSIGNED
+        return questions.signature_of(message.raw_message, self._identities.current(), self._bus.parts.clock.now())
 
 
 def _security(options: dict[str, Any]) -> BaseSecurity | None:

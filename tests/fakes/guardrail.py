@@ -425,6 +425,7 @@ def dataset(found: Sequence[Case] | None = None, dataset_id: str = "tweets", **f
         "domain": "support",
         "cases": tuple(cases() if found is None else found),
         "grader": GraderSpec(kind="label"),
+        "author": "alice",
         **fields,
     }
     return RegisterDataset.model_validate(given)

@@ -29,7 +29,7 @@ from shared.storage import MongoStore
 from tests.conftest import OpenBus
 from tests.eventually import eventually
 from tests.fakes.guardrail import pipeline, proposal
-from tests.fakes.people import own, written_registry
+from tests.fakes.people import own, signer, written_registry
 from tests.fakes.tampering import hashed
 from tests.integration.commands import Command
 
@@ -123,7 +123,7 @@ async def test_the_log_is_verified_and_explained_and_what_bypassed_it_is_told(
     assert found.faults == ()
     assert found.covered is not None and found.covered.size == found.entries and min(found.kept.values()) >= 1
     with pytest.raises(OutOfScopeError):
-        await office.bus.ask(
+        await office.bus.signed_by(signer("learner")).ask(
             GrantScope(scope_id="s1", purpose="meta", holder="learner", domain="support", functions=("rm",), budget=Budget(runs=1))
         )
     assert await office.actions(about="s1") == ["scope.refused"]

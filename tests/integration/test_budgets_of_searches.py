@@ -25,7 +25,7 @@ from shared.storage.mongo import connect
 from tests.conftest import OpenBus
 from tests.eventually import eventually
 from tests.fakes.language_model import ScriptedModel
-from tests.fakes.people import own, written_registry
+from tests.fakes.people import own, signer, written_registry
 from tests.integration.commands import Command
 
 pytestmark = pytest.mark.usefixtures("empty_streams")
@@ -62,7 +62,8 @@ async def bus(open_bus: OpenBus, nats_url: str, mongo_url: str, tmp_path: Path) 
 async def granted(bus: Bus, scope_id: str, **fields: Any) -> GrantedScope:
     budget = Budget(runs=10, calls=20, tokens=50_000, cost_usd=0.25)
     wish = {"purpose": "evolution", "holder": "evolution", "domain": "support", "budget": budget, "pipeline": "asks", **fields}
-    return GrantedScope.model_validate(await bus.ask(GrantScope.model_validate({"scope_id": scope_id, **wish})))
+    evolution = bus.signed_by(signer("evolution"))
+    return GrantedScope.model_validate(await evolution.ask(GrantScope.model_validate({"scope_id": scope_id, **wish})))
 
 
 async def ended(bus: Bus, scope: GrantedScope) -> RunFinished:

@@ -32,6 +32,7 @@ from shared.events.improvement import EvolutionFinished, EvolutionProgressed, Ge
 from shared.events.quotas import EstimateCost
 from shared.events.runs import ExecuteRun, FinishedRuns, RunFinished
 from shared.events.values import Score
+from shared.identity import Signature
 from shared.messaging.bus import Bus
 from shared.messaging.consumer import Answer, Consumer
 from shared.messaging.dead_letters import list_dead_letters
@@ -68,7 +69,7 @@ class ScriptedGuardrail:
         consumer.answers(GetPipeline, self.pipeline)
         consumer.answers(GetDataset, self.dataset)
         consumer.answers(EstimateCost, self.estimate)
-        consumer.answers(GrantScope, self.scope)
+        consumer.answers_signed(GrantScope, self.scope)
         consumer.answers(GetChange, self.change)
         consumer.on(ProposeChange, self.judge, durable="guardrail-propose")
 
@@ -85,7 +86,7 @@ class ScriptedGuardrail:
     async def estimate(self, query: EstimateCost) -> Answer:
         return {"total": {"runs": query.runs, "calls": query.runs, "tokens": 100 * query.runs, "cost_usd": 0.0}}
 
-    async def scope(self, query: GrantScope) -> Answer:
+    async def scope(self, query: GrantScope, _: Signature) -> Answer:
         return granted(query, datetime.now(UTC) + timedelta(seconds=query.seconds))
 
     async def change(self, query: GetChange) -> Answer:

@@ -50,7 +50,7 @@ from tests.conftest import OpenBus
 from tests.eventually import eventually
 from tests.fakes.guardrail import ScriptedFleet, answering, dataset, pipeline, proposal
 from tests.fakes.guardrail_executor import BusExecutor
-from tests.fakes.people import own, written_registry
+from tests.fakes.people import own, signer, written_registry
 from tests.messaging import consuming
 
 pytestmark = pytest.mark.usefixtures("empty_streams")
@@ -281,7 +281,8 @@ async def test_fifty_scopes_at_once_on_two_guardrails_never_overshoot(start_guar
         GrantScope(scope_id=f"s{n}", purpose="meta", holder="learner", domain="support", budget=Budget(cost_usd=10.0))
         for n in range(50)
     ]
-    answers = await asyncio.gather(*(bus.ask(wish, timeout_seconds=30) for wish in wishes), return_exceptions=True)
+    learner = bus.signed_by(signer("learner"))
+    answers = await asyncio.gather(*(learner.ask(wish, timeout_seconds=30) for wish in wishes), return_exceptions=True)
     granted = [GrantedScope.model_validate(each) for each in answers if isinstance(each, dict)]
     refused = [each for each in answers if isinstance(each, LimitReachedError)]
     assert (len(granted), len(refused)) == (20, 30), [each for each in answers if not isinstance(each, dict)][:3]

@@ -17,10 +17,12 @@ from shared.errors import (
     UnavailableError,
 )
 from shared.events.improvement import GetKnowledge, GetReport
+from shared.events.quotas import ReportUse
 from shared.messaging.bus import Bus
 from shared.messaging.consumer import Answer
 from shared.messaging.topology import MAX_BODY_BYTES
 from tests.conftest import OpenBus
+from tests.fakes.people import signer
 from tests.messaging import consuming
 
 
@@ -71,6 +73,12 @@ async def test_nobody_there_names_the_service_that_should_answer(open_bus: OpenB
     bus = await open_bus("cli")
     with pytest.raises(UnavailableError, match="analytics does not run"):
         await bus.ask(GetReport())
+
+
+async def test_a_signed_question_that_nobody_answers_says_so_at_once(open_bus: OpenBus) -> None:
+    bus = (await open_bus("cli")).signed_by(signer("executor"))
+    with pytest.raises(UnavailableError, match="guardrail does not run"):
+        await bus.ask(ReportUse(report_id="r1", day="2026-11-22"), timeout_seconds=60)
 
 
 async def test_late_answer_is_unavailable_within_the_asked_time(open_bus: OpenBus, nats_url: str) -> None:
