@@ -45,6 +45,7 @@ PLACES = (
     Place("version", "evoline.cli.version", "version"),
     Place("review", "evoline.cli.reviews", group_help="Changes that wait for people."),
     Place("policy", "evoline.cli.policies", group_help="The rules that every change is judged by."),
+    Place("experiment", "evoline.cli.experiments", group_help="Variants of a pipeline, compared on the same cases."),
     Place("rollout", "evoline.cli.rollouts", group_help="Revisions that take over step by step."),
     Place("audit", "evoline.cli.audit", group_help="Who decided what, and proof that nobody changed it since."),
     Place("budget", "evoline.cli.budgets", group_help="What is used, reserved and left today, and what a search would cost."),

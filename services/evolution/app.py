@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from services.evolution import subscribers
+from services.evolution.adapters.experiments import MongoExperiments
 from services.evolution.adapters.mongo import MongoEvaluationCache, MongoEvolutions
-from services.evolution.adapters.nats import BusAnnouncer, BusCustodian
+from services.evolution.adapters.nats import BusAnnouncer, BusCustodian, BusPromotions
 from services.evolution.settings import EvolutionSettings
 from services.evolution.use_cases import Evolution
+from services.evolution.use_cases.experiments import Laboratory
 from shared.attestation import Approvals, KeyFile
 from shared.messaging.fleet import Fleet
 from shared.service import Application, Host
@@ -20,6 +22,8 @@ def create_app(settings: SharedSettings | None = None, own: EvolutionSettings | 
     async def register(host: Host) -> None:
         evolutions = MongoEvolutions(host.database)
         await evolutions.prepare()
+        experiments = MongoExperiments(host.database)
+        await experiments.prepare()
         at = Evolution(
             evolutions=evolutions,
             cache=MongoEvaluationCache(host.database),
@@ -32,6 +36,7 @@ def create_app(settings: SharedSettings | None = None, own: EvolutionSettings | 
             rewrites=own_settings.rewrites,
         )
         approvals = Approvals(KeyFile(shared_settings.guardrail_public_key_file).verifier, host.clock)
-        subscribers.register(host.consumer, at, approvals, concurrency=own_settings.concurrency)
+        laboratory = Laboratory(at, experiments, BusPromotions(host.bus))
+        subscribers.register(host.consumer, laboratory, approvals, concurrency=own_settings.concurrency)
 
     return Application("evolution", shared_settings, register)

@@ -105,3 +105,30 @@ class Announcer(Protocol):
     """Publishes facts while a handler still works; ids derive from `cause` and `effect`."""
 
     async def announce(self, message: Message, *, cause: str, effect: str) -> None: ...
+
+
+class Experiments(Protocol):
+    """Records of experiments, `_id` = experiment id."""
+
+    async def open(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """The stored record of this id: the given one, or the one that was there before."""
+        ...
+
+    async def get(self, experiment_id: str) -> dict[str, Any] | None: ...
+    async def of_change(self, change_id: str) -> dict[str, Any] | None: ...
+    async def update(self, experiment_id: str, fields: Mapping[str, Any]) -> None: ...
+    async def latest(self, pipeline: str | None, limit: int) -> list[dict[str, Any]]:
+        """Newest first."""
+        ...
+
+
+class Promotions(Protocol):
+    """What the guardrail knows of changes and their rollouts. Raises `NotFoundError`, `UnavailableError`."""
+
+    async def change(self, change_id: str) -> dict[str, Any]:
+        """See `GetChange`."""
+        ...
+
+    async def change_of_rollout(self, rollout_id: str) -> str:
+        """Empty for a rollout that no change began."""
+        ...

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from services.evolution.use_cases import Effects, Evolution, forget, read_evolution, record_gate, record_verdict, start_evolution
+from services.evolution.use_cases import Effects, experiments, forget, read_evolution, record_gate, record_verdict, start_evolution
+from services.evolution.use_cases.experiments import Laboratory
 from shared.attestation import Approvals
 from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, GateFinished, PipelineRolledBack
+from shared.events.experiments import GetExperiment, ListExperiments, StartExperiment
 from shared.events.improvement import GetEvolution, StartEvolution
 from shared.events.recovery import RevisionQuarantined
+from shared.events.rollouts import RolloutAborted, RolloutCompleted, RolloutRolledBack
 from shared.messaging.consumer import Consumer
 from shared.messaging.handling import Delivery
 
@@ -14,23 +17,18 @@ _LONGEST_EVOLUTION_SECONDS = 90_000.0
 """A day, the longest time that a command may ask for, and some more for the finalists."""
 
 
-def register(consumer: Consumer, at: Evolution, approvals: Approvals, *, concurrency: int) -> None:
+def register(consumer: Consumer, laboratory: Laboratory, approvals: Approvals, *, concurrency: int) -> None:
+    _orders(consumer, laboratory, concurrency)
+    _verdicts(consumer, laboratory, approvals)
+    _questions(consumer, laboratory)
+
+
+def _orders(consumer: Consumer, laboratory: Laboratory, concurrency: int) -> None:
     async def on_start_evolution(command: StartEvolution, _: Delivery) -> Effects:
-        return await start_evolution(command, at)
+        return await start_evolution(command, laboratory.evolution)
 
-    async def on_gate_finished(fact: GateFinished, _: Delivery) -> Effects:
-        return await record_gate(fact, at)
-
-    async def on_verdict(decision: ChangeApproved | ChangeQueued | ChangeVetoed, _: Delivery) -> Effects:
-        if isinstance(decision, ChangeApproved):
-            approvals.check_change(decision)
-        return await record_verdict(decision, at)
-
-    async def on_taken_out(fact: PipelineRolledBack | RevisionQuarantined, _: Delivery) -> Effects:
-        return await forget(fact.quarantined, at)
-
-    async def get_evolution(query: GetEvolution) -> dict[str, object]:
-        return await read_evolution(query, at)
+    async def on_start_experiment(command: StartExperiment, _: Delivery) -> Effects:
+        return await experiments.start_experiment(command, laboratory)
 
     consumer.on(
         StartEvolution,
@@ -39,10 +37,53 @@ def register(consumer: Consumer, at: Evolution, approvals: Approvals, *, concurr
         concurrency=concurrency,
         deadline_seconds=_LONGEST_EVOLUTION_SECONDS,
     )
+    consumer.on(
+        StartExperiment,
+        on_start_experiment,
+        durable="evolution-start-experiment",
+        concurrency=concurrency,
+        deadline_seconds=_LONGEST_EVOLUTION_SECONDS,
+    )
+
+
+def _verdicts(consumer: Consumer, laboratory: Laboratory, approvals: Approvals) -> None:
+    at = laboratory.evolution
+
+    async def on_gate_finished(fact: GateFinished, _: Delivery) -> Effects:
+        return [*await record_gate(fact, at), *await experiments.record_gate(fact, laboratory)]
+
+    async def on_verdict(decision: ChangeApproved | ChangeQueued | ChangeVetoed, _: Delivery) -> Effects:
+        if isinstance(decision, ChangeApproved):
+            approvals.check_change(decision)
+        return [*await record_verdict(decision, at), *await experiments.record_verdict(decision, laboratory)]
+
+    async def on_rollout_ended(fact: RolloutCompleted | RolloutRolledBack | RolloutAborted, _: Delivery) -> Effects:
+        return await experiments.record_rollout(fact, laboratory)
+
+    async def on_taken_out(fact: PipelineRolledBack | RevisionQuarantined, _: Delivery) -> Effects:
+        return await forget(fact.quarantined, at)
+
     consumer.on(GateFinished, on_gate_finished, durable="evolution-gate-finished")
     consumer.on(ChangeApproved, on_verdict, durable="evolution-change-approved")
     consumer.on(ChangeQueued, on_verdict, durable="evolution-change-queued")
     consumer.on(ChangeVetoed, on_verdict, durable="evolution-change-vetoed")
+    consumer.on(RolloutCompleted, on_rollout_ended, durable="evolution-rollout-completed")
+    consumer.on(RolloutRolledBack, on_rollout_ended, durable="evolution-rollout-rolled-back")
+    consumer.on(RolloutAborted, on_rollout_ended, durable="evolution-rollout-aborted")
     consumer.on(PipelineRolledBack, on_taken_out, durable="evolution-pipeline-rolled-back")
     consumer.on(RevisionQuarantined, on_taken_out, durable="evolution-revision-quarantined")
+
+
+def _questions(consumer: Consumer, laboratory: Laboratory) -> None:
+    async def get_evolution(query: GetEvolution) -> dict[str, object]:
+        return await read_evolution(query, laboratory.evolution)
+
+    async def get_experiment(query: GetExperiment) -> dict[str, object]:
+        return await experiments.read_experiment(query, laboratory)
+
+    async def list_experiments(query: ListExperiments) -> dict[str, object]:
+        return await experiments.list_experiments(query, laboratory)
+
     consumer.answers(GetEvolution, get_evolution)
+    consumer.answers(GetExperiment, get_experiment)
+    consumer.answers(ListExperiments, list_experiments)

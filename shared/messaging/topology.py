@@ -104,6 +104,9 @@ FACT_SUBSCRIPTIONS: dict[str, tuple[str, ...]] = {
         "evt.change.queued",
         "evt.pipeline.rolled_back",
         "evt.revision.quarantined",
+        "evt.rollout.completed",
+        "evt.rollout.rolled_back",
+        "evt.rollout.aborted",
     ),
 }
 """Service -> facts that it consumes durably. Add a row, then `evoline bus apply`."""
@@ -123,6 +126,7 @@ SENDS: dict[str, tuple[str, ...]] = {
         "api.guardrail.estimate_cost",
         "api.guardrail.get_change",
         "api.guardrail.get_pipeline",
+        "api.guardrail.get_rollout",
     ),
     "learner": ("cmd.guardrail.propose",),
     "guardrail": (*_RUNS, "api.executor.seal_scope", "api.executor.count_lease"),

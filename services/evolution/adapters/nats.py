@@ -9,6 +9,7 @@ from shared.errors import NotFoundError
 from shared.events.changes import GetChange, GetDataset, GetPipeline, GrantScope
 from shared.events.message import Message
 from shared.events.quotas import EstimateCost
+from shared.events.rollouts import GetRollout
 from shared.events.values import Budget, Case, GraderSpec, GrantedScope
 from shared.messaging.bus import Bus
 
@@ -44,6 +45,18 @@ class BusCustodian:
         answer = await self._bus.ask(GetChange(change_id=change_id), timeout_seconds=_ASK_SECONDS)
         gate = answer.get("gate")
         return dict(gate) if gate else None
+
+
+class BusPromotions:
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+
+    async def change(self, change_id: str) -> dict[str, Any]:
+        return await self._bus.ask(GetChange(change_id=change_id), timeout_seconds=_ASK_SECONDS)
+
+    async def change_of_rollout(self, rollout_id: str) -> str:
+        answer = await self._bus.ask(GetRollout(rollout_id=rollout_id), timeout_seconds=_ASK_SECONDS)
+        return str(answer.get("change_id", ""))
 
 
 class BusAnnouncer:

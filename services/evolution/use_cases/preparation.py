@@ -51,7 +51,7 @@ async def prepare(command: StartEvolution, began: datetime, at: Evolution) -> Pr
     data = await at.custodian.dataset(command.dataset_id)
     plan = plan_evolution(data.cases, command.evaluations, command.seed)
     document = load_document(stable.document)
-    _refuse_unfitting(document, data)
+    refuse_unfitting(document, data)
     query = _scope_query(command, document, at)
     estimate = await at.custodian.estimate(command.pipeline, query.budget.runs)
     scope = await at.custodian.grant_scope(query.model_copy(update={"estimate": estimate}))
@@ -59,7 +59,7 @@ async def prepare(command: StartEvolution, began: datetime, at: Evolution) -> Pr
     return Prepared(command, began, seed, document, data, plan, scope)
 
 
-def _refuse_unfitting(document: Document, data: LabelledCases) -> None:
+def refuse_unfitting(document: Document, data: LabelledCases) -> None:
     """The dataset's inputs must be those of the pipeline, else every run would fail."""
     required = {name for name, schema in document.inputs.items() if "default" not in schema}
     given = set(data.cases[0].input)

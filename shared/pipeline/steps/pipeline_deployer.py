@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from shared.errors import InvalidInputError, NotFoundError
+from shared.events.rollouts import RolloutPlan
 from shared.pipeline.document import Document, Step
 from shared.pipeline.step import StepContext, StepResult, Want
 from shared.pipeline.steps.answers import Tally
@@ -24,9 +25,14 @@ class DeployerConfig(Options):
     candidates: str | list[Any] | None = None
     """Documents among which `pipeline` may name the chosen one: by its name, `name@digest`, its digest or its number from 1. None:
     those that a `parallel_pipeline_executor` compared which the choice came from."""
+    replaces: str = ""
+    """Template of the pipeline whose next revision the chosen one is to be: its name, or its document, whose name and domain are
+    taken over. Empty: the chosen one stays a pipeline of its own."""
+    dataset_id: str = ""
+    """Labelled cases on which it has to beat the stable revision in the sealed gate."""
     deployment_strategy: Strategy = "gradual_rollout"
-    """`gradual_rollout`: must beat the stable revision in the sealed gate; `immediate`: replaces it once approved; `shadow`: is
-    recorded as an approved revision and serves nobody."""
+    """`gradual_rollout`: must beat the stable revision in the sealed gate, then takes over by shadow and ramp; `immediate`:
+    replaces it once approved; `shadow`: is recorded as an approved revision and serves nobody."""
     wait: float = Field(default=30.0, ge=0, le=3600)
     """Seconds to wait for the decision; after that it is `pending`."""
     reason: str = Field(default="", max_length=2000)
@@ -132,14 +138,27 @@ def _spoken(candidates: list[Document | None]) -> str:
     return f"the candidates {', '.join(names)}" if names else f"the candidates (none of {len(candidates)} is a pipeline)"
 
 
+def _as_next_of(replaced: Any, document: Document) -> Document:
+    said = replaced if isinstance(replaced, Mapping) else {"name": as_text(replaced).strip()}
+    taken = {key: said[key] for key in ("name", "domain") if said.get(key)}
+    renamed = read_pipeline({**document.canonical(), **taken})
+    assert isinstance(renamed, Document), "a map is read as a document"
+    return renamed
+
+
 def _change(document: Document, config: DeployerConfig, context: StepContext) -> dict[str, Any]:
     """Fields of `shared.events.changes.ProposeChange`; whoever runs the step adds id and author."""
     reason = as_text(context.render(config.reason)) if config.reason else f"proposed by a run of {context.run.pipeline}"
+    document = _as_next_of(context.render(config.replaces), document)
+    dataset_id = as_text(context.render(config.dataset_id)).strip()
+    is_gradual = config.deployment_strategy == "gradual_rollout"
     return {
-        "kind": "promotion" if config.deployment_strategy == "gradual_rollout" else "revision",
+        "kind": "promotion" if is_gradual else "revision",
         "pipeline": document.name,
         "document": document.canonical(),
         "domain": document.domain,
         "deploy": config.deployment_strategy != "shadow",
+        **({"dataset_id": dataset_id} if dataset_id else {}),
+        **({"rollout": RolloutPlan().model_dump(mode="json")} if is_gradual else {}),
         "reason": f"{reason[:3000]} (deployment strategy: {config.deployment_strategy})",
     }

@@ -219,7 +219,16 @@ async def test_each_strategy_is_its_own_kind_of_change(strategy: str, kind: str,
     await run_step(context, type="pipeline_deployer", config=config)
     change = context.proposals[0][0]
     assert (change["kind"], change["deploy"]) == (kind, deploy)
+    assert ("rollout" in change) == (strategy == "gradual_rollout")
     assert change["reason"] == f"because faster (deployment strategy: {strategy})"
+
+
+async def test_the_chosen_one_may_be_the_next_revision_of_another_pipeline_and_be_measured_on_its_cases() -> None:
+    context = ScriptedStepContext(names={"winner": VARIANT, "name": "triage"})
+    config = {"pipeline": "{{ winner }}", "replaces": "{{ name }}", "dataset_id": "tickets"}
+    await run_step(context, type="pipeline_deployer", config=config)
+    change = context.proposals[0][0]
+    assert (change["pipeline"], change["document"]["name"], change["dataset_id"]) == ("triage", "triage", "tickets")
 
 
 async def test_a_veto_is_an_answer_and_a_missing_decision_is_said() -> None:

@@ -1,0 +1,23 @@
+"""Verbs of experiments: start one, hear what became of its winner."""
+
+from __future__ import annotations
+
+from services.evolution.use_cases.experiments.bound import Laboratory
+from services.evolution.use_cases.experiments.outcomes import (
+    list_experiments,
+    read_experiment,
+    record_gate,
+    record_rollout,
+    record_verdict,
+)
+from services.evolution.use_cases.experiments.start import start_experiment
+
+__all__ = [
+    "Laboratory",
+    "list_experiments",
+    "read_experiment",
+    "record_gate",
+    "record_rollout",
+    "record_verdict",
+    "start_experiment",
+]

@@ -1,0 +1,52 @@
+"""The trial scope under which the variants of one experiment may run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from services.evolution.use_cases.bound import Evolution
+from shared.events.changes import GrantScope
+from shared.events.experiments import StartExperiment
+from shared.events.message import derive_id
+from shared.events.quotas import CloseScope
+from shared.events.values import Budget, GrantedScope
+from shared.pipeline.document import Document
+from shared.pipeline.facts import document_facts
+from shared.pipeline.loading import load_document
+from shared.search.candidates import Candidate
+
+_HOLDER = "evolution"
+_CALLS_A_RUN = 4
+_TOKENS_A_RUN = 4000
+_MOST_SECONDS = 86_400.0
+_SPARE_SECONDS = 60.0
+_EXPLANATIONS = 1
+
+
+async def granted(command: StartExperiment, document: Document, variants: Sequence[Candidate], at: Evolution) -> GrantedScope:
+    """Raises `OutOfScopeError` or `LimitReachedError` where the guardrail refuses."""
+    documents = [document, *(load_document(dict(each.document)) for each in variants)]
+    runs = command.evaluations + _EXPLANATIONS
+    calls = runs * max(_CALLS_A_RUN, *(document_facts(each).estimated_calls for each in documents))
+    query = GrantScope(
+        scope_id=_scope_id(command),
+        purpose="evolution",
+        holder=_HOLDER,
+        domain=document.domain,
+        budget=Budget(runs=runs, calls=calls, tokens=runs * _TOKENS_A_RUN, cost_usd=round(0.01 * runs, 2)),
+        seconds=min(_MOST_SECONDS, command.seconds + _SPARE_SECONDS),
+        pipeline=document.name,
+        group_id=command.experiment_id,
+    )
+    estimate = await at.custodian.estimate(command.pipeline, runs)
+    return await at.custodian.grant_scope(query.model_copy(update={"estimate": estimate}))
+
+
+async def close_scope(command: StartExperiment, at: Evolution) -> None:
+    """Nothing more is measured: what was not used is free for others. Nothing happens where none was granted."""
+    closing = CloseScope(scope_id=_scope_id(command), author=_HOLDER, reason="the experiment has ended")
+    await at.announcer.announce(closing, cause=command.experiment_id, effect="close scope")
+
+
+def _scope_id(command: StartExperiment) -> str:
+    return derive_id(command.experiment_id, "scope")
