@@ -41,6 +41,7 @@ PLACES = (
     Place("report", "evoline.cli.rollouts", "report"),
     Place("measure", "evoline.cli.improvement", "measure"),
     Place("evolve", "evoline.cli.evolving", "evolve"),
+    Place("lineage", "evoline.cli.lineage", "lineage"),
     Place("learn", "evoline.cli.improvement", "learn"),
     Place("version", "evoline.cli.version", "version"),
     Place("review", "evoline.cli.reviews", group_help="Changes that wait for people."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from services.evolution import subscribers
+from services.evolution.adapters.descent import MongoDescent
 from services.evolution.adapters.experiments import MongoExperiments
 from services.evolution.adapters.mongo import MongoEvaluationCache, MongoEvolutions
 from services.evolution.adapters.nats import BusAnnouncer, BusCustodian, BusPromotions
@@ -24,6 +25,8 @@ def create_app(settings: SharedSettings | None = None, own: EvolutionSettings | 
         await evolutions.prepare()
         experiments = MongoExperiments(host.database)
         await experiments.prepare()
+        descent = MongoDescent(host.database)
+        await descent.prepare()
         at = Evolution(
             evolutions=evolutions,
             cache=MongoEvaluationCache(host.database),
@@ -38,5 +41,6 @@ def create_app(settings: SharedSettings | None = None, own: EvolutionSettings | 
         approvals = Approvals(KeyFile(shared_settings.guardrail_public_key_file).verifier, host.clock)
         laboratory = Laboratory(at, experiments, BusPromotions(host.bus))
         subscribers.register(host.consumer, laboratory, approvals, concurrency=own_settings.concurrency)
+        subscribers.register_descent(host.consumer, descent)
 
     return Application("evolution", shared_settings, register)

@@ -55,6 +55,22 @@ class Evolutions(Protocol):
         ...
 
 
+class Descent(Protocol):
+    """What is remembered of descent, for people who look at it."""
+
+    async def evolutions(self, pipeline: str | None, evolution_id: str | None, limit: int) -> list[dict[str, Any]]:
+        """Records, newest first."""
+        ...
+
+    async def of_evolution(self, evolution_id: str, limit: int) -> tuple[list[dict[str, Any]], int]:
+        """(candidates in order of birth without their documents, how many were left out); accepted ones are not left out first."""
+        ...
+
+    async def candidates_like(self, digest: str, limit: int) -> list[dict[str, Any]]:
+        """Those whose digest begins so, documents included."""
+        ...
+
+
 class EvaluationCache(Protocol):
     """Finished evaluations and rewrites by key, for ever: what is in it is never run again."""
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from services.evolution.ports import Descent
 from services.evolution.use_cases import Effects, experiments, forget, read_evolution, record_gate, record_verdict, start_evolution
+from services.evolution.use_cases.descent import read_candidate, read_lineage
 from services.evolution.use_cases.experiments import Laboratory
 from shared.attestation import Approvals
 from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, GateFinished, PipelineRolledBack
 from shared.events.experiments import GetExperiment, ListExperiments, StartExperiment
 from shared.events.improvement import GetEvolution, StartEvolution
+from shared.events.lineage import GetCandidate, GetLineage
 from shared.events.recovery import RevisionQuarantined
 from shared.events.rollouts import RolloutAborted, RolloutCompleted, RolloutRolledBack
 from shared.messaging.consumer import Consumer
@@ -21,6 +24,17 @@ def register(consumer: Consumer, laboratory: Laboratory, approvals: Approvals, *
     _orders(consumer, laboratory, concurrency)
     _verdicts(consumer, laboratory, approvals)
     _questions(consumer, laboratory)
+
+
+def register_descent(consumer: Consumer, descent: Descent) -> None:
+    async def get_lineage(query: GetLineage) -> dict[str, object]:
+        return await read_lineage(query, descent)
+
+    async def get_candidate(query: GetCandidate) -> dict[str, object]:
+        return await read_candidate(query, descent)
+
+    consumer.answers(GetLineage, get_lineage)
+    consumer.answers(GetCandidate, get_candidate)
 
 
 def _orders(consumer: Consumer, laboratory: Laboratory, concurrency: int) -> None:

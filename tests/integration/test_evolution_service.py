@@ -77,7 +77,9 @@ class ScriptedGuardrail:
         if query.pipeline != "tweets":
             raise NotFoundError(f"no pipeline {query.pipeline!r}")
         document = load_document(seed_document())
-        return {"name": "tweets", "stable": document.digest, "document": document.canonical()}
+        stable = {"digest": document.digest, "status": "approved", "parent_digest": None, "author": "ada", "created_at": "2026"}
+        fields = {"name": "tweets", "digest": document.digest, "stable": document.digest, "revisions": [stable]}
+        return {**fields, "document": document.canonical()}
 
     async def dataset(self, query: GetDataset) -> Answer:
         cases = [case.model_dump(mode="json") for case in labelled_cases() if case.split in query.splits]

@@ -75,8 +75,23 @@ async def test_the_same_command_comes_back_to_the_same_evolution(
         code, again, _ = await command(*words, "--json")
         assert again == answer and len(on.guardrail.proposals) == 1
 
-        code, shown, errors_again = await command(*words)
+        code, shown, errors_again = await command(*words, "--report", str(tmp_path / "report"))
+        assert {file.name for file in (tmp_path / "report").iterdir()} == {"gain.png", "front.png", "lineage.png", "index.html"}
         assert "--new starts another" in errors_again and "certified" in shown
+        code, shown, errors_of_lineage = await command("lineage", "tweets", "--all", "--html", str(tmp_path / "tree.html"))
+        assert code == 0, errors_of_lineage
+        assert "<svg" in (tmp_path / "tree.html").read_text()
+        assert answer["evolution_id"] in shown and "certified +0.120" in shown and "● stable" in shown
+
+        code, told, _ = await command("lineage", answer["best_digest"][:12], "--json")
+        nodes = {node["digest"]: node for node in told["lineages"][0]["nodes"]}
+        assert {answer["seed_digest"], answer["best_digest"]} <= set(nodes)
+        assert nodes[answer["best_digest"]]["verdict"] == "certified" and nodes[answer["best_digest"]]["score"]["cases"] > 0
+
+        code, changed, _ = await command("lineage", "--diff", answer["best_digest"], "--json")
+        assert changed["parent"] in nodes
+        assert any(line.startswith(("+ ", "- ")) for line in changed["diff"])
+
         code, other, _ = await command(*words, "--new", "--json")
         assert other["evolution_id"] != answer["evolution_id"]
 

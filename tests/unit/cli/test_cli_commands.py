@@ -24,7 +24,7 @@ BAD = "name: Hello\nsteps:\n  - {name: say, type: claude_smrt, prompt: '{{ steps
 COMMANDS = (
     ["up"], ["down"], ["status"], ["logs"], ["generate"], ["run"], ["runs"], ["cancel"], ["show"], ["validate"], ["rollback"],
     ["pause"], ["resume"], ["retry"], ["fork"], ["journal"], ["export"], ["import"],
-    ["measure"], ["evolve"], ["learn"], ["version"], ["review", "list"], ["review", "approve"], ["review", "deny"],
+    ["measure"], ["evolve"], ["lineage"], ["learn"], ["version"], ["review", "list"], ["review", "approve"], ["review", "deny"],
     ["bus", "apply"], ["bus", "dead-letters", "list"], ["bus", "dead-letters", "redrive"], ["keys", "show"], ["keys", "create"],
     ["cassette", "show"], ["maturity"],
     ["policy", "show"], ["policy", "list"], ["policy", "validate"], ["policy", "test"], ["policy", "propose"],

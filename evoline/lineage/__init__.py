@@ -1,0 +1,1 @@
+"""The tree of revisions and of what searches tried between them."""
