@@ -86,8 +86,8 @@ bench-evolution: install  ## evolution beside gepa, openevolve, dspy: honesty, g
 
 LOCK = UV_NO_CONFIG=1 $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 lock: install  ## regenerate the lock files from pyproject.toml
-	@$(LOCK) pyproject.toml --extra local -o requirements/runtime.lock
-	@$(LOCK) pyproject.toml --extra local --extra dev -c requirements/runtime.lock -o requirements/dev.lock
+	@$(LOCK) pyproject.toml --extra local --extra plots -o requirements/runtime.lock
+	@$(LOCK) pyproject.toml --extra local --extra plots --extra dev -c requirements/runtime.lock -o requirements/dev.lock
 	@$(LOCK) requirements/bench.in -o requirements/bench.lock
 	@for peer in $(SEARCH_PEERS); do $(LOCK) requirements/bench-$$peer.in -o requirements/bench-$$peer.lock; done
 

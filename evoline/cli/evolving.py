@@ -16,6 +16,7 @@ from evoline.client.api import Client, new_id
 from evoline.client.connection import connected
 from evoline.client.datasets import read_cases
 from evoline.client.evolutions import Evolutions, Standing, same_id
+from evoline.client.lineage import Lineages
 from shared.errors import InvalidInputError, Problem
 from shared.events.changes import GetPipeline
 from shared.events.improvement import EvolutionFinished, EvolutionProgressed, StartEvolution
@@ -46,6 +47,9 @@ def evolve(  # noqa: PLR0913 - the options of the command line
     seed: Annotated[int, typer.Option(help="Makes the search repeatable.")] = 0,
     new: Annotated[bool, typer.Option("--new", help="Another evolution, although the same was asked for before.")] = False,
     evolution_id: Annotated[str, typer.Option("--id", help="Of the evolution; default: made of all that is asked for.")] = "",
+    report: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write pictures and a page: gain over budget, front, lineage.")
+    ] = None,
     author: Author = "",
     as_json: AsJson = False,
 ) -> None:
@@ -71,7 +75,7 @@ def evolve(  # noqa: PLR0913 - the options of the command line
         raise InvalidInputError(Problem(path="--new", reason="--id names one evolution, --new asks for another: give one of them"))
     if dataset_file is not None:
         read_cases(dataset_file)  # told before anything is started
-    order = _Order(fields, dataset_file, new_id("evolution") if new else evolution_id, is_new=new)
+    order = _Order(fields, dataset_file, new_id("evolution") if new else evolution_id, is_new=new, report=report)
     with EvolutionView(f"of {pipeline}", quiet=as_json) as view:
         finished = run_async(order.carry_out(view))
     if as_json:
@@ -90,15 +94,19 @@ class _Order:
     file: Path | None
     evolution_id: str
     is_new: bool
+    report: Path | None = None
 
     async def carry_out(self, view: EvolutionView) -> EvolutionFinished:
         async with connected(author=self.fields["author"]) as client:
             command = await self._command(client)
             view.title(f"{command.evolution_id} of {command.pipeline}, {command.strategy}")
             try:
-                return await Evolutions(client).start_or_follow(
+                finished = await Evolutions(client).start_or_follow(
                     command, on_fact=view.on_fact, on_standing=lambda standing: self._meet(standing, command, view)
                 )
+                if self.report is not None:
+                    await self._write_report(client, command.evolution_id, self.report, view)
+                return finished
             except asyncio.CancelledError:
                 view.say(f"{command.evolution_id} goes on without you. Follow it: {self._way_back(command)}")
                 view.say(f"look: evoline lineage {command.evolution_id}")
@@ -119,6 +127,15 @@ class _Order:
             view.line(f"{command.evolution_id} goes on since {began}")
             if known := standing.record.get("progress"):
                 view.on_fact(EvolutionProgressed.model_validate(known))
+
+    async def _write_report(self, client: Client, evolution_id: str, directory: Path, view: EvolutionView) -> None:
+        from evoline.plots.report import write_report  # matplotlib, for whoever wants pictures
+        from evoline.plots.story import of_evolution
+
+        record = await Evolutions(client).get(evolution_id)
+        lineage = await Lineages(client, candidates=1000).of_evolution(evolution_id)
+        files = write_report(of_evolution(record, lineage), directory)
+        view.line(f"wrote {', '.join(map(str, files))}")
 
     def _way_back(self, command: StartEvolution) -> str:
         return f"the same command with --id {command.evolution_id} instead of --new" if self.is_new else "the same command again"

@@ -31,6 +31,7 @@ from shared.search.candidates import Archive, Candidate, OperatorContext, Search
 from shared.search.objectives import Weights, scale_of, weighted_value
 from shared.search.strategies import FINALIST_COUNT, STRATEGIES, FinalRound, SearchOverError, Strategy, note_uses, run_finals
 from shared.search.trade_offs import finalists_of, trade_offs_of
+from shared.search.watching import Watch, WatchedArena
 
 OnProgress = Callable[[Progress], None]
 _FIRST_LOOK = 8
@@ -111,17 +112,25 @@ class _Work:
     weights: Weights
     on_progress: OnProgress
     stage: Literal["search", "finals", "gate"] = "search"
-    candidates: int = 0
+    watch: Watch | None = None
 
     def tell(self, arena: CountingArena) -> None:
-        self.on_progress(Progress(self.stage, arena.spent, self.budget, self.candidates))
+        watch = self.watch
+        if watch is None:
+            return
+        operator = watch.accepted.operator if watch.accepted else ""
+        self.on_progress(
+            Progress(self.stage, arena.spent, self.budget, watch.candidates, watch.generation, watch.leader.mean, operator)
+        )
 
     async def run(self, arena: CountingArena, menu: Menu, outside: OutsideProposer | None) -> Outcome:
         arena.limit = self.task.plan.search_evaluations
-        await self._look_at_seed(arena)
-        found = await self.strategy.search(self.seed, self.task.plan.search_cases, arena, menu, self.number)
+        watch = self.watch = Watch(self.seed, lambda: arena.spent, self.task.plan.search_evaluations)
+        watched = WatchedArena(arena, watch)
+        await self._look_at_seed(watched, arena)
+        found = await self.strategy.search(self.seed, self.task.plan.search_cases, watched, menu, self.number)
+        watch.add_point()
         note_uses(found.archive, arena)
-        self.candidates = len(found.archive)
         searched = arena.spent
         finals = await self._finals(found, arena)
         confirmed = arena.spent
@@ -138,17 +147,18 @@ class _Work:
             failures=dict(arena.failures),
             proposals=dict(outside.counts) if outside else {},
             reasons=self._notes(found, arena, outside),
+            best_digest=best.digest if best else "",
         )
         if best is None or look is None:
             reason = "no finalist beat the seed on fresh cases" if finals else "the search found nothing that seemed better"
             outcome = _kept(self.seed, replace(evidence, reasons=(*evidence.reasons, reason)), found.archive)
         else:
             outcome = _judged(self.seed, best, look, evidence, found.archive)
-        return replace(outcome, trade_offs=trade_offs_of(found.archive, self.weights))
+        return replace(outcome, trade_offs=trade_offs_of(found.archive, self.weights), curve=tuple(watch.points))
 
-    async def _look_at_seed(self, arena: CountingArena) -> None:
+    async def _look_at_seed(self, watched: WatchedArena, arena: CountingArena) -> None:
         cases = self.task.plan.search_cases[:_FIRST_LOOK]
-        (grades,) = await arena.measure([self.seed], cases)
+        (grades,) = await watched.measure([self.seed], cases)
         if all(grade is None for grade in grades):
             reason = f"all of its first {len(cases)} evaluations failed: {arena.failures.most_common(1)[0][0]}"
             raise InvalidInputError(Problem(path="seed", reason=reason, suggestion="mend `evaluate` or the seed"))

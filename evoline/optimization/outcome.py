@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from shared.events.trade_offs import TradeOffs
 from shared.events.values import Score
 from shared.search.candidates import Archive
+from shared.search.watching import GainPoint
 
 Verdict = Literal["certified", "canary", "rejected"]
 
@@ -38,6 +40,8 @@ class Evidence:
     proposals: Mapping[str, int] = field(default_factory=dict)
     """Of the caller's proposer: asked, usable, refused."""
     reasons: tuple[str, ...] = ()
+    best_digest: str = ""
+    """Of the candidate that the sealed cases judged; empty where it came to no judgement."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,20 @@ class Outcome:
     trade_offs: TradeOffs = field(default_factory=TradeOffs)
     """Pareto front and menu of niches of all candidates with their objectives; documents are in `archive[digest].candidate`."""
 
+    curve: tuple[GainPoint, ...] = ()
+    """What seemed gained while searching: optimistic, unlike `claim`."""
+
+    def report(self, directory: Path | str) -> tuple[Path, ...]:
+        """Writes gain.png, front.png, lineage.png and index.html, and gives their paths. Needs `evoline[plots]`."""
+        from evoline.plots.report import write_report  # matplotlib, for whoever wants pictures
+        from evoline.plots.story import of_outcome
+
+        return write_report(of_outcome(self), Path(directory))
+
+    def plot(self, directory: Path | str) -> tuple[Path, ...]:
+        """As `report`."""
+        return self.report(directory)
+
     def __str__(self) -> str:
         low, high = self.interval
         spent = ", ".join(f"{name} {count}" for name, count in self.evidence.spent.items())
@@ -70,3 +88,9 @@ class Progress:
     spent: int
     budget: int
     candidates: int
+    generation: int = 0
+    """0 where the strategy has none."""
+    best: float = 0.0
+    """Mean grade of the candidate that leads, on the cases that it has met; optimistic, since it was chosen by it."""
+    operator: str = ""
+    """Which made the candidate that was accepted last; empty before."""

@@ -4,10 +4,12 @@ A strategy need not know that it is watched. What an arena cannot see, generatio
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from shared.evidence.scores import score
 from shared.search.candidates import Candidate, Entry
 
 if TYPE_CHECKING:
@@ -41,7 +43,8 @@ def note_accepted(arena: Arena, candidate: Candidate) -> None:
 
 @dataclass(frozen=True)
 class GainPoint:
-    """The leader beside the seed, on the cases that both have met. Optimistic: the leader was chosen by these very grades."""
+    """The leader beside the seed, on the cases that both have met; `cases` is 0 where they met none together, and their means are
+    compared. Optimistic: the leader was chosen by these very grades."""
 
     spent: int
     digest: str
@@ -98,7 +101,7 @@ class Watch:
         return len(sorted_fronts[0]) if sorted_fronts else 0
 
     def add_point(self) -> None:
-        """The gain as it is known now; nothing before the leader and the seed have met a common case."""
+        """The gain as it is known now; nothing before the seed was measured."""
         self._curve_at = self.spent() + max(1, self.budget // POINTS)
         point = self._point()
         if point is not None and (not self.points or point != self.points[-1]):
@@ -121,10 +124,20 @@ class Watch:
         seed = self.entries[self.seed.digest]
         both = [case for case in self.leader.grades if case in seed.grades]
         if not both:
-            return None
+            return self._unpaired_point(seed)
         ours, theirs = ([entry.grades[case] or 0.0 for case in both] for entry in (self.leader, seed))
         effect = paired_effect(ours, theirs, _LEVEL)
         return GainPoint(self.spent(), self.leader.candidate.digest, effect.gain, effect.low, effect.high, len(both))
+
+    def _unpaired_point(self, seed: Entry) -> GainPoint | None:
+        """Of means over different cases; interval by squaring and adding (Newcombe 1998, method 10)."""
+        if not self.leader.grades or not seed.grades:
+            return None
+        ours, theirs = (score(list(entry.grades.values()), "") for entry in (self.leader, seed))
+        gain = ours.mean - theirs.mean
+        low = gain - math.hypot(ours.mean - ours.low, theirs.high - theirs.mean)
+        high = gain + math.hypot(ours.high - ours.mean, theirs.mean - theirs.low)
+        return GainPoint(self.spent(), self.leader.candidate.digest, gain, max(-1.0, low), min(1.0, high), 0)
 
 
 @dataclass

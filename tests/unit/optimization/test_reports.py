@@ -1,0 +1,95 @@
+"""Pictures and pages of a search: what is in them, that nothing of them is loaded from elsewhere or runs."""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evoline import optimize
+from evoline.lineage.tree import build
+from evoline.optimization import Outcome
+from evoline.plots import lineage_page
+from evoline.plots.curve import draw_curve
+from evoline.plots.report import draw_all, report_page
+from evoline.plots.story import of_evolution, of_outcome
+from evoline.plots.style import as_svg, drawn
+from shared.errors import InvalidInputError
+
+WORDS = ("careful", "brief", "honest", "calm")
+NASTY = "<script>alert(1)</script> $x_{1}$ \x00 \u202e end"
+
+
+def evaluate(candidate: dict[str, str], case: dict[str, Any]) -> tuple[float, str, dict[str, float]]:
+    good = sum(word in candidate["prompt"] for word in WORDS)
+    used = {"tokens": 40.0 + 10 * len(candidate["prompt"].split()), "seconds": 0.5 + 0.1 * good}
+    return float(case["luck"] < 0.4 + 0.15 * good), "", used
+
+
+def proposer(parent: dict[str, str], feedback: list[dict[str, Any]]) -> dict[str, str] | None:
+    missing = [word for word in WORDS if word not in parent["prompt"]]
+    return {"prompt": f"{parent['prompt']} {missing[0]}"} if missing else None
+
+
+@pytest.fixture(scope="module")
+def outcome() -> Outcome:
+    cases = [{"number": number, "luck": (number * 37 % 100) / 100, "expected": str(number % 2)} for number in range(300)]
+    train, dev, sealed = cases[:20], cases[20:100], cases[100:]
+    return optimize({"prompt": f"Say it. {NASTY}"}, evaluate, train, dev, sealed, 500, proposer=proposer)
+
+
+def size_of(png: Path) -> tuple[int, int]:
+    content = png.read_bytes()
+    assert content.startswith(b"\x89PNG")
+    width, height = struct.unpack(">II", content[16:24])
+    return width, height
+
+
+def test_a_report_holds_pictures_and_one_page(outcome: Outcome, tmp_path: Path) -> None:
+    files = outcome.report(tmp_path / "deep" / "report")
+    assert [file.name for file in files] == ["gain.png", "front.png", "lineage.png", "index.html"]
+    assert all(min(size_of(file)) > 300 for file in files[:3])
+    page = files[3].read_text()
+    assert page.count("<svg") == 3 and outcome.verdict in page and outcome.evidence.best_digest[:12] in page
+
+
+def test_a_page_names_no_other_host_and_runs_nothing(outcome: Outcome) -> None:
+    story = of_outcome(outcome)
+    nodes = {digest: replace(node, text=NASTY) for digest, node in story.lineage.nodes.items()}
+    evil = replace(story, lineage=replace(story.lineage, nodes=nodes, roots=list(nodes.values())), title=NASTY)
+    for page in (report_page(evil, draw_all(evil)), lineage_page.page([evil.lineage])):
+        assert not re.search(r"https?:|//[a-z]+\.", page)
+        assert "<script" not in page and "&lt;script" in page
+        assert "Content-Security-Policy" in page
+
+
+def test_the_curve_ends_with_the_search_and_its_claim_is_the_sealed_one(outcome: Outcome) -> None:
+    story = of_outcome(outcome)
+    assert story.points[-1].spent == outcome.evidence.spent["search"]
+    assert all(point.low <= point.gain <= point.high for point in story.points)
+    assert story.claim is not None and story.claim[0] == outcome.claim
+    assert story.best in story.lineage.nodes and story.seed in story.lineage.nodes
+
+
+def test_the_same_search_is_drawn_the_same(outcome: Outcome) -> None:
+    story = of_outcome(outcome)
+    first, again = (as_svg(drawn(partial(draw_curve, story))) for _ in range(2))
+    assert first == again
+
+
+def test_a_search_that_has_only_begun_is_drawn_too() -> None:
+    record = {"pipeline": "p", "evolution_id": "e", "status": "searching", "command": {"strategy": "climb", "evaluations": 100}}
+    story = of_evolution(record, build(None, [], "p"))
+    page = report_page(story, draw_all(story))
+    assert "searching" in page and "0 of 100" in page
+
+
+def test_where_nothing_can_be_written_the_file_is_named(outcome: Outcome, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(InvalidInputError, match="taken"):
+        outcome.report(tmp_path / "taken")
