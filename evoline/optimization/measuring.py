@@ -86,7 +86,7 @@ class CountingArena:
     async def _one(self, candidate: Candidate, case: str, threads: ThreadPoolExecutor | None) -> Measured:
         key = f"{candidate.digest}:{case}"
         if key in self._journal:
-            return Measured(*self._journal.get(key))
+            return remembered(self._journal.get(key))
         measured = await self._called(candidate, case, threads)
         self._journal.keep(key, [measured.grade, measured.feedback])
         return measured
@@ -115,6 +115,12 @@ def checked(answer: Any) -> Measured:
     if not math.isfinite(number) or not 0.0 <= number <= 1.0:
         return Measured(None, f"evaluate gave the score {_shown(score)}: give a number from 0 to 1")
     return Measured(number, str(feedback)[:_LONGEST_FEEDBACK])
+
+
+def remembered(line: Any) -> Measured:
+    """A line of the journal is believed no more than `evaluate` is."""
+    grade, feedback = line if isinstance(line, list) and len(line) == 2 else (line, "")
+    return Measured(None, str(feedback)) if grade is None else checked((grade, feedback))
 
 
 def _copied(document: Mapping[str, Any]) -> dict[str, Any]:
