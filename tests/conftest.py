@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import nats
@@ -14,6 +15,8 @@ from shared.settings import SharedSettings
 from tests.servers import mongo_server, nats_server
 
 pytest_plugins = ["tests.turns"]
+# Tests run side by side: threads of the linear algebra on small matrices wait for each other for minutes on a busy machine.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 OpenBus = Callable[..., Awaitable[Bus]]
 
 

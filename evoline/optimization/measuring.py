@@ -95,7 +95,7 @@ class CountingArena:
     async def _one(self, candidate: Candidate, case: str, threads: ThreadPoolExecutor | None) -> Measured:
         key = f"{candidate.digest}:{case}"
         if key in self._journal:
-            return Measured(*self._journal.get(key))
+            return remembered(self._journal.get(key))
         measured = await self._called(candidate, case, threads)
         self._journal.keep(key, [measured.grade, measured.feedback, *([dict(measured.use)] if measured.use else [])])
         return measured
@@ -138,6 +138,12 @@ def _use_fault(use: Any) -> str:
         if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(float(value)) or float(value) < 0.0:
             return f"evaluate gave {_shown(value)} as its {name}: give a number that is not negative"
     return ""
+
+
+def remembered(line: Any) -> Measured:
+    """A line of the journal is believed no more than `evaluate` is."""
+    grade, feedback = line if isinstance(line, list) and len(line) == 2 else (line, "")
+    return Measured(None, str(feedback)) if grade is None else checked((grade, feedback))
 
 
 def _copied(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import inspect
 import json
@@ -151,7 +152,8 @@ class OutsideProposer:
 
     async def _answer(self, parent: Candidate) -> tuple[Any, str]:
         rows = self._arena.wrong(parent.digest)[:_SHOWN_CASES]
-        feedback = [{"case": case, "score": score, "feedback": text} for case, score, text in rows]
+        # Copies: a proposer that edits a label must not edit what the next candidates are graded by.
+        feedback = [{"case": _copy(case), "score": score, "feedback": text} for case, score, text in rows]
         try:
             answer = self._propose(dict(parent.document), feedback)
             answer = await answer if inspect.isawaitable(answer) else answer
@@ -159,6 +161,13 @@ class OutsideProposer:
         except Exception as error:
             return None, f"it raised {type(error).__name__}: {error}"[:500]
         return answer, "" if isinstance(answer, Mapping) else f"it gave {type(answer).__name__} instead of a map"
+
+
+def _copy(case: Any) -> Any:
+    try:
+        return copy.deepcopy(case)
+    except Exception:
+        return case  # what cannot be copied, an open file for one, is the caller's to guard
 
 
 def explained(outside: OutsideProposer | None) -> tuple[str, ...]:

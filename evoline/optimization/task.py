@@ -134,7 +134,7 @@ def _duplicates(cases: Mapping[str, Any]) -> tuple[list[Problem], tuple[str, ...
         text = text_of(case)
         if text is None:
             unreadable += 1
-        elif (other := first.setdefault(text, name)) != name:
+        elif (other := first.setdefault(" ".join(text.casefold().split()), name)) != name:
             doubled.append(f"{name} repeats {other}")
     notes = (f"{unreadable} cases are no JSON: whether they repeat each other was not checked",) if unreadable else ()
     if not doubled:

@@ -313,6 +313,9 @@ class Bench:
     async def register(self, cases: Sequence[Case] | None = None, dataset_id: str = "tweets") -> list[Message]:
         return facts(await register_dataset(dataset(cases, dataset_id), self.at))
 
+    async def register_with(self, cases: Sequence[Case], grader: GraderSpec) -> list[Message]:
+        return facts(await register_dataset(dataset(cases, grader=grader), self.at))
+
 
 def bench(
     *,

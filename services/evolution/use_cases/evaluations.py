@@ -18,7 +18,7 @@ from shared.errors import FrozenError, UnavailableError
 from shared.events.message import derive_id
 from shared.events.runs import ExecuteRun, RunFinished
 from shared.events.values import Case, GraderSpec, GrantedScope
-from shared.evidence import grade_run, grader_hash
+from shared.evidence import grade, grade_run, grader_hash
 from shared.search.candidates import Candidate, Failure
 from shared.search.objectives import COST_USD, SECONDS, TOKENS
 from shared.search.strategies.strategy import SearchOverError
@@ -96,7 +96,8 @@ class Evaluations:
     async def _evaluate(self, pairs: Sequence[tuple[Candidate, str]]) -> None:
         keys = {(candidate.digest, case): self._key(candidate.digest, case) for candidate, case in pairs}
         try:
-            known = await self._at.cache.known(list(keys.values()))
+            found = await self._at.cache.known(list(keys.values()))
+            known = {key: found[key] for pair, key in keys.items() if key in found and self._is_true(found[key], *pair)}
             missing = [(candidate, case) for candidate, case in pairs if keys[candidate.digest, case] not in known]
             self.done += len(pairs) - len(missing)
             rows = await self._run(missing) if missing else {}
@@ -175,6 +176,14 @@ class Evaluations:
             "answer": run.outputs if run and run.status == "succeeded" else None,
             "error": (run.error or run.error_code) if run else "did not end in time",
         }
+
+    def _is_true(self, row: Mapping[str, Any], digest: str, case: str) -> bool:
+        """Whether a cached grade is the one that its answer earns. One that is not was edited, and is measured again."""
+        if (row["digest"], row["case_id"], row["grader_hash"]) != (digest, case, self._grader_hash):
+            return False
+        if row["status"] != "succeeded":
+            return row["grade"] is None
+        return bool(row["grade"] == grade(self._for.grader, self._for.cases[case].expected, row["answer"]))
 
     def _key(self, digest: str, case: str) -> str:
         return derive_id(f"{digest}:{self._grader_hash}", f"{self._for.dataset_id}/{case}:{self._for.seed}")

@@ -11,7 +11,7 @@ from typing import Any
 from services.guardrail.domain.records import SplitCases
 from shared.errors import InvalidInputError, Problem
 from shared.events.changes import RegisterDataset
-from shared.events.values import Case, Split
+from shared.events.values import Case, GraderSpec, Split
 from shared.evidence.graders import grade, grader_hash, normalized_text
 from shared.evidence.splits import assign_split
 
@@ -30,11 +30,11 @@ def split_cases(dataset_id: str, cases: Sequence[Case]) -> SplitCases:
     return SplitCases.model_validate({split: tuple(found) for split, found in by_split.items()})
 
 
-def dataset_digest(command: RegisterDataset, cases: SplitCases) -> str:
+def dataset_digest(domain: str, grader: GraderSpec, cases: SplitCases) -> str:
     """SHA-256 of domain, grader and every case with its split; the order of the cases does not count."""
     content = {
-        "domain": command.domain,
-        "grader": grader_hash(command.grader),
+        "domain": domain,
+        "grader": grader_hash(grader),
         "cases": [case.model_dump(mode="json") for split in SPLITS for case in cases.of(split)],
     }
     return hashlib.sha256(_canonical(content).encode()).hexdigest()
@@ -44,7 +44,7 @@ def dataset_problems(command: RegisterDataset, cases: SplitCases) -> tuple[Probl
     """Everything that is wrong with the dataset; empty where it may be registered."""
     found = [
         *_duplicate_ids(command.cases),
-        *_crossing_inputs(cases),
+        *_repeated_inputs(cases),
         *_grader_problems(command),
         *_small_splits(cases),
     ]
@@ -74,7 +74,8 @@ def _duplicate_ids(cases: Sequence[Case]) -> Iterator[Problem]:
         seen.add(case.id)
 
 
-def _crossing_inputs(cases: SplitCases) -> Iterator[Problem]:
+def _repeated_inputs(cases: SplitCases) -> Iterator[Problem]:
+    """The same input in two splits leaks its label; twice among the sealed cases it counts one lucky answer twice."""
     places: dict[str, list[Case]] = defaultdict(list)
     for split in SPLITS:
         for case in cases.of(split):
@@ -86,6 +87,13 @@ def _crossing_inputs(cases: SplitCases) -> Iterator[Problem]:
                 path=f"cases[{twins[0].id}].input",
                 reason=f"the same input stands in several splits: {names}",
                 suggestion="keep one of them, or put all into one split",
+            )
+        elif len(twins) > 1 and twins[0].split == "sealed":
+            names = ", ".join(twin.id for twin in twins[:5])
+            yield Problem(
+                path=f"cases[{twins[0].id}].input",
+                reason=f"the same input stands {len(twins)} times among the sealed cases: {names}",
+                suggestion="keep one of them: no answer may count twice",
             )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 from services.guardrail.domain.policy import GateRule
 from shared.events.changes import GateVerdict
 from shared.events.values import Case, GraderSpec, Score
-from shared.evidence.graders import grade, grader_hash
+from shared.evidence.graders import grade, grader_hash, normalized_text
 from shared.evidence.paired import PairedTest, paired_test
 from shared.evidence.scores import score
 from shared.evidence.verdicts import HARM_ALPHA, harms, more_cases
@@ -19,6 +20,11 @@ from shared.evidence.wealth import SpendingRule, alpha_of_next_look
 
 COPIED_CHARACTERS = 40
 """A sealed text of at least this length found inside a document is a copy, not a coincidence."""
+SHORT_COPIED_CHARACTERS = 8
+"""Shorter texts down to this length are one only in number."""
+SHORT_COPIED_SHARE = 0.05
+SHORTCUT_SHARE = 0.95
+"""Of the answers; a candidate that answers so often what a shortcut answers is one."""
 
 
 @dataclass(frozen=True)
@@ -74,27 +80,45 @@ def alpha_of_look(rule: GateRule, looks_before: int, spent: float) -> float:
 
 
 def shortcuts(cases: Sequence[Case]) -> dict[str, list[Any]]:
-    """Answers that need no understanding, one list a shortcut: the most frequent label, nothing, and the input itself."""
+    """Answers that need no understanding, one list a shortcut: the most frequent label, nothing, the input itself, and all at
+    once: every label beside the input."""
     labels = Counter(json.dumps(case.expected, sort_keys=True) for case in cases)
     majority = json.loads(labels.most_common(1)[0][0])
+    every = " ".join(_texts_of(json.loads(label)) for label in sorted(labels))
     return {
         "majority": [majority] * len(cases),
         "empty": [""] * len(cases),
         "echo": [_echo(case.input) for case in cases],
+        "everything": [f"{every} {_echo(case.input)}" for case in cases],
     }
 
 
 def copied_cases(document: Mapping[str, Any], cases: Sequence[Case]) -> tuple[str, ...]:
-    """Ids of sealed cases whose text stands in the document: it has seen what it must not know."""
+    """Ids of sealed cases whose text stands in the document: it has seen what it must not know. One long text is enough; of short
+    ones, which may stand there by chance, it takes more than two and more than 5% of the cases."""
     held = _plain(json.dumps(document, ensure_ascii=False))
-    return tuple(case.id for case in cases if any(text in held for text in _long_texts(case.input)))
+    long = tuple(case.id for case in cases if any(text in held for text in _texts(case.input, COPIED_CHARACTERS)))
+    short = tuple(case.id for case in cases if any(_stands_in(text, held) for text in _texts(case.input, SHORT_COPIED_CHARACTERS)))
+    return short if len(short) > max(2, SHORT_COPIED_SHARE * len(cases)) else long
 
 
 def _rejections(candidate: Arm, incumbent: Arm, cases: Sequence[Case], rule: GateRule, test: PairedTest) -> tuple[str, ...]:
     found = list(harms(candidate.grades, incumbent.grades, test, rule.failure_tolerance))
-    if _is_constant(candidate) and len({json.dumps(case.expected, sort_keys=True) for case in cases}) > 1:
-        found.append("a shortcut: the same answer to every case, though the labels differ")
+    if len({json.dumps(case.expected, sort_keys=True) for case in cases}) > 1:
+        if _is_constant(candidate):
+            found.append("a shortcut: the same answer to every case, though the labels differ")
+        same = (name for name, answers in shortcuts(cases).items() if _answers_like(candidate, answers))
+        found += [f"a shortcut: it answers as `{name}` does" for name in same]
     return tuple(found)
+
+
+def _answers_like(arm: Arm, answers: Sequence[Any]) -> bool:
+    alike = sum(_text(one) == _text(other) for one, other in zip(arm.answers, answers, strict=True))
+    return len(answers) >= 5 and alike >= SHORTCUT_SHARE * len(answers)
+
+
+def _text(answer: Any) -> str:
+    return normalized_text(answer) or json.dumps(answer, sort_keys=True, default=str)
 
 
 def _doubts(
@@ -130,15 +154,27 @@ def _echo(inputs: Mapping[str, Any]) -> Any:
     return next(iter(inputs.values())) if len(inputs) == 1 else json.dumps(inputs, sort_keys=True, ensure_ascii=False)
 
 
-def _long_texts(inputs: Any) -> list[str]:
+def _texts_of(label: Any) -> str:
+    """A label as somebody who lists all of them would write it."""
+    if isinstance(label, str):
+        return label
+    return " ".join(map(_texts_of, label)) if isinstance(label, list) else json.dumps(label, sort_keys=True, ensure_ascii=False)
+
+
+def _texts(inputs: Any, least: int) -> list[str]:
     if isinstance(inputs, str):
         text = _plain(json.dumps(inputs, ensure_ascii=False)[1:-1])
-        return [text] if len(text) >= COPIED_CHARACTERS else []
+        return [text] if len(text) >= least else []
     if isinstance(inputs, Mapping):
-        return [text for value in inputs.values() for text in _long_texts(value)]
+        return [text for value in inputs.values() for text in _texts(value, least)]
     if isinstance(inputs, list | tuple):
-        return [text for value in inputs for text in _long_texts(value)]
+        return [text for value in inputs for text in _texts(value, least)]
     return []
+
+
+def _stands_in(text: str, held: str) -> bool:
+    """As words of its own, not inside another word."""
+    return text in held and re.search(rf"(?<!\w){re.escape(text)}(?!\w)", held) is not None
 
 
 def _plain(text: str) -> str:

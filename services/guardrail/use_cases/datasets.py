@@ -20,7 +20,7 @@ async def register_dataset(command: RegisterDataset, at: Guardrail) -> Effects:
     cases = split_cases(command.dataset_id, command.cases)
     if problems := dataset_problems(command, cases):
         return [("refused", DatasetRefused(dataset_id=command.dataset_id, problems=problems))]
-    digest = dataset_digest(command, cases)
+    digest = dataset_digest(command.domain, command.grader, cases)
     stored = await at.datasets.add(
         Dataset(
             dataset_id=command.dataset_id,
@@ -89,9 +89,13 @@ def _registered(dataset: Dataset) -> DatasetRegistered:
     )
 
 
+def note_key(dataset_id: str) -> str:
+    return f"dataset:{dataset_id}"
+
+
 def _note(dataset: Dataset) -> AuditNote:
     return AuditNote(
-        key=f"dataset:{dataset.dataset_id}",
+        key=note_key(dataset.dataset_id),
         at=dataset.created_at,
         action="dataset.registered",
         actor=dataset.author,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from services.guardrail.domain.datasets import SPLITS, dataset_digest
 from services.guardrail.domain.diff import Revision
 from services.guardrail.domain.gate import GateReport, alpha_of_look, copied_cases, judge
-from services.guardrail.domain.records import ChangeRecord, Dataset
+from services.guardrail.domain.records import ChangeRecord, Dataset, SplitCases
 from services.guardrail.ports import Guardrail
+from services.guardrail.use_cases.datasets import note_key
 from services.guardrail.use_cases.judging import Dossier, revision_of
 from services.guardrail.use_cases.sealed_runs import Look, graded, take
 from shared.errors import PermanentError
@@ -45,7 +47,19 @@ async def _dataset(record: ChangeRecord, at: Guardrail) -> Dataset:
         raise GateRefusedError(f"dataset {dataset.dataset_id} is of domain {dataset.domain!r}, the pipeline of {record.domain!r}")
     if grader_hash(dataset.grader) != dataset.grader_hash:
         raise GateRefusedError(f"the grader of dataset {dataset.dataset_id} is not the one that was registered")
+    await _require_unchanged(dataset, at)
     return dataset
+
+
+async def _require_unchanged(dataset: Dataset, at: Guardrail) -> None:
+    """Grader, labels and splits are those of which the audit log says that they were registered."""
+    held = {split: await at.datasets.cases(dataset.dataset_id, split) for split in SPLITS}
+    noted = await at.audit.find(note_key(dataset.dataset_id))
+    digest = dataset_digest(dataset.domain, dataset.grader, SplitCases.model_validate(held))
+    if noted is None or not digest == dataset.digest == noted.digest:
+        raise GateRefusedError(
+            f"dataset {dataset.dataset_id} is not what was registered: grader, cases or labels were edited since; register it anew"
+        )
 
 
 async def _alpha(record: ChangeRecord, dataset: Dataset, at: Guardrail) -> float:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from scipy.linalg import cho_solve, cholesky, solve_triangular
 
 from shared.search.traits import Traits
 
@@ -82,7 +83,7 @@ class Beliefs:
 
     def draw(self, generator: np.random.Generator) -> Draw:
         noise = generator.standard_normal(len(self.weights))
-        return Draw(self, self.weights + np.linalg.solve(self.root.T, noise), generator)
+        return Draw(self, self.weights + solve_triangular(self.root, noise, lower=True, trans=1, check_finite=False), generator)
 
 
 @dataclass
@@ -118,11 +119,12 @@ def believed(measured: Measurements) -> Beliefs:
     level = float(np.sum(residuals / variance) / np.sum(1.0 / variance))
     weighted = design / variance[:, None]
     precision = weighted.T @ design + np.eye(design.shape[1]) / TRAIT_SPREAD**2
-    weights = np.linalg.solve(precision, weighted.T @ (residuals - level))
+    root = cholesky(precision, lower=True, check_finite=False)
+    weights = cho_solve((root, True), weighted.T @ (residuals - level), check_finite=False)
     share = OWN_SPREAD**2 / variance
     own = share * (residuals - level - design @ weights)
     spread = np.sqrt(OWN_SPREAD**2 * (1.0 - share))
-    return Beliefs(dict(measured.columns), weights, np.linalg.cholesky(precision), design.copy(), own, spread)
+    return Beliefs(dict(measured.columns), weights, root, design.copy(), own, spread)
 
 
 def _grown(table: Any, rows: int, columns: int) -> Any:
