@@ -7,7 +7,7 @@ from services.evolution.adapters.mongo import MongoEvaluationCache, MongoEvoluti
 from services.evolution.adapters.nats import BusAnnouncer, BusCustodian
 from services.evolution.settings import EvolutionSettings
 from services.evolution.use_cases import Evolution
-from shared.attestation import Approvals, KeyFile
+from shared.attestation import Approvals, Grants, KeyFile
 from shared.messaging.fleet import Fleet
 from shared.service import Application, Host
 from shared.settings import SharedSettings
@@ -20,10 +20,11 @@ def create_app(settings: SharedSettings | None = None, own: EvolutionSettings | 
     async def register(host: Host) -> None:
         evolutions = MongoEvolutions(host.database)
         await evolutions.prepare()
+        keys = KeyFile(shared_settings.guardrail_public_key_file)
         at = Evolution(
             evolutions=evolutions,
             cache=MongoEvaluationCache(host.database),
-            custodian=BusCustodian(host.bus),
+            custodian=BusCustodian(host.bus, Grants(keys.verifier, host.clock)),
             runs=Fleet(host.bus),
             announcer=BusAnnouncer(host.bus),
             clock=host.clock,
@@ -31,7 +32,7 @@ def create_app(settings: SharedSettings | None = None, own: EvolutionSettings | 
             run_seconds=own_settings.run_seconds,
             rewrites=own_settings.rewrites,
         )
-        approvals = Approvals(KeyFile(shared_settings.guardrail_public_key_file).verifier, host.clock)
+        approvals = Approvals(keys.verifier, host.clock)
         subscribers.register(host.consumer, at, approvals, concurrency=own_settings.concurrency)
 
     return Application("evolution", shared_settings, register)
