@@ -10,7 +10,7 @@ from services.evolution.adapters.nats import BusAnnouncer, BusCustodian, BusProm
 from services.evolution.settings import EvolutionSettings
 from services.evolution.use_cases import Evolution
 from services.evolution.use_cases.experiments import Laboratory
-from shared.attestation import Approvals, KeyFile
+from shared.attestation import Approvals, Grants, KeyFile
 from shared.messaging.fleet import Fleet
 from shared.service import Application, Host
 from shared.settings import SharedSettings
@@ -27,10 +27,11 @@ def create_app(settings: SharedSettings | None = None, own: EvolutionSettings | 
         await experiments.prepare()
         descent = MongoDescent(host.database)
         await descent.prepare()
+        keys = KeyFile(shared_settings.guardrail_public_key_file)
         at = Evolution(
             evolutions=evolutions,
             cache=MongoEvaluationCache(host.database),
-            custodian=BusCustodian(host.bus),
+            custodian=BusCustodian(host.bus, Grants(keys.verifier, host.clock)),
             runs=Fleet(host.bus),
             announcer=BusAnnouncer(host.bus),
             clock=host.clock,
@@ -38,7 +39,7 @@ def create_app(settings: SharedSettings | None = None, own: EvolutionSettings | 
             run_seconds=own_settings.run_seconds,
             rewrites=own_settings.rewrites,
         )
-        approvals = Approvals(KeyFile(shared_settings.guardrail_public_key_file).verifier, host.clock)
+        approvals = Approvals(keys.verifier, host.clock)
         laboratory = Laboratory(at, experiments, BusPromotions(host.bus))
         subscribers.register(host.consumer, laboratory, approvals, concurrency=own_settings.concurrency)
         subscribers.register_descent(host.consumer, descent)

@@ -42,7 +42,7 @@ from services.executor.use_cases import (
     ScopeSealing,
     run_child,
 )
-from shared.attestation import KeyFile
+from shared.attestation import Grants, KeyFile
 from shared.events.runs import ExecuteRun, RunFinished
 from shared.large_values import LargeValues
 from shared.llm import ModelOnDemand, build_models, providers_of, sent_to
@@ -130,7 +130,8 @@ def _name(own: ExecutorSettings) -> str:
 
 
 def _child_runs(host: Host, own: ExecutorSettings, runs: MongoRunStore, run_locally: RunLocally) -> ChildRuns:
-    scopes = TrialScopes(BusQuestions(host.bus), host.clock)
+    keys = KeyFile(host.settings.guardrail_public_key_file)
+    scopes = TrialScopes(BusQuestions(host.bus), Grants(keys.verifier, host.clock), host.clock)
     outside = Outside(FleetChildren(host.bus), LargeValues(ObjectStoreBlobs(host.bus)), scopes)
     return ChildRuns(runs, outside, run_locally, host.clock, slots=own.concurrency)
 

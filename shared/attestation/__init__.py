@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shared.attestation.approvals import Approvals
+from shared.attestation.grants import Grants
 from shared.attestation.key_file import KeyFile
 from shared.attestation.ring import RETIRED_KEYS_NAME, Author, KeyRing, RingState
 from shared.attestation.signing import (
@@ -28,6 +29,7 @@ __all__ = [
     "RETIRED_KEYS_NAME",
     "Approvals",
     "Author",
+    "Grants",
     "KeyFile",
     "KeyPaths",
     "KeyRing",

@@ -136,6 +136,15 @@ class LeaseQuota(Query):
     """As many as would be useful."""
 
 
+class QuotaLease(Part):
+    """What an executor may hand out; nothing else is one."""
+
+    lease_id: str
+    runs: int = Field(ge=1)
+    amounts: Spent
+    seconds: float = Field(gt=0, le=3600)
+
+
 class ProductionUse(Value):
     """What production runs of one pipeline used that no lease covers."""
 

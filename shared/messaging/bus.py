@@ -153,7 +153,7 @@ class Bus:
             except (nats.errors.Error, TimeoutError, OSError) as error:
                 reason = "no answer" if isinstance(error, TimeoutError) else str(error)
                 raise UnavailableError(f"{query.subject} failed: {reason} within {timeout_seconds:g} s") from error
-            return envelope.open_answer(answer.data)
+            return envelope.open_answer(answer.data, query.subject)
 
     async def _request(self, query: Query, fields: dict[str, str], seconds: float) -> Msg:
         body = codec.encode(query)

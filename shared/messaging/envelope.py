@@ -27,6 +27,7 @@ from shared.errors import (
     TransientError,
     UnavailableError,
 )
+from shared.events.answers import Answered, malformed
 from shared.messaging.topology import MAX_BODY_BYTES
 
 INTERNAL = "internal"
@@ -90,17 +91,23 @@ def problems_in(error: BaseException) -> tuple[Problem, ...]:
     return (Problem(reason=str(error)[:4000] or type(error).__name__),)
 
 
-def open_answer(body: bytes) -> dict[str, Any]:
-    """The data of a success; raises the error that a failure describes."""
+def open_answer(body: bytes, subject: str = "a question") -> Answered:
+    """The data of a success; raises the error that a failure describes, `UnavailableError` for what is no answer of this bus."""
     try:
-        envelope = json.loads(body)
-        answered = envelope["ok"]
-    except (ValueError, TypeError, KeyError) as error:
-        raise UnavailableError("the answer is not an envelope of this bus") from error
-    if not answered:
-        raise _error_from(envelope.get("error") or {})
-    data = envelope.get("data")
-    return data if isinstance(data, dict) else {"value": data}
+        envelope = json.loads(body, parse_constant=_no_number)
+        answered, data = envelope["ok"], envelope.get("data")
+        if not isinstance(answered, bool):
+            raise TypeError("`ok` is neither true nor false")
+        failure = None if answered else _error_from(envelope.get("error") or {})
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        raise malformed(subject, "it is not an envelope of this bus") from error
+    if failure is not None:
+        raise failure
+    return Answered(data if isinstance(data, dict) else {"value": data}, subject)
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no number of JSON")
 
 
 def _error_from(described: Mapping[str, Any]) -> EvolineError:
@@ -111,7 +118,8 @@ def _error_from(described: Mapping[str, Any]) -> EvolineError:
     if code == LimitReachedError.code:
         return LimitReachedError(str(described.get("limit", "")), message)
     if code == ProviderError.code:
-        return ProviderError(str(described.get("kind", "server")), message, described.get("retry_after_seconds"))
+        wait = described.get("retry_after_seconds")
+        return ProviderError(str(described.get("kind", "server")), message, None if wait is None else float(wait))
     for error in _PLAIN:
         if error.code == code:
             return error(message)

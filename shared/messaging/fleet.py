@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from shared.errors import EvolineError, InvalidInputError, PermanentError
+from shared.events.answers import reading
 from shared.events.runs import ExecuteRun, FinishedRuns, RunFinished
 from shared.large_values import LargeValues
 from shared.messaging.blobs import ObjectStoreBlobs
@@ -150,12 +151,14 @@ class Fleet:
         for start in range(0, len(ids), IDS_A_QUERY):
             try:
                 answer = await self._bus.ask(FinishedRuns(run_ids=tuple(ids[start : start + IDS_A_QUERY])))
+                with reading(FinishedRuns):
+                    found = [RunFinished.model_validate(run) for run in answer.get("runs", ())]
             except EvolineError as error:
                 # Without an executor that answers, the facts still tell; commands wait in the queue meanwhile.
                 self._log.info("finished runs not told", error=str(error))
                 return
-            for run in answer.get("runs", ()):
-                board.accept(RunFinished.model_validate(run), wanted)
+            for run in found:
+                board.accept(run, wanted)
 
 
 def _retries(command: ExecuteRun) -> int:

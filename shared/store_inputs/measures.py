@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from shared.events.answers import reading
 from shared.events.improvement import GetReport
 from shared.events.runs import ListRuns
 from shared.store_inputs.stores import MOST_RUNS, Stores, chosen
@@ -18,8 +19,9 @@ _SPENT = ("latency_p95_seconds", "input_tokens", "output_tokens", "cost_usd", "b
 async def metrics(at: Stores) -> dict[str, Any]:
     """Analytics' totals and the aggregates of the pipelines that ran last."""
     report = await at.questions.ask(GetReport(limit=at.most))
-    rows = [{**chosen(row, *_MEASURED, *_SPENT), **_quality(row)} for row in report.get("pipelines", [])]
-    return {"totals": report.get("totals", {}), "pipelines": rows}
+    with reading(GetReport):
+        rows = [{**chosen(row, *_MEASURED, *_SPENT), **_quality(row)} for row in report.get("pipelines", [])]
+        return {"totals": report.get("totals", {}), "pipelines": rows}
 
 
 async def trend_analysis(at: Stores) -> dict[str, Any]:

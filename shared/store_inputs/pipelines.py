@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from shared.events.answers import reading
 from shared.events.changes import GetPipeline, ListPipelines
 from shared.events.improvement import GetKnowledge, GetReport
 from shared.pipeline.functions import function_catalogue
@@ -17,6 +18,11 @@ async def deployed_pipelines(questions: Questions, domain: str | None = None) ->
     """`{name, domain, runs, success_rate, quality}` of every deployed pipeline, the best measured first."""
     deployed = (await questions.ask(ListPipelines(limit=1000)))["pipelines"]
     report = (await questions.ask(GetReport(purpose="production", limit=500)))["pipelines"]
+    with reading(ListPipelines):
+        return _measured(deployed, report, domain)
+
+
+def _measured(deployed: list[dict[str, Any]], report: list[dict[str, Any]], domain: str | None) -> list[dict[str, Any]]:
     measured = {(row["pipeline"], row["digest"]): row for row in report}
     rows = [
         {"name": each["name"], "domain": each.get("domain"), **_record(measured.get((each["name"], each.get("stable"))))}

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from shared.events.answers import reading
 from shared.events.message import Query
 
 MOST_RUNS = 500
@@ -29,8 +30,9 @@ class Stores:
     """Members of a list: prompts are short."""
 
     async def rows(self, query: Query, key: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = (await self.questions.ask(query)).get(key, [])
-        return found
+        answer = await self.questions.ask(query)
+        with reading(query):
+            return [dict(row) for row in answer.get(key, [])]
 
 
 def chosen(row: Mapping[str, Any], *names: str) -> dict[str, Any]:

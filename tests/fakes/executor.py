@@ -42,9 +42,9 @@ from services.executor.use_cases import (
     execute_run,
     run_child,
 )
-from shared.attestation import Verifier, public_pem, scope_digest, sign
+from shared.attestation import Grants, Verifier, public_pem, scope_digest, sign
 from shared.clock import Clock, SystemClock
-from shared.events.changes import ProposeChange
+from shared.events.changes import GrantScope, ProposeChange
 from shared.events.message import Fact, Query, derive_id
 from shared.events.runs import ExecuteRun, RunFinished, RunStarted
 from shared.events.values import Attestation, Budget, GrantedScope, TrialScope
@@ -147,7 +147,7 @@ class ScriptedQuestions:
         answer = self.answers.get(type(query), {})
         if isinstance(answer, Exception):
             raise answer
-        return dict(answer)
+        return dict(answer(query) if callable(answer) else answer)
 
 
 @dataclass
@@ -211,6 +211,11 @@ class Notary:
         }
         scope = TrialScope(**{**fields, **changes})
         return GrantedScope(scope=scope, attestation=self.attest("scope", scope_digest(scope), scope.purpose))
+
+    def granted(self, wish: GrantScope, **changes: Any) -> GrantedScope:
+        """What is wished for, unless `changes` make it another."""
+        names = ("scope_id", "purpose", "holder", "domain", "budget")
+        return self.grant(**{**{name: getattr(wish, name) for name in names}, **changes})
 
     async def deploy(self, database: Database, source: Mapping[str, Any] | str, **changes: Any) -> str:
         """Stores an approved revision in the guardrail's shape and makes it stable; returns its digest."""
@@ -330,7 +335,8 @@ class ExecutorKit:
         return [fact for fact in self.announcer.of(RunStarted) if isinstance(fact, RunStarted)]
 
     def _children(self) -> ChildRuns:
-        outside = Outside(self.bus, LargeValues(self.blobs), TrialScopes(self.questions, self.clock))
+        scopes = TrialScopes(self.questions, Grants(lambda: self.notary.verifier, self.clock), self.clock)
+        outside = Outside(self.bus, LargeValues(self.blobs), scopes)
         return ChildRuns(self.runs, outside, self._run_locally, self.clock, slots=self.slots)
 
     async def _run_locally(self, command: ExecuteRun, outer_is_over: IsOver, is_held: IsHeld) -> RunFinished:

@@ -5,46 +5,71 @@ from __future__ import annotations
 from typing import Any
 
 from services.evolution.ports import LabelledCases, StablePipeline
-from shared.errors import NotFoundError
+from shared.attestation import Grants
+from shared.errors import InvalidInputError, NotFoundError
+from shared.events.answers import malformed, reading
 from shared.events.changes import GetChange, GetDataset, GetPipeline, GrantScope
 from shared.events.message import Message
 from shared.events.quotas import EstimateCost
 from shared.events.rollouts import GetRollout
 from shared.events.values import Budget, Case, GraderSpec, GrantedScope
 from shared.messaging.bus import Bus
+from shared.pipeline.loading import load_document
 
 _ASK_SECONDS = 10.0
 _MOST_CASES = 5000
 
 
 class BusCustodian:
-    def __init__(self, bus: Bus) -> None:
+    """What cannot be read, is another answer than the one asked for or is not signed where it has to be is `UnavailableError`."""
+
+    def __init__(self, bus: Bus, grants: Grants) -> None:
         self._bus = bus
+        self._grants = grants
 
     async def stable(self, pipeline: str) -> StablePipeline:
-        answer = await self._bus.ask(GetPipeline(pipeline=pipeline), timeout_seconds=_ASK_SECONDS)
-        if not answer.get("stable") or not answer.get("document"):
+        query = GetPipeline(pipeline=pipeline)
+        answer = await self._bus.ask(query, timeout_seconds=_ASK_SECONDS)
+        digest, document = answer["stable"], answer["document"]
+        if digest is None:
             raise NotFoundError(f"pipeline {pipeline!r} has no stable revision")
-        return StablePipeline(answer["stable"], answer["document"])
+        with reading(query):
+            return _same_document(str(digest), dict(document), pipeline)
 
     async def dataset(self, dataset_id: str) -> LabelledCases:
         query = GetDataset(dataset_id=dataset_id, splits=("train", "dev"), limit=_MOST_CASES)
         answer = await self._bus.ask(query, timeout_seconds=_ASK_SECONDS)
-        cases = tuple(Case.model_validate(case) for case in answer["cases"])
-        return LabelledCases(dataset_id, answer["domain"], GraderSpec.model_validate(answer["grader"]), cases)
+        with reading(query):
+            cases = tuple(Case.model_validate(case) for case in answer["cases"])
+            return LabelledCases(dataset_id, str(answer["domain"]), GraderSpec.model_validate(answer["grader"]), cases)
 
     async def estimate(self, pipeline: str, runs: int) -> Budget:
-        answer = await self._bus.ask(EstimateCost(pipeline=pipeline, runs=runs), timeout_seconds=_ASK_SECONDS)
-        total = answer["total"]
-        return Budget(runs=total["runs"], calls=total["calls"], tokens=total["tokens"], cost_usd=total["cost_usd"])
+        query = EstimateCost(pipeline=pipeline, runs=runs)
+        answer = await self._bus.ask(query, timeout_seconds=_ASK_SECONDS)
+        with reading(query):
+            total = answer["total"]
+            return Budget(runs=total["runs"], calls=total["calls"], tokens=total["tokens"], cost_usd=total["cost_usd"])
 
     async def grant_scope(self, query: GrantScope) -> GrantedScope:
-        return GrantedScope.model_validate(await self._bus.ask(query, timeout_seconds=_ASK_SECONDS))
+        return self._grants.checked(await self._bus.ask(query, timeout_seconds=_ASK_SECONDS), query)
 
     async def gate_of(self, change_id: str) -> dict[str, Any] | None:
-        answer = await self._bus.ask(GetChange(change_id=change_id), timeout_seconds=_ASK_SECONDS)
-        gate = answer.get("gate")
-        return dict(gate) if gate else None
+        query = GetChange(change_id=change_id)
+        answer = await self._bus.ask(query, timeout_seconds=_ASK_SECONDS)
+        with reading(query):
+            gate = answer.get("gate")
+            return dict(gate) if gate else None
+
+
+def _same_document(digest: str, document: dict[str, Any], pipeline: str) -> StablePipeline:
+    """Whatever is found on its way to the gate is compared with the revision of this digest: a search must begin with that one."""
+    try:
+        found = load_document(document).digest
+    except InvalidInputError as error:
+        raise malformed(GetPipeline.subject, f"its document is none: {error}") from error
+    if found != digest:
+        raise malformed(GetPipeline.subject, f"it names {pipeline}@{digest[:12]} and shows the document of {found[:12]}")
+    return StablePipeline(digest, document)
 
 
 class BusPromotions:

@@ -9,6 +9,7 @@ from typing import Any
 from services.executor.domain.degradation import degraded_pipelines
 from services.executor.ports import Allowance, Computations, Questions
 from shared.errors import EvolineError, NotFoundError
+from shared.events.answers import reading
 from shared.events.changes import GetPipeline, ListPipelines
 from shared.events.generation import ListRequests
 from shared.events.improvement import GetEvolution, GetKnowledge, GetReport
@@ -83,8 +84,9 @@ class FunctionDesk:
         wanted = arguments.get("metrics_types", list(METRIC_FIELDS))
         kinds = [wanted] if isinstance(wanted, str) else wanted
         fields = ("pipeline", "digest", "purpose", "runs", *(field for kind in kinds for field in METRIC_FIELDS[kind]))
-        rows = (await self._questions.ask(query))["pipelines"]
-        return {"pipelines": [{field: _brief(row.get(field)) for field in fields} for row in rows]}
+        answer = await self._questions.ask(query)
+        with reading(query):
+            return {"pipelines": [{field: _brief(row.get(field)) for field in fields} for row in answer["pipelines"]]}
 
     async def _check_component_health(self, arguments: Mapping[str, Any]) -> Any:
         names = [arguments["component"]] if "component" in arguments else list(PROBES)
@@ -101,18 +103,19 @@ class FunctionDesk:
 
     async def _detect_degradation(self, arguments: Mapping[str, Any]) -> Any:
         answer = await self._questions.ask(ListRuns(pipeline=arguments.get("pipeline"), imported=False, limit=500))
-        return {"degraded": degraded_pipelines(answer["runs"])[: arguments.get("limit", 20)]}
+        with reading(ListRuns):
+            return {"degraded": degraded_pipelines(answer["runs"])[: arguments.get("limit", 20)]}
 
     async def _recent_runs(self, arguments: Mapping[str, Any]) -> Any:
         wanted = {name: arguments.get(name) for name in ("pipeline", "status")}
-        return await self._questions.ask(ListRuns(**wanted, imported=False, limit=arguments.get("limit", 20)))
+        return dict(await self._questions.ask(ListRuns(**wanted, imported=False, limit=arguments.get("limit", 20))))
 
     async def _successful_pipelines(self, arguments: Mapping[str, Any]) -> Any:
         best = (await deployed_pipelines(self._questions, arguments.get("domain")))[: arguments.get("limit", 5)]
         return {"pipelines": [{**row, "document": await document_of(self._questions, row["name"])} for row in best]}
 
     async def _get_pipeline(self, arguments: Mapping[str, Any]) -> Any:
-        return await self._questions.ask(GetPipeline(pipeline=arguments["pipeline"]))
+        return dict(await self._questions.ask(GetPipeline(pipeline=arguments["pipeline"])))
 
     async def _mine_patterns(self, arguments: Mapping[str, Any]) -> Any:
         answer = await self._questions.ask(GetKnowledge(domain=arguments.get("domain"), limit=arguments.get("limit", 20)))

@@ -9,6 +9,7 @@ from services.executor.domain.admission import is_written_in
 from services.executor.engine.patience import patiently
 from services.executor.engine.run_state import RunState
 from services.executor.ports import Questions
+from shared.attestation import Grants
 from shared.clock import Clock
 from shared.events.changes import GrantScope
 from shared.events.message import derive_id
@@ -26,8 +27,9 @@ def is_generated(state: RunState, child: ChildSpec) -> bool:
 
 
 class TrialScopes:
-    def __init__(self, questions: Questions, clock: Clock) -> None:
+    def __init__(self, questions: Questions, grants: Grants, clock: Clock) -> None:
         self._questions = questions
+        self._grants = grants
         self._clock = clock
 
     async def for_children(self, state: RunState, position: str, children: Sequence[ChildSpec]) -> GrantedScope | None:
@@ -38,8 +40,11 @@ class TrialScopes:
         if not generated:
             return None
         wish = _wish(state, position, generated)
-        answer = await patiently(lambda: self._questions.ask(wish), self._clock)
-        return GrantedScope.model_validate(answer)
+
+        async def granted() -> GrantedScope:
+            return self._grants.checked(await self._questions.ask(wish), wish)
+
+        return await patiently(granted, self._clock)
 
 
 def _wish(state: RunState, position: str, runs: int) -> GrantScope:

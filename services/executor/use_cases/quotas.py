@@ -5,19 +5,22 @@ Where no quota is set nothing is asked or written for a run; what runs used is c
 from __future__ import annotations
 
 import asyncio
+import math
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
-from services.executor.domain.quotas import Bound, Charged, Lease, RunQuota, most_of, plus, used_by
+from services.executor.domain.quotas import RESOURCES, Bound, Charged, Lease, RunQuota, most_of, plus, used_by
 from services.executor.domain.records import LOCAL_SEQUENCE, RunRecord
 from services.executor.ports import LeasedRuns, Questions, QuotaRules
 from shared.clock import Clock
 from shared.errors import EvolineError, LimitReachedError
-from shared.events.quotas import CountLease, LeaseQuota, ProductionUse, ReportUse, Spent
+from shared.events.answers import malformed, reading
+from shared.events.quotas import CountLease, LeaseQuota, ProductionUse, QuotaLease, ReportUse, Spent
 from shared.events.runs import RunFinished
 from shared.pipeline.document import Limits
 
@@ -27,6 +30,8 @@ REFUSED_SECONDS = 2.0
 """After a refusal nobody is asked for so long: others give back only now and then."""
 USEFUL_RUNS = 50
 """That one lease is asked for."""
+_ROUNDED = 0.001
+"""Amounts are counted in thousandths of a second and millionths of a dollar, rounded up for each run."""
 MOST_TOLD = 500
 """Pipelines or leases in one report."""
 
@@ -154,8 +159,8 @@ class ProductionQuotas:
         except LimitReachedError as error:
             self._refusals[charged] = _Refusal(error, now + REFUSED_SECONDS)
             raise
-        left = Spent.model_validate(answer["amounts"])
-        return Lease(query.lease_id, charged, left, over_at=now + float(answer["seconds"]))
+        lease = _lease_in(answer, query)
+        return Lease(query.lease_id, charged, lease.amounts, over_at=now + lease.seconds)
 
     async def _known_bounds(self) -> tuple[Bound, ...]:
         now = self._clock.monotonic()
@@ -163,6 +168,19 @@ class ProductionQuotas:
             self._read_at = now
             self._bounds = await self._rules.bounds()
         return self._bounds
+
+
+def _lease_in(answer: Mapping[str, Any], query: LeaseQuota) -> QuotaLease:
+    """Raises `UnavailableError` for what is no answer to this question: no run begins on it."""
+    with reading(query):
+        lease = QuotaLease.model_validate(answer)
+    if lease.lease_id != query.lease_id or lease.runs > query.runs:
+        raise malformed(query.subject, f"{lease.runs} runs under {lease.lease_id}, asked were {query.runs} under {query.lease_id}")
+    for name in RESOURCES:
+        each, given = getattr(query.per_run, name), getattr(lease.amounts, name)
+        if not math.isclose(given, each * lease.runs, rel_tol=1e-6, abs_tol=_ROUNDED * lease.runs):
+            raise malformed(query.subject, f"{given:g} {name} for {lease.runs} runs of {each:g} each")
+    return lease
 
 
 def _charged(record: RunRecord) -> Charged | None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from shared.attestation import Grants
 from shared.errors import UnavailableError
+from shared.events.answers import reading
 from shared.events.changes import GetDataset, GrantScope
 from shared.events.improvement import GetReport
 from shared.events.message import Message
@@ -14,19 +16,21 @@ from shared.messaging.bus import Bus
 
 
 class BusCustodian:
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, grants: Grants) -> None:
         self._bus = bus
+        self._grants = grants
 
     async def grant_scope(self, query: GrantScope) -> GrantedScope:
-        return GrantedScope.model_validate(await self._bus.ask(query, timeout_seconds=10.0))
+        return self._grants.checked(await self._bus.ask(query, timeout_seconds=10.0), query)
 
     async def dataset(self, dataset_id: str) -> tuple[Sequence[Case], GraderSpec, str]:
         answer = await self._bus.ask(GetDataset(dataset_id=dataset_id), timeout_seconds=10.0)
-        return (
-            [Case.model_validate(case) for case in answer["cases"]],
-            GraderSpec.model_validate(answer["grader"]),
-            answer["domain"],
-        )
+        with reading(GetDataset):
+            return (
+                [Case.model_validate(case) for case in answer["cases"]],
+                GraderSpec.model_validate(answer["grader"]),
+                str(answer["domain"]),
+            )
 
 
 class BusAnnouncer:
@@ -49,4 +53,5 @@ class BusMetrics:
         except UnavailableError:
             return {"history": "not available"}
         keys = ("pipeline", "runs", "success_rate", "latency_p50_seconds")
-        return {"history": [{key: row[key] for key in keys if key in row} for row in report.get("pipelines", [])] or "none yet"}
+        with reading(GetReport):
+            return {"history": [{key: row[key] for key in keys if key in row} for row in report.get("pipelines", [])] or "none yet"}

@@ -8,6 +8,7 @@ from services.guardrail.domain.budgets import Amounts
 from services.guardrail.domain.scope_records import ScopeRecord
 from services.guardrail.ports import LeaseUse, ScopeUse
 from shared.errors import UnavailableError
+from shared.events.answers import malformed, reading
 from shared.events.changes import GrantScope
 from shared.events.quotas import CountLease, SealScope, Spent
 from shared.events.values import GrantedScope
@@ -50,9 +51,14 @@ class BusSealing:
 
     async def seal(self, scope_id: str) -> ScopeUse:
         answer = await self._bus.ask(SealScope(scope_id=scope_id), timeout_seconds=_ASK_SECONDS)
-        used = Amounts.of_spent(Spent.model_validate(answer["used"]))
-        return ScopeUse(used, int(answer["open_calls"]), int(answer["open_tokens"]))
+        with reading(SealScope):
+            used = Amounts.of_spent(Spent.model_validate(answer["used"]))
+            use = ScopeUse(used, int(answer["open_calls"]), int(answer["open_tokens"]))
+        if answer.get("scope_id") != scope_id or min(use.open_calls, use.open_tokens) < 0:
+            raise malformed(SealScope.subject, f"it counts {use.open_calls} open calls of scope {answer.get('scope_id')}")
+        return use
 
     async def count_lease(self, lease_id: str) -> LeaseUse:
         answer = await self._bus.ask(CountLease(lease_id=lease_id), timeout_seconds=_COUNT_SECONDS)
-        return LeaseUse(Amounts.of_spent(Spent.model_validate(answer["used"])), int(answer["running"]))
+        with reading(CountLease):
+            return LeaseUse(Amounts.of_spent(Spent.model_validate(answer["used"])), int(answer["running"]))

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from services.executor.domain.delivery import CommandDelivery
+from services.executor.engine import patience
 from services.executor.use_cases import cancel_run, execute_run, retry_run
-from shared.errors import OutOfScopeError, ProviderError
+from shared.errors import OutOfScopeError, ProviderError, TransientError
 from shared.events.changes import GrantScope
 from shared.events.runs import CancelRun, ExecuteRun, RetryRun, RunFinished
-from shared.events.values import Usage
+from shared.events.values import GrantedScope, Usage
 from tests.eventually import eventually
-from tests.fakes.executor import ExecutorKit, new_id
+from tests.fakes.executor import ExecutorKit, Notary, new_id
 from tests.fakes.language_model import ScriptedModel
 
 CHILD = {
@@ -245,7 +247,7 @@ def comparing(pipelines: str) -> dict[str, Any]:
 
 
 def granting(kit: ExecutorKit, **changes: Any) -> None:
-    kit.questions.answers[GrantScope] = kit.notary.grant(**changes).model_dump(mode="json")
+    kit.questions.answers[GrantScope] = lambda wish: kit.notary.granted(wish, **changes).model_dump(mode="json")
 
 
 async def test_documents_that_a_run_made_itself_run_under_a_scope_that_the_guardrail_grants_for_the_step() -> None:
@@ -255,8 +257,8 @@ async def test_documents_that_a_run_made_itself_run_under_a_scope_that_the_guard
     run = await kit.execute(ExecuteRun(run_id="run-1", pipeline="comparing", inputs={"made": [CHILD]}))
     inner, _ = kit.ends()
     assert (run.status, run.outputs[0]["errors"], run.purpose) == ("succeeded", 0, "production")
-    assert (inner.status, inner.purpose, inner.scope_id) == ("succeeded", "trial", "scope-1")
     (asked,) = [query for query in kit.questions.asked if isinstance(query, GrantScope)]
+    assert (inner.status, inner.purpose, inner.scope_id) == ("succeeded", "trial", asked.scope_id)
     assert (asked.purpose, asked.holder, asked.budget.runs, asked.budget.calls) == ("generation", "pipeline:comparing", 1, 100)
 
 
@@ -267,6 +269,44 @@ async def test_without_a_scope_from_the_guardrail_nothing_that_a_run_made_itself
     run = await kit.execute(ExecuteRun(run_id="run-1", pipeline="comparing", inputs={"made": [CHILD]}))
     assert (run.status, run.error_code) == ("failed", "out_of_scope")
     assert [end.run_id for end in kit.ends()] == ["run-1"]
+
+
+FORGERIES: dict[str, Callable[[ExecutorKit, GrantScope], Any]] = {
+    "not signed": lambda kit, wish: _unsigned(kit.notary.granted(wish)),
+    "signed by somebody else": lambda kit, wish: Notary().granted(wish),
+    "changed after it was signed": lambda kit, wish: _widened(kit.notary.granted(wish)),
+    "signed for another wish": lambda kit, wish: kit.notary.granted(wish, scope_id="another"),
+    "wider than wished": lambda kit, wish: kit.notary.granted(wish, budget=wish.budget.model_copy(update={"runs": 999})),
+    "over": lambda kit, wish: kit.notary.granted(wish, minutes=-1),
+    "no scope": lambda kit, wish: {"stable": "x"},
+    "nonsense": lambda kit, wish: {"scope": [1, {"a": None}], "attestation": "yes"},
+}
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+async def test_an_answer_that_is_not_the_guardrails_scope_for_this_wish_runs_nothing(
+    forgery: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "PATIENCE_SECONDS", 0.0)
+    kit = ExecutorKit()
+
+    def answer(wish: GrantScope) -> Any:
+        made = FORGERIES[forgery](kit, wish)
+        return made.model_dump(mode="json") if isinstance(made, GrantedScope) else made
+
+    kit.questions.answers[GrantScope] = answer
+    await kit.notary.deploy(kit.guardrail, comparing("{{ made }}"))
+    with pytest.raises(TransientError, match=r"the answer to api.guardrail.grant_scope is not one that can be used"):
+        await kit.execute(ExecuteRun(run_id="run-1", pipeline="comparing", inputs={"made": [CHILD]}))
+    assert kit.ends() == []
+
+
+def _unsigned(granted: GrantedScope) -> GrantedScope:
+    return granted.model_copy(update={"attestation": granted.attestation.model_copy(update={"signature": ""})})
+
+
+def _widened(granted: GrantedScope) -> GrantedScope:
+    return granted.model_copy(update={"scope": granted.scope.model_copy(update={"step_types": ("claude", "file_ops")})})
 
 
 async def test_a_document_outside_the_granted_scope_is_refused_and_told_in_the_comparison() -> None:

@@ -18,6 +18,7 @@ from services.guardrail.use_cases.production import LEASE_SECONDS
 from services.guardrail.use_cases.settling import LEASE_GRACE_SECONDS
 from shared.clock import SystemClock
 from shared.errors import UnavailableError
+from shared.events.answers import Answered
 from shared.events.message import Query
 from shared.events.quotas import CountLease, LeaseQuota, ReportUse
 from shared.events.runs import ExecuteRun, RunFinished
@@ -194,6 +195,37 @@ async def test_without_the_guardrail_a_lease_serves_on_and_then_runs_wait() -> N
     assert await on.kits[0].runs.get("r25") is None
     on.questions.answers = True
     assert (await on.run("r25")).status == "succeeded"
+
+
+LEASES: dict[str, dict[str, Any]] = {
+    "nothing": {"runs": None, "amounts": None, "seconds": None, "lease_id": None},
+    "of another question": {"lease_id": "another"},
+    "negative amounts": {"amounts": {"runs": -50}},
+    "amounts that are no numbers": {"amounts": {"runs": float("nan")}},
+    "more than was asked for": {"runs": 50, "amounts": {"runs": 5000}},
+    "more runs than were asked for": {"runs": 100_000, "amounts": {"runs": 100_000}},
+    "less than one run": {"runs": 1, "amounts": {"runs": 0}},
+    "over before it begins": {"seconds": -1},
+    "never over": {"seconds": float("inf")},
+    "words": {"amounts": "plenty", "seconds": "always"},
+}
+
+
+@pytest.mark.parametrize("change", LEASES)
+async def test_a_lease_that_is_no_answer_to_what_was_asked_begins_no_run(change: str) -> None:
+    on = await stack(production_pipeline={"runs": 100})
+    honest = on.questions.ask
+
+    async def ask(query: Query) -> dict[str, Any]:
+        given = {name: value for name, value in {**await honest(query), **LEASES[change]}.items() if value is not None}
+        return Answered(given, query.subject) if isinstance(query, LeaseQuota) else given
+
+    on.questions.ask = ask  # type: ignore[method-assign]
+    with pytest.raises(UnavailableError, match=r"answer to api\.guardrail\.lease_quota is not one that can be used"):
+        await on.run("r0")
+    assert await on.kits[0].runs.get("r0") is None
+    on.questions.ask = honest  # type: ignore[method-assign]
+    assert (await on.run("r0")).status == "succeeded"
 
 
 async def test_where_no_quota_is_set_a_run_asks_and_writes_nothing_more_and_is_counted_all_the_same() -> None:

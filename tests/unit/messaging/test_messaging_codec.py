@@ -79,12 +79,40 @@ def test_error_survives_the_envelope_with_its_type_and_details(error: EvolineErr
     assert getattr(opened.value, "kind", "") == getattr(error, "kind", "")
 
 
+GARBAGE = (
+    b"",
+    b"hello",
+    b"[]",
+    b"3",
+    b"\xff\xfe{}",
+    b"null",
+    b"{}",
+    b"[" * 100_000,
+    b'{"ok": "yes", "data": {}}',
+    b'{"ok": 1, "data": {}}',
+    b'{"ok": true, "data": {"amount": NaN}}',
+    b'{"ok": false, "error": [1]}',
+    b'{"ok": false, "error": {"code": "invalid_input", "problems": [3]}}',
+    b'{"ok": false, "error": {"code": "provider", "retry_after_seconds": "soon"}}',
+    b'{"ok": true, "data": {}} and more',
+)
+
+
 def test_unknown_code_is_transient_and_what_is_no_envelope_is_unavailable() -> None:
     with pytest.raises(TransientError, match="code novel"):
         envelope.open_answer(b'{"ok": false, "error": {"code": "novel", "message": "m"}}')
-    for body in (b"", b"hello", b"[]", b"3"):
-        with pytest.raises(UnavailableError):
-            envelope.open_answer(body)
+    for body in GARBAGE:
+        with pytest.raises(UnavailableError, match=r"answer to api.x.y is not one that can be used: it is not an envelope"):
+            envelope.open_answer(body, "api.x.y")
+
+
+def test_what_an_answer_lacks_is_the_answerers_fault() -> None:
+    answer = envelope.open_answer(b'{"ok": true, "data": {"stable": "x"}}', "api.guardrail.get_pipeline")
+    assert (answer["stable"], answer.get("document"), "document" in answer) == ("x", None, False)
+    with pytest.raises(UnavailableError, match=r"api\.guardrail\.get_pipeline is not one that can be used: it has no `document`"):
+        answer["document"]
+    with pytest.raises(UnavailableError, match="it has no `pipelines`"):
+        envelope.open_answer(b'{"ok": true, "data": ["pipelines"]}', "api.x.y")["pipelines"]
 
 
 def test_header_text_is_one_line_of_plain_ascii() -> None:
