@@ -32,6 +32,7 @@ PLACES = (
     Place("show", "evoline.cli.showing", "show"),
     Place("validate", "evoline.cli.validation", "validate"),
     Place("propose", "evoline.cli.proposing", "propose"),
+    Place("promote", "evoline.cli.promoting", "promote"),
     Place("rollback", "evoline.cli.reviews", "rollback"),
     Place("maturity", "evoline.cli.policies", "maturity"),
     Place("quarantine", "evoline.cli.quarantine", "quarantine"),

@@ -6,11 +6,22 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from evoline.client.api import Client, new_id
-from evoline.client.talk import Talk, hold
+from evoline.client.talk import OnFact, Talk, hold, ignore
 from shared.errors import NotFoundError
-from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, GetChange, GetPipeline, ListReviews, ProposeChange
+from shared.events import Fact
+from shared.events.changes import (
+    ChangeApproved,
+    ChangeQueued,
+    ChangeVetoed,
+    GateFinished,
+    GetChange,
+    GetPipeline,
+    ListReviews,
+    ProposeChange,
+)
 from shared.events.policies import GetPolicy
 from shared.events.recovery import ChangeHeld
+from shared.events.runs import RunFinished
 from shared.pipeline.document import Document
 
 Verdict = ChangeApproved | ChangeVetoed | ChangeQueued | ChangeHeld
@@ -89,7 +100,7 @@ async def propose_maturity(client: Client, pipeline: str, maturity: str, reason:
     return await propose(client, command)
 
 
-async def propose(client: Client, command: ProposeChange, *, timeout_seconds: float = 60) -> Verdict:
+async def propose(client: Client, command: ProposeChange, *, timeout_seconds: float = 60, on_fact: OnFact = ignore) -> Verdict:
     """The first verdict: approved, vetoed, queued for people, held by a freeze. Raises UnavailableError where none is told.
 
     What waits for people already, from the same author, is not queued a second time: its place in the queue is the answer."""
@@ -100,11 +111,17 @@ async def propose(client: Client, command: ProposeChange, *, timeout_seconds: fl
         key=command.change_id,
         command=command,
         ends=(ChangeApproved, ChangeVetoed, ChangeQueued, ChangeHeld),
-        belongs=lambda fact: getattr(fact, "change_id", "") == command.change_id,
+        progress=(GateFinished, RunFinished),
+        belongs=lambda fact: _is_of(fact, command.change_id),
         timeout_seconds=timeout_seconds,
         look_later=f"evoline show change {command.change_id}",
     )
-    return cast("Verdict", await hold(client.bus, talk))
+    return cast("Verdict", await hold(client.bus, talk, on_fact))
+
+
+def _is_of(fact: Fact, change_id: str) -> bool:
+    """Runs of a look at the sealed cases belong to its change."""
+    return change_id in (getattr(fact, "change_id", ""), fact.group_id if isinstance(fact, RunFinished) else "")
 
 
 async def _waiting(client: Client, command: ProposeChange) -> ChangeQueued | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -58,21 +59,44 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def compare_variants(incumbent: Grades, variants: Mapping[str, Grades], alpha: float, *, begun: int = 0) -> Comparison:
     """`begun`: variants that the comparison began with; those that are not among `variants` any more count as not shown better.
 
-    None is a failed case and counts as 0. The winner is the variant with the largest gain among those shown better at `alpha`;
-    a variant that fails clearly more often than the incumbent is none. Raises `InvalidInputError`: unpaired grades, alpha."""
+    None is a failed case and counts as 0. Raises `InvalidInputError`: unpaired grades, alpha."""
+    standings = tested(incumbent, variants, alpha, begun=begun)
+    level = alpha / max(1, begun, len(variants))
+    found = tuple(_compared(each, variants[each.label], incumbent, level) for each in standings)
+    return Comparison(found, winner_among(standings))
+
+
+@dataclass(frozen=True)
+class Tested:
+    """One variant without the interval of its gain, which takes most of the time."""
+
+    label: str
+    gain: float
+    test: TailTest
+    p_adjusted: float
+    p_worse: float
+    standing: Standing
+    reasons: tuple[str, ...]
+
+
+def tested(incumbent: Grades, variants: Mapping[str, Grades], alpha: float, *, begun: int = 0) -> tuple[Tested, ...]:
+    """In the order of `variants`; arguments and errors as of `compare_variants`."""
     require_level(alpha)
-    family = max(begun, len(variants))
-    tests = {label: _tails(grades, incumbent) for label, grades in variants.items()}
-    absent = [1.0] * (family - len(variants))
-    better = holm([*(test.p_better for test in tests.values()), *absent])
-    worse = holm([*(test.p_worse for test in tests.values()), *absent])
-    compared = tuple(
-        _compared(label, grades, incumbent, tests[label], (better[place], worse[place]), alpha, family)
-        for place, (label, grades) in enumerate(variants.items())
+    absent = [1.0] * max(0, begun - len(variants))
+    tests = [_tails(grades, incumbent) for grades in variants.values()]
+    better = holm([*(test.p_better for test in tests), *absent])
+    worse = holm([*(test.p_worse for test in tests), *absent])
+    return tuple(
+        _tested(label, grades, incumbent, test, (better[place], worse[place], alpha))
+        for place, ((label, grades), test) in enumerate(zip(variants.items(), tests, strict=True))
     )
-    shown = [each for each in compared if each.standing == "better"]
-    best = max(shown, key=lambda each: (each.gain, -each.p_better), default=None)
-    return Comparison(compared, best.label if best else "")
+
+
+def winner_among(found: Sequence[Tested]) -> str:
+    """The variant with the largest gain among those shown better; empty where there is none."""
+    shown = [each for each in found if each.standing == "better"]
+    best = max(shown, key=lambda each: (each.gain, -each.test.p_better), default=None)
+    return best.label if best else ""
 
 
 def _tails(grades: Grades, incumbent: Grades) -> TailTest:
@@ -85,33 +109,37 @@ def _tails(grades: Grades, incumbent: Grades) -> TailTest:
     return sign_flip_test(differences)
 
 
-def _compared(  # noqa: PLR0913  what is known of one variant
-    label: str, grades: Grades, incumbent: Grades, test: TailTest, adjusted: tuple[float, float], alpha: float, family: int
-) -> Compared:
-    level = alpha / max(1, family)
-    effect = paired_effect(counted(grades), counted(incumbent), level)
+def _tested(label: str, grades: Grades, incumbent: Grades, test: TailTest, levels: tuple[float, float, float]) -> Tested:
+    """`levels`: adjusted p-values of better and of worse, and alpha. Who fails clearly more often is no winner, however good."""
+    better, worse, alpha = levels
     failing = _failing(grades, incumbent)
     standing: Standing = "failing" if failing else "undecided"
-    if adjusted[1] < HARM_ALPHA:
+    if worse < HARM_ALPHA:
         standing = "worse"
-    elif adjusted[0] <= alpha and not failing:
+    elif better <= alpha and not failing:
         standing = "better"
+    gain = (math.fsum(counted(grades)) - math.fsum(counted(incumbent))) / max(1, len(grades))
+    return Tested(label, gain, test, better, worse, standing, failing)
+
+
+def _compared(found: Tested, grades: Grades, incumbent: Grades, level: float) -> Compared:
+    effect = paired_effect(counted(grades), counted(incumbent), level)
     more = 0
-    if standing == "undecided" and effect.gain > 0:
-        more = max(1, required_cases(effect.gain, test.discordant / effect.cases, level, POWER) - effect.cases)
+    if found.standing == "undecided" and effect.gain > 0:
+        more = max(1, required_cases(effect.gain, found.test.discordant / effect.cases, level, POWER) - effect.cases)
     return Compared(
-        label=label,
+        label=found.label,
         gain=effect.gain,
         gain_low=effect.low,
         gain_high=effect.high,
-        p_better=test.p_better,
-        p_adjusted=adjusted[0],
-        p_worse=adjusted[1],
-        discordant=test.discordant,
+        p_better=found.test.p_better,
+        p_adjusted=found.p_adjusted,
+        p_worse=found.p_worse,
+        discordant=found.test.discordant,
         cases=effect.cases,
         more_cases_needed=more,
-        standing=standing,
-        reasons=failing,
+        standing=found.standing,
+        reasons=found.reasons,
     )
 
 

@@ -24,7 +24,7 @@ from services.executor.settings import ExecutorSettings
 from services.guardrail.app import create_app as create_guardrail
 from services.guardrail.settings import GuardrailSettings
 from shared.attestation import create_key_pair
-from shared.events.changes import ChangeApproved, GetChange, ProposeChange
+from shared.events.changes import ChangeApproved, GetChange, GetPipeline, ProposeChange
 from shared.events.experiments import ExperimentFinished, StartExperiment
 from shared.events.rollouts import RolloutPlan, RolloutStep
 from shared.events.runs import ExecuteRun
@@ -212,3 +212,20 @@ async def test_run_by_itself_the_document_proposes_what_the_model_names_and_the_
     assert (run.status, run.outputs["winner"], run.outputs["deployment"]["decision"]) == ("succeeded", "variant_a", "vetoed")
     change = await alice.ask(GetChange(change_id=run.outputs["deployment"]["change_id"]))
     assert (change["pipeline"], change["gate"]["verdict"]) == ("mood", "rejected")
+
+
+async def test_a_revision_is_promoted_once_by_hand_and_what_cannot_be_is_refused_with_the_reason(
+    alice: Client, command: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "better.json").write_text(json.dumps(pipeline("[95] Judge twice.")))
+    (tmp_path / "same.json").write_text(json.dumps(pipeline("[50] Judge.")))
+    (tmp_path / "other.json").write_text(json.dumps(pipeline("[95]") | {"name": "other"}))
+    promote = ("promote", "mood", "--dataset-id", "moods", "--author", "alice", "--json")
+    for name, reason in (("same", "serves already"), ("other", "set `name: mood`"), ("missing", "neither a digest nor a file")):
+        code, refused, _ = await command(*promote, str(tmp_path / f"{name}.json"))
+        assert code == 1 and reason in json.dumps(refused["error"])
+    code, told, error = await command(*promote, str(tmp_path / "better.json"))
+    assert (code, told["verdict"], told["gate"]["verdict"], error) == (0, "ChangeApproved", "certified", "")
+    assert (await alice.ask(GetPipeline(pipeline="mood")))["stable"] == told["digest"]
+    code, missing, _ = await command(*promote, "0123456789ab")
+    assert code == 1 and "0123456789ab" in json.dumps(missing["error"])

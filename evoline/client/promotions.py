@@ -1,0 +1,89 @@
+"""Promotions by hand: a revision is put before the sealed gate, and what came of it is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from evoline.client.api import Client
+from evoline.client.proposals import Verdict, propose
+from evoline.client.talk import OnFact, ignore
+from shared.errors import InvalidInputError, NotFoundError, Problem
+from shared.events.changes import GetChange, GetPipeline, ProposeChange
+from shared.events.message import derive_id
+from shared.events.rollouts import RolloutPlan
+from shared.pipeline.document import Document
+from shared.pipeline.loading import load_document
+
+GATE_SECONDS = 1800.0
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """What is wanted. The same wish, while the same revision serves, is the same change."""
+
+    pipeline: str
+    document: Document
+    dataset_id: str
+    incumbent: str
+    """Digest of the revision that serves."""
+    rollout: RolloutPlan | None = None
+    reason: str = ""
+
+    def command(self, author: str, change_id: str = "") -> ProposeChange:
+        plan = self.rollout.model_dump_json() if self.rollout else ""
+        wish = "|".join((self.pipeline, self.document.digest, self.dataset_id, self.incumbent, plan, author))
+        return ProposeChange(
+            change_id=change_id or f"promotion-{derive_id(wish, 'promotion')[:16]}",
+            kind="promotion",
+            pipeline=self.pipeline,
+            document=self.document.canonical(),
+            domain=self.document.domain,
+            author=author,
+            reason=self.reason or f"promotion of {self.document.digest[:12]}, proposed by hand",
+            dataset_id=self.dataset_id,
+            parent_digest=self.incumbent,
+            rollout=self.rollout,
+        )
+
+
+@dataclass(frozen=True)
+class Promoted:
+    verdict: Verdict
+    change: dict[str, Any]
+    """The guardrail's record: gate, reasons, rollout id."""
+
+
+async def serving(client: Client, pipeline: str) -> dict[str, Any]:
+    """The pipeline with its stable document. Raises NotFoundError where nothing serves."""
+    found = await client.ask(GetPipeline(pipeline=pipeline))
+    if not found.get("stable"):
+        raise NotFoundError(
+            f"pipeline {pipeline!r} has no stable revision to be better than; `evoline propose` deploys a first one"
+        )
+    return found
+
+
+async def revision(client: Client, pipeline: str, digest: str) -> Document:
+    """A revision that the guardrail knows, by its digest or the first 8 digits of it or more. Raises NotFoundError."""
+    found = await client.ask(GetPipeline(pipeline=f"{pipeline}@{digest}"))
+    return load_document(found["document"])
+
+
+async def promote(
+    client: Client, wish: Promotion, *, change_id: str = "", timeout_seconds: float = GATE_SECONDS, on_fact: OnFact = ignore
+) -> Promoted:
+    """The first verdict with the gate's numbers. Raises InvalidInputError for what cannot be a promotion of this pipeline."""
+    require_promotable(wish)
+    command = wish.command(client.author, change_id)
+    verdict = await propose(client, command, timeout_seconds=timeout_seconds, on_fact=on_fact)
+    return Promoted(verdict, await client.ask(GetChange(change_id=verdict.change_id)))
+
+
+def require_promotable(wish: Promotion) -> None:
+    if wish.document.name != wish.pipeline:
+        reason = f"the document is of pipeline {wish.document.name!r}, not of {wish.pipeline!r}"
+        raise InvalidInputError(Problem(path="name", reason=reason, suggestion=f"set `name: {wish.pipeline}` in it"))
+    if wish.document.digest == wish.incumbent:
+        reason = f"{wish.document.digest[:12]} serves already: it cannot be better than itself"
+        raise InvalidInputError(Problem(path="document", reason=reason, suggestion="name another revision, or a changed document"))

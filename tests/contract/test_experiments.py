@@ -1,0 +1,48 @@
+"""The store of experiments on the fake and on the real database."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from services.evolution.adapters.experiments import MongoExperiments
+from shared.storage import connect
+from tests.fakes.storage import InMemoryDatabase
+
+
+@pytest.fixture(params=["memory", "mongo"])
+async def experiments(request: pytest.FixtureRequest) -> AsyncIterator[MongoExperiments]:
+    if request.param == "memory":
+        yield MongoExperiments(InMemoryDatabase())
+        return
+    store = connect(SecretStr(request.getfixturevalue("mongo_url")))
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    made = MongoExperiments(store.database(name))
+    await made.prepare()
+    yield made
+    await store.drop_database(name)
+    store.close()
+
+
+def record(name: str, minute: int, **fields: Any) -> dict[str, Any]:
+    return {"_id": name, "pipeline": "tweets", "status": "measuring", "created_at": f"2026-11-01T10:{minute:02d}:00", **fields}
+
+
+async def test_the_first_record_of_an_id_stays_and_is_found_by_its_change(experiments: MongoExperiments) -> None:
+    assert (await experiments.open(record("e1", 1)))["status"] == "measuring"
+    await experiments.update("e1", {"status": "proposed", "change_id": "c1", "pending": {"variants": [{"label": "a"}]}})
+    assert (await experiments.open(record("e1", 2)))["status"] == "proposed"
+    found = await experiments.of_change("c1")
+    assert found is not None and (found["_id"], found["pending"]["variants"][0]["label"]) == ("e1", "a")
+    assert await experiments.of_change("c2") is None and await experiments.get("e2") is None
+
+
+async def test_the_latest_come_first_and_only_those_of_a_pipeline_where_one_is_named(experiments: MongoExperiments) -> None:
+    for number in range(4):
+        await experiments.open(record(f"e{number}", number, pipeline="tweets" if number % 2 else "mails"))
+    assert [each["_id"] for each in await experiments.latest(None, 3)] == ["e3", "e2", "e1"]
+    assert [each["_id"] for each in await experiments.latest("mails", 10)] == ["e2", "e0"]
