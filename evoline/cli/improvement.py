@@ -88,7 +88,7 @@ def evolve(  # noqa: PLR0913 - the options of the command line
     dataset_file: DatasetFile = None,
     dataset_id: DatasetId = None,
     evaluations: Annotated[int, typer.Option("--evaluations", "--budget", min=1, max=100_000, help="Runs of candidates.")] = 300,
-    strategy: Annotated[Literal["climb", "genetic", "guided", "best_of"], typer.Option(help="Search strategy.")] = "climb",
+    strategy: Annotated[Literal["climb", "genetic", "guided", "best_of", "gepa"], typer.Option(help="Search strategy.")] = "climb",
     generations: Annotated[int, typer.Option(min=1, max=1000, help="Of the genetic algorithm.")] = 5,
     population: Annotated[int, typer.Option(min=2, max=1000, help="Of the genetic algorithm.")] = 50,
     seconds: Annotated[float, typer.Option(help="Time for the search.")] = 600.0,

@@ -45,6 +45,7 @@ class EvolutionWork:
             seed=self._command.seed,
         )
         self._evaluations = Evaluations(assignment, at, self._tick)
+        self._strategy = strategy_of(self._command)
 
     async def run(self) -> Effects:
         """Raises `PermanentError` where the stable revision itself gives no gradable answer at all."""
@@ -81,8 +82,7 @@ class EvolutionWork:
             rewriting=rewriting if self._at.rewrites else None,
             failures=self._evaluations.failures,
         )
-        strategy = strategy_of(self._command)
-        found = await strategy.search(prepared.seed, prepared.plan.search_cases, self._evaluations, menu, self._command.seed)
+        found = await self._strategy.search(prepared.seed, prepared.plan.search_cases, self._evaluations, menu, self._command.seed)
         note_uses(found.archive, self._evaluations)
         return found
 

@@ -12,7 +12,6 @@ from evoline.optimization.measuring import checked
 from shared.errors import InvalidInputError
 from tests.fakes.planted_task import SEED, SPLITS, Evaluator, listing
 
-
 PLANTED: dict[str, Any] = dict(SPLITS)
 
 
