@@ -74,6 +74,9 @@ class CountingArena:
     def uses(self, digest: str) -> Mapping[str, Mapping[str, float]]:
         return self._uses.get(digest, {})
 
+    def explain(self, digest: str, case: str) -> Mapping[str, Any]:
+        return {"Inputs": self._cases[case], "Feedback": self._rows[digest, case].feedback}
+
     def wrong(self, digest: str) -> list[tuple[Any, float, str]]:
         """(case, score, feedback) of what this candidate did not do perfectly, worst first."""
         rows = [(self._cases[case], row) for (owner, case), row in self._rows.items() if owner == digest]

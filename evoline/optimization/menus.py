@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import inspect
 import json
 import random
@@ -16,10 +15,11 @@ from evoline.optimization.journal import Journal
 from evoline.optimization.measuring import CountingArena
 from shared.errors import InvalidInputError, Problem
 from shared.pipeline.loading import load_document
-from shared.search.candidates import SEED_OPERATOR, Candidate, Entry, OperatorContext, Proposal
+from shared.search.candidates import Candidate, Entry, OperatorContext, Proposal
 from shared.search.menu import candidate_of
 from shared.search.operators import Operator, all_operators
 from shared.search.text_operators import LONGEST_TEXT, text_operators
+from shared.search.texts import text_candidate as text_candidate
 
 PROPOSER = "proposer"
 PROPOSER_WEIGHT = 3.0
@@ -49,11 +49,6 @@ def seed_of(seed: Mapping[str, Any]) -> Candidate:
     if wrong or not seed:
         raise InvalidInputError(wrong or Problem(path="seed", reason="is empty", suggestion="give at least one text"))
     return text_candidate(seed)
-
-
-def text_candidate(texts: Mapping[str, str], parent: str = "", operator: str = SEED_OPERATOR, text: str = "") -> Candidate:
-    content = json.dumps(dict(texts), sort_keys=True, ensure_ascii=False)
-    return Candidate(hashlib.sha256(content.encode()).hexdigest(), dict(texts), parent, operator, text)
 
 
 def checking(seed: Candidate) -> Check:

@@ -6,6 +6,7 @@ that is repeated after a crash asks for the same, counts the same and ends with 
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -87,6 +88,11 @@ class Evaluations:
 
     def uses(self, digest: str) -> Mapping[str, Mapping[str, float]]:
         return self._uses.get(digest, {})
+
+    def explain(self, digest: str, case: str) -> Mapping[str, Any]:
+        row, asked = self._rows[digest, case], self._for.cases[case]
+        feedback = row["error"] or f"The right answer is: {json.dumps(asked.expected, ensure_ascii=False)}"
+        return {"Inputs": asked.input, "Generated Outputs": row["answer"], "Feedback": feedback}
 
     def errors(self, digest: str) -> list[str]:
         """What went wrong technically, most frequent first."""

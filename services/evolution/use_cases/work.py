@@ -49,6 +49,7 @@ class EvolutionWork:
         plan = prepared.plan
         self._watch = Watch(prepared.seed, lambda: self._evaluations.spent, plan.search_evaluations)
         self._arena = WatchedArena(self._evaluations, self._watch)
+        self._strategy = strategy_of(self._command)
 
     async def run(self) -> Effects:
         """Raises `PermanentError` where the stable revision itself gives no gradable answer at all."""
@@ -91,8 +92,7 @@ class EvolutionWork:
             rewriting=rewriting if self._at.rewrites else None,
             failures=self._evaluations.failures,
         )
-        strategy = strategy_of(self._command)
-        found = await strategy.search(prepared.seed, prepared.plan.search_cases, self._arena, menu, self._command.seed)
+        found = await self._strategy.search(prepared.seed, prepared.plan.search_cases, self._arena, menu, self._command.seed)
         note_uses(found.archive, self._evaluations)
         return found
 

@@ -9,12 +9,19 @@ from shared.search.strategies.best_of import BestOf
 from shared.search.strategies.climb import Climb
 from shared.search.strategies.finalists import FinalRound, run_finals
 from shared.search.strategies.genetic import Genetic
+from shared.search.strategies.gepa_search import GepaSearch
 from shared.search.strategies.guided import Guided
 from shared.search.strategies.strategy import Arena, KnowsUse, Proposer, SearchOverError, Strategy, note_uses
 
 FINALIST_COUNT = FINALISTS - 1
 """Challengers of the seed in the finalists' round."""
-STRATEGIES: Mapping[str, Callable[[], Strategy]] = {"climb": Climb, "genetic": Genetic, "best_of": BestOf, "guided": Guided}
+STRATEGIES: Mapping[str, Callable[[], Strategy]] = {
+    "climb": Climb,
+    "genetic": Genetic,
+    "best_of": BestOf,
+    "guided": Guided,
+    "gepa": GepaSearch,
+}
 """By name, with their usual numbers."""
 
 __all__ = [
@@ -25,6 +32,7 @@ __all__ = [
     "Climb",
     "FinalRound",
     "Genetic",
+    "GepaSearch",
     "Guided",
     "KnowsUse",
     "Proposer",

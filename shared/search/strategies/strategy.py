@@ -36,6 +36,15 @@ class KnowsUse(Protocol):
         ...
 
 
+@runtime_checkable
+class Explains(Protocol):
+    """What an arena may tell to whoever writes new texts."""
+
+    def explain(self, digest: str, case: str) -> Mapping[str, Any]:
+        """`Inputs`, `Generated Outputs` and `Feedback` of one evaluation, as far as there are any."""
+        ...
+
+
 def note_uses(archive: Archive, arena: Arena) -> None:
     """Writes into the archive what the arena knows of its candidates' use."""
     if isinstance(arena, KnowsUse):

@@ -74,7 +74,7 @@ async def archive_digest(world: World, **changes: Any) -> str:
     return str(record["archive_digest"])
 
 
-@pytest.mark.parametrize("strategy", ["climb", "genetic", "guided"])
+@pytest.mark.parametrize("strategy", ["climb", "genetic", "guided", "gepa", "best_of"])
 async def test_one_and_four_workers_leave_the_same_archive(strategy: str) -> None:
     alone = await archive_digest(small_world(workers=1), strategy=strategy)
     together = await archive_digest(small_world(workers=4), strategy=strategy)
