@@ -145,8 +145,8 @@ def _use_fault(use: Any) -> str:
 
 def remembered(line: Any) -> Measured:
     """A line of the journal is believed no more than `evaluate` is."""
-    grade, feedback = line if isinstance(line, list) and len(line) == 2 else (line, "")
-    return Measured(None, str(feedback)) if grade is None else checked((grade, feedback))
+    grade, feedback, use = (*line, {})[:3] if isinstance(line, list) and len(line) in (2, 3) else (line, "", {})
+    return Measured(None, str(feedback)) if grade is None else checked((grade, feedback, use))
 
 
 def _copied(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def test_adjusted_p_values_are_those_of_a_worked_example() -> None:
     assert holm([]) == [] and holm([0.7, 0.9]) == [1.0, 1.0]
 
 
-def grades(right: int, cases: int = 100) -> list[float | None]:
+def grades(right: int, cases: int = 100) -> Sequence[float | None]:
     return [1.0] * right + [0.0] * (cases - right)
 
 

@@ -31,7 +31,7 @@ def search(evaluate: Any = None, seed: Any = None, **changed: Any) -> Outcome:
         ({"train": [*SPLITS["train"], SPLITS["train"][0]]}, "train-00020 repeats train-00000"),
         ({"workers": 0}, "workers: is 0"),
         ({"alpha": 0.9}, "alpha: is 0.9"),
-        ({"strategy": "clim"}, "there is no strategy 'clim' (choose among best_of, climb, genetic, guided)"),
+        ({"strategy": "clim"}, "there is no strategy 'clim' (choose among best_of, climb, genetic, gepa, guided)"),
         ({"operators": ["drop_sentense"]}, "unknown operators drop_sentense"),
         ({"operators": (), "proposer": None}, "nothing can be proposed"),
         ({"seed": {}}, "seed: is empty"),
