@@ -18,7 +18,7 @@ _PRICES: tuple[ObjectiveName, ...] = ("cost", "latency")
 
 
 def draw_front(story: Story, figure: Figure) -> None:
-    known = [name for name in _PRICES if any(name in values_of(member) for member in members(story))]
+    known = [name for name in _PRICES if len(_prices(story, name)) > 1] or [name for name in _PRICES if _prices(story, name)]
     if not members(story):
         figure.subplots().text(0.5, 0.5, "no candidate was measured", ha="center")
     elif known:
@@ -30,6 +30,11 @@ def draw_front(story: Story, figure: Figure) -> None:
         _draw_quality(story, figure.subplots())
     figure.suptitle(f"Pareto front: {story.title}", x=0.01, ha="left", fontsize=11, fontweight="bold")
     legend(figure, figure.axes[0], 2)
+
+
+def _prices(story: Story, name: ObjectiveName) -> set[str]:
+    """What the members cost; where all cost the same there is nothing to draw."""
+    return {f"{values_of(member)[name].value:.3g}" for member in members(story) if name in values_of(member)}
 
 
 def members(story: Story) -> list[Member]:
@@ -49,7 +54,8 @@ def _draw_prices(story: Story, axes: Axes, price: ObjectiveName, *, named: bool)
     on_front = [member for member in has_price if member.digest in front]
     _points(axes, others, price, marker="s", color=GREY, filled=False, label="best of its niche, not on the front")
     compared = ", ".join(story.trade_offs.compared)
-    _points(axes, on_front, price, marker="o", color=BLUE, filled=True, label=f"on the front by {compared}")
+    how = f"on the front by {compared}\n(compared with quality pulled to the mean where cases are few)"
+    _points(axes, on_front, price, marker="o", color=BLUE, filled=True, label=how)
     _marked(story, axes, has_price, price)
     if named:
         _name(axes, [member for member in on_front if member.digest not in (story.seed, story.best)], price)
