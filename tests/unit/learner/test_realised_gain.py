@@ -58,12 +58,10 @@ class World:
         for score in scores:
             self.runs += 1
             name = f"run-{self.runs}"
-            said = [
-                lambda n=name, s=score: note_report(report(n, s), self.at),
-                lambda n=name: note_served(run(n, digest, arm), self.at),
-            ]
-            for note in said if reports_first else reversed(said):
-                self.facts += [fact for _, fact in await note() if isinstance(fact, GainRealised)]
+            served, reported = run(name, digest, arm), report(name, score)
+            for said in (reported, served) if reports_first else (served, reported):
+                noting = note_served(said, self.at) if isinstance(said, RunFinished) else note_report(said, self.at)
+                self.facts += [fact for _, fact in await noting if isinstance(fact, GainRealised)]
 
 
 def run(name: str, digest: str, arm: str = "", status: str = "succeeded", **fields: Any) -> RunFinished:
@@ -98,7 +96,7 @@ def drawn(share: float, count: int, seed: int) -> list[float]:
     return [float(draw.random() < share) for _ in range(count)]
 
 
-async def promoted(**claim: float) -> World:
+async def promoted(**claim: Any) -> World:
     on = World()
     for fact in (gate(**claim), approval()):
         await note_claim(fact, on.at)
@@ -194,7 +192,8 @@ async def test_what_was_not_let_in_is_no_claim_and_failed_trial_and_nested_runs_
     await on.serve("new", drawn(0.5, 40, 2))
     assert on.facts == []
     counted = await promoted()
-    for number, changes in enumerate(({"purpose": "trial"}, {"parent_run_id": "p"}, {"retries": 1}, {"status": "cancelled"})):
+    left_out: list[dict[str, Any]] = [{"purpose": "trial"}, {"parent_run_id": "p"}, {"retries": 1}, {"status": "cancelled"}]
+    for number, changes in enumerate(left_out):
         await note_served(run(f"x{number}", "new", **changes), counted.at)
         await note_report(report(f"x{number}", 1.0), counted.at)
     assert await counted.at.store.count("triage", "new") == 0
