@@ -37,9 +37,14 @@ def new_record(command: StartExperiment, now: str) -> dict[str, Any]:
         "fingerprint": fingerprint(command),
         "command": command.model_dump(mode="json"),
         "pipeline": command.pipeline,
-        "status": "measuring",
         "created_at": now,
+        **attempt(1, now),
     }
+
+
+def attempt(number: int, now: str) -> dict[str, Any]:
+    """What begins anew where an experiment that was refused is ordered again."""
+    return {"status": "measuring", "attempt": number, "began_at": now, "answer": None, "made": None}
 
 
 def refusal(
