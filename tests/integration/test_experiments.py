@@ -174,6 +174,7 @@ async def test_variants_of_model_and_people_are_compared_and_the_better_one_is_c
     assert verdicts.keys() == {"stable", "careful", "generated-a", "generated-b", "generated-c"}
     assert verdicts["generated-b"] == "better" and told["cases"] == 20 and told["evaluations"] == 100
     assert told["model_winner"] == "generated-a" and "the statistics decide" in told["disagreement"]
+    assert all(each["usage"]["tokens"] > 0 and each["usage"]["seconds"] > 0 for each in told["variants"])
     assert told["gain"] > 0.3 and told["rollout_id"] and not told["deployed"]
     experiments = Experiments(alice.bus)
     texts = [f"live number {number} about good days" for number in range(24)]
