@@ -44,6 +44,7 @@ PLACES = (
     Place("evolve", "evoline.cli.evolving", "evolve"),
     Place("lineage", "evoline.cli.lineage", "lineage"),
     Place("learn", "evoline.cli.improvement", "learn"),
+    Place("strategies", "evoline.cli.strategies", "strategies"),
     Place("version", "evoline.cli.version", "version"),
     Place("review", "evoline.cli.reviews", group_help="Changes that wait for people."),
     Place("policy", "evoline.cli.policies", group_help="The rules that every change is judged by."),

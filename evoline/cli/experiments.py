@@ -153,7 +153,7 @@ def rollout_wish(text: str) -> dict[str, Any] | None:
 
 def print_experiment(finished: ExperimentFinished) -> None:
     rows = [_row(each) for each in finished.variants]
-    columns = ("variant", "revision", "score", "gain", "p (Holm)", "verdict", "more cases")
+    columns = ("variant", "revision", "score", "gain", "p (Holm)", "verdict", "more cases", "use a run")
     print_table(columns, rows, empty="nothing was measured")
     winner = f", winner {finished.winner} ({finished.winner_digest[:12]})" if finished.winner else ""
     shows = f"; {finished.cases} cases show gains from {finished.detectable_gain:+.2f}" if finished.detectable_gain else ""
@@ -180,7 +180,12 @@ def _row(report: VariantReport) -> tuple[str, ...]:
     interval = f" [{report.gain_low:+.3f}, {report.gain_high:+.3f}]" if report.gain_low is not None else ""
     gain = f"{report.gain:+.3f}{interval}" if report.gain is not None else "-"
     adjusted = f"{report.p_adjusted:.4f}" if report.p_adjusted is not None else "-"
-    return report.label, report.digest[:12], score, gain, adjusted, report.verdict, str(report.more_cases_needed or "-")
+    more = str(report.more_cases_needed or "-")
+    return report.label, report.digest[:12], score, gain, adjusted, report.verdict, more, _use(report.usage)
+
+
+def _use(usage: dict[str, float]) -> str:
+    return f"{usage['tokens']:.0f} tokens, {usage['cost_usd']:.5f} USD, {usage['seconds']:.2f} s" if usage else "-"
 
 
 def _shown(progress: Progress) -> Any:

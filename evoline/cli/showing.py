@@ -15,6 +15,7 @@ from evoline.client.connection import connected
 from shared.errors import ConfigurationError, NotFoundError
 from shared.events import Query
 from shared.events.changes import GetChange, GetPipeline
+from shared.events.experiments import GetExperiment
 from shared.events.generation import GetRequest
 from shared.events.improvement import GetEvolution
 from shared.events.runs import GetRun
@@ -26,13 +27,16 @@ class Kind(StrEnum):
     REQUEST = "request"
     CHANGE = "change"
     EVOLUTION = "evolution"
+    EXPERIMENT = "experiment"
 
 
 def show(
-    what: Annotated[list[str], typer.Argument(metavar="[KIND] ID", help="KIND is run, pipeline, request, change or evolution.")],
+    what: Annotated[
+        list[str], typer.Argument(metavar="[KIND] ID", help="KIND is run, pipeline, request, change, evolution, experiment.")
+    ],
     as_json: AsJson = False,
 ) -> None:
-    """Show a run with its journal, a pipeline with its revisions and document, a request, a change or an evolution.
+    """Show a run with its journal, a pipeline with its revisions and document, a request, a change, an evolution, an experiment.
 
     Without KIND the first thing of that id is shown, sought in the order above."""
     found = run_async(_find(*_kind_and_id(what)))
@@ -63,6 +67,8 @@ def query_for(kind: Kind, name: str) -> Query:
             return GetChange(change_id=name)
         case Kind.EVOLUTION:
             return GetEvolution(evolution_id=name)
+        case Kind.EXPERIMENT:
+            return GetExperiment(experiment_id=name)
 
 
 async def _find(kind: Kind | None, name: str) -> dict[str, Any]:
@@ -72,7 +78,7 @@ async def _find(kind: Kind | None, name: str) -> dict[str, Any]:
         for each in Kind:
             with contextlib.suppress(NotFoundError, ValidationError):
                 return await client.ask(query_for(each, name))
-    raise NotFoundError(f"no run, pipeline, request, change or evolution has the id {name!r}")
+    raise NotFoundError(f"no run, pipeline, request, change, evolution or experiment has the id {name!r}")
 
 
 class _Dumper(yaml.SafeDumper):

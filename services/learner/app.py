@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from services.learner import subscribers
+from services.learner.adapters.gains import MongoGains
+from services.learner.adapters.metrics import PrometheusGains
 from services.learner.adapters.mongo import MongoKnowledgeStore
 from services.learner.adapters.seeds import FileSeedTemplates
-from services.learner.use_cases import Learner
+from services.learner.use_cases import Gains, Learner, tell_standing
 from shared.attestation import Approvals, KeyFile
 from shared.service import Application, Host
 from shared.settings import SharedSettings
@@ -15,9 +17,14 @@ def create_app(settings: SharedSettings | None = None) -> Application:
     shared_settings = settings or SharedSettings()
 
     async def register(host: Host) -> None:
-        store = MongoKnowledgeStore(host.mongo.database("evoline_learner"))
+        database = host.mongo.database("evoline_learner")
+        store = MongoKnowledgeStore(database)
         seeds = FileSeedTemplates(shared_settings.pipelines_dir / "library")
         approvals = Approvals(KeyFile(shared_settings.guardrail_public_key_file).verifier, host.clock)
-        subscribers.register(host.consumer, Learner(store, seeds, host.clock), approvals)
+        gains = MongoGains(database)
+        await gains.prepare()
+        at = Gains(gains, PrometheusGains(host.metrics.gains), host.clock)
+        await tell_standing(at)
+        subscribers.register(host.consumer, Learner(store, seeds, host.clock), at, approvals)
 
     return Application("learner", shared_settings, register)

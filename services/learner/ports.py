@@ -43,3 +43,41 @@ class KnowledgeStore(Protocol):
 
 class SeedTemplates(Protocol):
     def documents(self) -> Sequence[Mapping[str, Any]]: ...
+
+
+class GainStore(Protocol):
+    """Claims of promotions by change id, production runs, reports of them, and the outcomes that both together make."""
+
+    async def note(self, change_id: str, fields: Mapping[str, Any]) -> None:
+        """Adds fields to a claim, which may be unknown so far."""
+        ...
+
+    async def claim(self, change_id: str) -> dict[str, Any] | None: ...
+    async def claims_of(self, pipeline: str, digest: str) -> list[dict[str, Any]]:
+        """Deployed ones in which this revision is the promoted one."""
+        ...
+
+    async def latest(self, pipeline: str | None, limit: int) -> list[dict[str, Any]]:
+        """Claims that were looked at, newest look first."""
+        ...
+
+    async def add_run(self, run_id: str, run: Mapping[str, Any]) -> None: ...
+    async def add_report(self, run_id: str, score: float) -> None:
+        """The first of a run stays."""
+        ...
+
+    async def join(self, run_id: str) -> dict[str, Any] | None:
+        """The run with its score, where both are known: counted as an outcome from then on."""
+        ...
+
+    async def count(self, pipeline: str, digest: str) -> int:
+        """Outcomes of a revision."""
+        ...
+
+    async def outcomes(self, pipeline: str, digests: Sequence[str]) -> list[dict[str, Any]]: ...
+
+
+class GainGauges(Protocol):
+    def gains(self, points: Mapping[tuple[str, str], float], outcomes: Mapping[str, int]) -> None:
+        """(strategy, claimed or realised) -> points, and how many claims came to which outcome: all of them."""
+        ...

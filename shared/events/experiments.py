@@ -57,6 +57,8 @@ class VariantReport(Part):
     digest: str = ""
     origin: Literal["file", "generated", "stable"] = "file"
     score: Score | None = None
+    usage: dict[str, float] = Field(default_factory=dict)
+    """Means of the runs of which it is known: `{tokens, cost_usd, seconds}`. Shown; the winner is chosen by its gain."""
     gain: float | None = None
     """Mean grade minus that of the stable revision on the same cases."""
     gain_low: float | None = None

@@ -205,6 +205,9 @@ class EvolutionFinished(Fact):
     seed_digest: str = ""
     best_digest: str = ""
     change_id: str = ""
+    strategy: str = ""
+    operator: str = ""
+    """That made the best candidate."""
     search_seed: Score | None = None
     search_best: Score | None = None
     gain: float | None = None

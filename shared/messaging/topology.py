@@ -87,6 +87,12 @@ FACT_SUBSCRIPTIONS: dict[str, tuple[str, ...]] = {
         "evt.change.approved",
         "evt.pipeline.rolled_back",
         "evt.revision.quarantined",
+        "evt.gate.finished",
+        "evt.evolution.finished",
+        "evt.experiment.finished",
+        "evt.outcome.reported",
+        "evt.rollout.completed",
+        "evt.rollout.rolled_back",
     ),
     "generator": (
         "evt.template.learned",

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry
 
 from shared.telemetry.budget_metrics import BUDGETS, BudgetMetrics
+from shared.telemetry.gain_metrics import GAINS, GainMetrics
 from shared.telemetry.metric import FAST, Metric
 
 SLOW = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0)
@@ -169,6 +170,7 @@ def catalogue() -> Iterator[Metric]:
     """All metrics, in the order of this file, then those of files of their own."""
     yield from (value for value in globals().values() if isinstance(value, Metric))
     yield from BUDGETS
+    yield from GAINS
 
 
 class BusMetrics:
@@ -380,3 +382,4 @@ class Metrics:
         self.generation = GenerationMetrics(registry)
         self.evolution = EvolutionMetrics(registry)
         self.learning = LearningMetrics(registry)
+        self.gains = GainMetrics(registry)

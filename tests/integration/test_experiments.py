@@ -23,9 +23,11 @@ from services.executor.app import create_app as create_executor
 from services.executor.settings import ExecutorSettings
 from services.guardrail.app import create_app as create_guardrail
 from services.guardrail.settings import GuardrailSettings
+from services.learner.app import create_app as create_learner
 from shared.attestation import create_key_pair
 from shared.events.changes import ChangeApproved, GetChange, GetPipeline, ProposeChange
 from shared.events.experiments import ExperimentFinished, StartExperiment
+from shared.events.gains import GetStrategies
 from shared.events.rollouts import RolloutPlan, RolloutStep
 from shared.events.runs import ExecuteRun
 from shared.events.values import Case
@@ -112,7 +114,7 @@ async def alice(
         monkeypatch.setenv(name, provider_standin.url)
     provider_standin.answer = model
     store = connect(SecretStr(mongo_url))
-    for name in ("guardrail", "sealed", "executor", "evolution"):
+    for name in ("guardrail", "sealed", "executor", "evolution", "learner"):
         await store.drop_database(f"evoline_{name}")
     store.close()
     keys = create_key_pair(tmp_path / "keys")
@@ -133,6 +135,7 @@ async def alice(
         create_guardrail(settings("guardrail"), own),
         create_executor(settings("executor"), ExecutorSettings(workspace_dir=tmp_path / "work")),
         create_evolution(settings("evolution")),
+        create_learner(settings("learner")),
     ]
     key_file(tmp_path / "home" / "keys" / "identities", "alice")
     async with AsyncExitStack() as stack:
@@ -171,6 +174,7 @@ async def test_variants_of_model_and_people_are_compared_and_the_better_one_is_c
     assert verdicts.keys() == {"stable", "careful", "generated-a", "generated-b", "generated-c"}
     assert verdicts["generated-b"] == "better" and told["cases"] == 20 and told["evaluations"] == 100
     assert told["model_winner"] == "generated-a" and "the statistics decide" in told["disagreement"]
+    assert all(each["usage"]["tokens"] > 0 and each["usage"]["seconds"] > 0 for each in told["variants"])
     assert told["gain"] > 0.3 and told["rollout_id"] and not told["deployed"]
     experiments = Experiments(alice.bus)
     texts = [f"live number {number} about good days" for number in range(24)]
@@ -182,13 +186,41 @@ async def test_variants_of_model_and_people_are_compared_and_the_better_one_is_c
         return bool(record["answer"]["outcome"] == "rolled_out")
 
     await eventually(rolled_out, 30)
+
+    async def claimed() -> bool:
+        return bool((await alice.ask(GetStrategies()))["claims"])
+
+    await eventually(claimed, 30)
+    code, kept, _ = await command("strategies", "--json")
+    (claim,) = kept["claims"]
+    assert (claim["strategy"], claim["operator"], claim["outcome"], claim["realised"]) == (
+        "experiment",
+        "generated",
+        "no_data",
+        None,
+    )
+    assert claim["claimed"] == told["gain"]
     code, again, _ = await command(*order, *options)
     assert (code, again["outcome"], again["deployed"]) == (0, "rolled_out", True)
     code, listed, _ = await command("experiment", "list", "--json")
     assert [(row["experiment_id"], row["winner"]) for row in listed["experiments"]] == [(told["experiment_id"], "generated-b")]
 
 
-async def test_where_nothing_is_better_no_winner_is_declared_and_nothing_proposed(alice: Client, command: Command) -> None:
+async def test_without_anything_better_nobody_wins_and_what_is_better_is_promoted_by_hand(
+    alice: Client, command: Command, tmp_path: Path
+) -> None:
+    await _no_winner_is_declared(alice, command)
+    await _the_document_by_itself_is_not_believed(alice)
+    (tmp_path / "better.json").write_text(json.dumps(pipeline("[95] Judge twice.")))
+    promote = ("promote", "mood", str(tmp_path / "better.json"), "--dataset-id", "moods", "--author", "alice", "--json")
+    code, told, error = await command(*promote)
+    assert (code, told["verdict"], told["gate"]["verdict"], error) == (0, "ChangeApproved", "certified", "")
+    assert (await alice.ask(GetPipeline(pipeline="mood")))["stable"] == told["digest"]
+    code, refused, _ = await command(*promote)
+    assert code == 1 and "serves already" in refused["error"]["message"]
+
+
+async def _no_winner_is_declared(alice: Client, command: Command) -> None:
     same = [{"label": label, "document": pipeline(f"[50] Judge {label}.")} for label in ("politely", "slowly")]
     order = StartExperiment.model_validate(
         {"experiment_id": "aa", "pipeline": "mood", "dataset_id": "moods", "variants": same, "evaluations": 60, "author": "alice"}
@@ -203,29 +235,11 @@ async def test_where_nothing_is_better_no_winner_is_declared_and_nothing_propose
     assert refused.outcome == "refused" and "allow at least 45" in refused.reasons[0]
 
 
-async def test_run_by_itself_the_document_proposes_what_the_model_names_and_the_sealed_gate_does_not_believe_it(
-    alice: Client,
-) -> None:
+async def _the_document_by_itself_is_not_believed(alice: Client) -> None:
+    """Run like any pipeline it proposes what the model names, and the sealed gate judges it."""
     cases = [case.model_dump(mode="json", include={"id", "input", "expected"}) for case in labelled()[:4]]
     inputs = {"pipeline_under_test": pipeline("[50] Judge."), "test_dataset": cases, "dataset_id": "moods"}
     run = await alice.run("pipeline_ab_testing", inputs)
     assert (run.status, run.outputs["winner"], run.outputs["deployment"]["decision"]) == ("succeeded", "variant_a", "vetoed")
     change = await alice.ask(GetChange(change_id=run.outputs["deployment"]["change_id"]))
     assert (change["pipeline"], change["gate"]["verdict"]) == ("mood", "rejected")
-
-
-async def test_a_revision_is_promoted_once_by_hand_and_what_cannot_be_is_refused_with_the_reason(
-    alice: Client, command: Command, tmp_path: Path
-) -> None:
-    (tmp_path / "better.json").write_text(json.dumps(pipeline("[95] Judge twice.")))
-    (tmp_path / "same.json").write_text(json.dumps(pipeline("[50] Judge.")))
-    (tmp_path / "other.json").write_text(json.dumps(pipeline("[95]") | {"name": "other"}))
-    promote = ("promote", "mood", "--dataset-id", "moods", "--author", "alice", "--json")
-    for name, reason in (("same", "serves already"), ("other", "set `name: mood`"), ("missing", "neither a digest nor a file")):
-        code, refused, _ = await command(*promote, str(tmp_path / f"{name}.json"))
-        assert code == 1 and reason in json.dumps(refused["error"])
-    code, told, error = await command(*promote, str(tmp_path / "better.json"))
-    assert (code, told["verdict"], told["gate"]["verdict"], error) == (0, "ChangeApproved", "certified", "")
-    assert (await alice.ask(GetPipeline(pipeline="mood")))["stable"] == told["digest"]
-    code, missing, _ = await command(*promote, "0123456789ab")
-    assert code == 1 and "0123456789ab" in json.dumps(missing["error"])

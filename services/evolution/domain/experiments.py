@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from services.evolution.domain.records import Decision
@@ -37,9 +37,14 @@ def new_record(command: StartExperiment, now: str) -> dict[str, Any]:
         "fingerprint": fingerprint(command),
         "command": command.model_dump(mode="json"),
         "pipeline": command.pipeline,
-        "status": "measuring",
         "created_at": now,
+        **attempt(1, now),
     }
+
+
+def attempt(number: int, now: str) -> dict[str, Any]:
+    """What begins anew where an experiment that was refused is ordered again."""
+    return {"status": "measuring", "attempt": number, "began_at": now, "answer": None, "made": None}
 
 
 def refusal(
@@ -71,6 +76,12 @@ def reports(
     )
     measured = [_report(entrant, compared.get(entrant.label), grades.get(entrant.label, ()), grader_hash) for entrant in found]
     return (baseline, *measured)
+
+
+def mean_use(uses: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Of the runs of which it is known; empty where it is of none."""
+    known = [use for use in uses if use]
+    return {name: sum(use[name] for use in known) / len(known) for name in (known[0] if known else ())}
 
 
 def unmeasured(found: Sequence[Entrant]) -> tuple[VariantReport, ...]:

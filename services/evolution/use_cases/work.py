@@ -188,6 +188,8 @@ class EvolutionWork:
             verdict="no_candidate",
             seed_digest=self._prepared.seed.digest,
             best_digest=best.candidate.digest if best else "",
+            strategy=self._command.strategy,
+            operator=best.candidate.operator if best else "",
             search_seed=score(list(finals.seed.grades.values()), self._grader_hash) if finals else None,
             search_best=score(list(best.grades.values()), self._grader_hash) if best else None,
             evaluations=self._evaluations.spent,

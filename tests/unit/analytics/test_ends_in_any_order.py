@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from services.analytics.adapters.mongo import MongoAggregateStore
 from services.analytics.subscribers import register as register_analytics
 from services.analytics.use_cases import Analytics, Pace, model_records, report
+from services.learner.adapters.gains import MongoGains
 from services.learner.adapters.mongo import MongoKnowledgeStore
 from services.learner.subscribers import register as register_learner
-from services.learner.use_cases import Learner
+from services.learner.use_cases import Gains, Learner
 from shared.attestation import Approvals, Verifier
 from shared.clock import SystemClock
 from shared.events.improvement import GetModelRecords, GetReport
@@ -56,12 +57,17 @@ class Handlers:
     def answers(self, *_: Any) -> None: ...
 
 
+class NoGauges:
+    def gains(self, *_: Any) -> None: ...
+
+
 async def state_after(order: Sequence[int]) -> Any:
     database, handlers = InMemoryDatabase(), Handlers()
     analytics = Analytics(MongoAggregateStore(database), SystemClock(), Pace(0.0))
     learner = Learner(MongoKnowledgeStore(database), NoSeeds(), SystemClock())
     register_analytics(handlers, analytics)  # type: ignore[arg-type]
-    register_learner(handlers, learner, Approvals(lambda: Verifier(b""), SystemClock()))  # type: ignore[arg-type]
+    gains = Gains(MongoGains(database), NoGauges(), SystemClock())
+    register_learner(handlers, learner, gains, Approvals(lambda: Verifier(b""), SystemClock()))  # type: ignore[arg-type]
     for number in order:
         for handler in handlers.of_ends:
             await handler(end(*ENDS[number]), None)

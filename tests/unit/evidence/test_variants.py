@@ -37,8 +37,8 @@ def test_adjusted_p_values_are_those_of_a_worked_example() -> None:
     assert holm([]) == [] and holm([0.7, 0.9]) == [1.0, 1.0]
 
 
-def grades(right: int, cases: int = 100) -> Sequence[float | None]:
-    return [1.0] * right + [0.0] * (cases - right)
+def grades(right: int, cases: int = 100) -> list[float | None]:
+    return [*[1.0] * right, *[0.0] * (cases - right)]
 
 
 def test_the_variant_with_the_largest_gain_wins_and_its_p_value_is_the_exact_tests() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -142,7 +143,7 @@ async def explained(winner: str, *variants: Variant) -> tuple[ExperimentFinished
     ((_, message),) = await start_experiment(command(*variants), on.at)
     record = await on.at.experiments.get("exp-1")
     assert record is not None and isinstance(message, ExperimentFinished | ProposeChange)
-    return message, record.get("answer") or record["pending"]
+    return message, record["answer"] or record["pending"]
 
 
 async def test_a_model_that_names_another_winner_is_not_believed_and_that_is_told() -> None:
@@ -264,6 +265,18 @@ async def test_the_same_id_with_another_content_is_refused() -> None:
     await start_experiment(command(variant("a", 95)), on.at)
     with pytest.raises(InvalidInputError, match="another experiment"):
         await start_experiment(command(variant("a", 90)), on.at)
+
+
+async def test_a_refused_experiment_may_be_ordered_again_once_what_was_wrong_is_mended() -> None:
+    on = lab()
+    data = on.world.custodian.data.pop("tweets3")
+    refused = await ended(on, command(variant("good", 95)))
+    assert refused.outcome == "refused" and "tweets3" in refused.reasons[0]
+    on.world.custodian.data["tweets3"] = data
+    on.world.clock.moment += timedelta(days=1)
+    assert (await proposed(on, command(variant("good", 95)))).pipeline == "tweets"
+    closed = {each.scope_id for each in on.world.announcer.facts.values() if isinstance(each, CloseScope)}
+    assert len(closed) == 2
 
 
 async def test_a_revision_that_is_taken_back_meanwhile_ends_the_experiment() -> None:

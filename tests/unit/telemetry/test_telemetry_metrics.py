@@ -63,6 +63,7 @@ def test_what_is_reported_is_exposed() -> None:
     metrics.generation.finished("approved", 20.0)
     metrics.evolution.evaluated("climb", "run", 5)
     metrics.evolution.certified("climb", 0.12)
+    metrics.gains.stand({("climb", "realised"): 7.5}, {"contradicted": 2})
     expected = {
         ("evoline_runs_total", ("trial", "succeeded")): 1.0,
         ("evoline_steps_total", ("claude", "ok")): 1.0,
@@ -79,6 +80,9 @@ def test_what_is_reported_is_exposed() -> None:
         ("evoline_generation_seconds_count", ("approved",)): 1.0,
         ("evoline_evolution_evaluations_total", ("climb", "run")): 5.0,
         ("evoline_evolution_gain_points", ("climb",)): 12.0,
+        ("evoline_strategy_gain_points", ("climb", "realised")): 7.5,
+        ("evoline_realised_claims", ("contradicted",)): 2.0,
+        ("evoline_realised_claims", ("no_data",)): 0.0,
     }
     labels = {metric.name: metric.labels for metric in catalogue()}
     for (name, values), value in expected.items():

@@ -68,12 +68,12 @@ def require_budget(command: StartExperiment) -> None:
         raise InvalidInputError(Problem(path="evaluations", reason=reason, suggestion=f"allow at least {wanted}"))
 
 
-async def make(command: StartExperiment, stable: Document, data: LabelledCases, at: Laboratory) -> Made:
+async def make(command: StartExperiment, attempt: int, stable: Document, data: LabelledCases, at: Laboratory) -> Made:
     """A run of the meta pipeline; that it failed is told, not raised."""
     known = await at.experiments.get(command.experiment_id)
-    if known and "made" in known:
+    if known and known["made"]:
         return Made(**known["made"])
-    run_id = derive_id(command.experiment_id, "variants")
+    run_id = derive_id(command.experiment_id, f"variants:{attempt}")
     shown = [case for case in data.cases if case.split == "train"] or list(data.cases)
     cases = [case.model_dump(mode="json", include={"id", "input", "expected"}) for case in shown[:_SHOWN_CASES]]
     order = ExecuteRun(

@@ -18,7 +18,7 @@ _LONGEST = 400
 _ASK = """Variants of a pipeline were measured on the same {{ cases }} cases. Numbers are measured; take them as they are.
 `gain` is the mean score minus that of the stable revision. A variant is better only where `verdict` says so.
 
-{% for row in results %}{{ row.label }}: score {{ row.score }}, gain {{ row.gain }}, verdict {{ row.verdict }}
+{% for row in results %}{{ row.label }}: score {{ row.score }}, gain {{ row.gain }}, {{ row.use }}, verdict {{ row.verdict }}
 {% endfor %}
 `winner` is the name of the better variant, copied exactly, or none. Explain it in one sentence.
 """
@@ -95,4 +95,5 @@ def _plain(text: str) -> str:
 def _row(report: VariantReport) -> dict[str, Any]:
     mean = round(report.score.mean, 3) if report.score else "not measured"
     gain = f"{report.gain:+.3f}" if report.gain is not None else "none"
-    return {"label": report.label, "score": mean, "gain": gain, "verdict": report.verdict}
+    use = ", ".join(f"{name} {value:.4g}" for name, value in sorted(report.usage.items())) or "use unknown"
+    return {"label": report.label, "score": mean, "gain": gain, "use": use, "verdict": report.verdict}

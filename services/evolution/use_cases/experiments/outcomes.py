@@ -50,7 +50,7 @@ async def record_rollout(fact: Ended, at: Laboratory) -> Effects:
     record = await at.experiments.of_change(change_id) if change_id else None
     if record is None:
         return []
-    answer = rolled(record.get("answer") or record["pending"], fact)
+    answer = rolled(record["answer"] or record["pending"], fact)
     if record.get("rollout") == FINAL != answer.outcome:
         return []
     fields = {"status": "finished", "rollout": answer.outcome, "answer": answer.model_dump(mode="json")}
@@ -66,7 +66,7 @@ async def _change_of(rollout_id: str, at: Laboratory) -> str:
 
 
 def _seconds(record: dict[str, Any], at: Laboratory) -> float:
-    return (at.evolution.clock.now() - datetime.fromisoformat(record["created_at"])).total_seconds()
+    return (at.evolution.clock.now() - datetime.fromisoformat(record["began_at"])).total_seconds()
 
 
 async def read_experiment(query: GetExperiment, at: Laboratory) -> dict[str, Any]:
@@ -75,6 +75,8 @@ async def read_experiment(query: GetExperiment, at: Laboratory) -> dict[str, Any
     if record is None:
         raise NotFoundError(f"no experiment {query.experiment_id!r}")
     shown = {key: value for key, value in record.items() if key not in _HIDDEN}
+    if not shown["answer"]:
+        del shown["answer"]
     if "stable" in shown:
         shown["stable"] = shown["stable"]["digest"]
     return {"experiment_id": record["_id"], **shown}
@@ -85,7 +87,7 @@ async def list_experiments(query: ListExperiments, at: Laboratory) -> dict[str, 
 
 
 def _line(record: dict[str, Any]) -> dict[str, Any]:
-    answer = ExperimentFinished.model_validate(record["answer"]) if "answer" in record else None
+    answer = ExperimentFinished.model_validate(record["answer"]) if record["answer"] else None
     return {
         "experiment_id": record["_id"],
         "pipeline": record["pipeline"],

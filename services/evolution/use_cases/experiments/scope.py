@@ -12,8 +12,6 @@ from shared.events.quotas import CloseScope
 from shared.events.values import Budget, GrantedScope
 from shared.pipeline.document import Document
 from shared.pipeline.facts import document_facts
-from shared.pipeline.loading import load_document
-from shared.search.candidates import Candidate
 
 _HOLDER = "evolution"
 _CALLS_A_RUN = 4
@@ -23,30 +21,30 @@ _SPARE_SECONDS = 60.0
 _EXPLANATIONS = 1
 
 
-async def granted(command: StartExperiment, document: Document, variants: Sequence[Candidate], at: Evolution) -> GrantedScope:
-    """Raises `OutOfScopeError` or `LimitReachedError` where the guardrail refuses."""
-    documents = [document, *(load_document(dict(each.document)) for each in variants)]
+async def granted(command: StartExperiment, attempt: int, documents: Sequence[Document], at: Evolution) -> GrantedScope:
+    """`documents`: the stable one first. Raises `OutOfScopeError` or `LimitReachedError` where the guardrail refuses."""
     runs = command.evaluations + _EXPLANATIONS
     calls = runs * max(_CALLS_A_RUN, *(document_facts(each).estimated_calls for each in documents))
     query = GrantScope(
-        scope_id=_scope_id(command),
+        scope_id=_scope_id(command, attempt),
         purpose="evolution",
         holder=_HOLDER,
-        domain=document.domain,
+        domain=documents[0].domain,
         budget=Budget(runs=runs, calls=calls, tokens=runs * _TOKENS_A_RUN, cost_usd=round(0.01 * runs, 2)),
         seconds=min(_MOST_SECONDS, command.seconds + _SPARE_SECONDS),
-        pipeline=document.name,
+        pipeline=command.pipeline,
         group_id=command.experiment_id,
     )
     estimate = await at.custodian.estimate(command.pipeline, runs)
     return await at.custodian.grant_scope(query.model_copy(update={"estimate": estimate}))
 
 
-async def close_scope(command: StartExperiment, at: Evolution) -> None:
+async def close_scope(command: StartExperiment, attempt: int, at: Evolution) -> None:
     """Nothing more is measured: what was not used is free for others. Nothing happens where none was granted."""
-    closing = CloseScope(scope_id=_scope_id(command), author=_HOLDER, reason="the experiment has ended")
-    await at.announcer.announce(closing, cause=command.experiment_id, effect="close scope")
+    closing = CloseScope(scope_id=_scope_id(command, attempt), author=_HOLDER, reason="the experiment has ended")
+    await at.announcer.announce(closing, cause=command.experiment_id, effect=f"close scope:{attempt}")
 
 
-def _scope_id(command: StartExperiment) -> str:
-    return derive_id(command.experiment_id, "scope")
+def _scope_id(command: StartExperiment, attempt: int) -> str:
+    """A scope that was closed is not opened again."""
+    return derive_id(command.experiment_id, f"scope:{attempt}")

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from services.evolution.domain.experiment_plan import ExperimentPlan, plan_experiment
-from services.evolution.domain.experiments import fingerprint, new_record, refusal, unmeasured
+from services.evolution.domain.experiments import attempt, fingerprint, new_record, refusal, unmeasured
 from services.evolution.domain.variants import Entrant, within
 from services.evolution.ports import LabelledCases, StablePipeline
 from services.evolution.use_cases.bound import Effects
@@ -26,17 +26,23 @@ from shared.pipeline.loading import load_document
 async def start_experiment(command: StartExperiment, at: Laboratory) -> Effects:
     """Effects: `propose` with the winner, or `finished` where nothing is proposed.
 
-    Whatever a crash interrupted is measured again from the cache and comes to the same end. Raises `InvalidInputError` where the
+    Whatever a crash interrupted is measured again from the cache and comes to the same end; one that was refused is tried again,
+    for what was wrong around it may have been mended. Raises `InvalidInputError` where the
     id belongs to another experiment, `UnavailableError` where guardrail or executors do not answer."""
     record = await at.experiments.open(new_record(command, at.evolution.clock.now().isoformat()))
     if record["fingerprint"] != fingerprint(command):
         reason = f"{command.experiment_id!r} is another experiment already"
         raise InvalidInputError(Problem(path="experiment_id", reason=reason, suggestion="choose another id"))
-    if "answer" in record:
-        return [("finished", ExperimentFinished.model_validate(record["answer"]))]
+    answer = ExperimentFinished.model_validate(record["answer"]) if record["answer"] else None
+    if answer and answer.outcome != "refused":
+        return [("finished", answer)]
     if "proposal" in record:
-        await close_scope(command, at.evolution)
+        await close_scope(command, record["attempt"], at.evolution)
         return [("propose", ProposeChange.model_validate(record["proposal"]))]
+    if answer:
+        again = attempt(record["attempt"] + 1, at.evolution.clock.now().isoformat())
+        await at.experiments.update(command.experiment_id, again)
+        record |= again
     return await _Attempt(command, record, at).run()
 
 
@@ -47,7 +53,7 @@ class _Attempt:
         self._command = command
         self._record = record
         self._at = at
-        self._began = datetime.fromisoformat(record["created_at"])
+        self._began = datetime.fromisoformat(record["began_at"])
         self._found: list[Entrant] = []
 
     async def run(self) -> Effects:
@@ -56,7 +62,7 @@ class _Attempt:
             effects = await ExperimentWork(ready, self._at).run()
         except PermanentError as error:
             effects = await self._refuse(_problems(error))
-        await close_scope(self._command, self._at.evolution)
+        await close_scope(self._command, self._record["attempt"], self._at.evolution)
         return effects
 
     async def _prepare(self) -> Ready:
@@ -71,11 +77,12 @@ class _Attempt:
         made = None
         if command.generate:
             await tell(command, "variants", "the meta pipeline makes variants", 0, at.evolution)
-            made = await make(command, document, data, at)
+            made = await make(command, self._record["attempt"], document, data, at)
         self._found = await enter(command, document, data, made)
         taking_part = [each for each in self._found if each.candidate]
         plan = self._plan(data, len(taking_part))
-        scope = await granted(command, document, [each.candidate for each in taking_part if each.candidate], at.evolution)
+        documents = [document, *(load_document(dict(each.candidate.document)) for each in taking_part if each.candidate)]
+        scope = await granted(command, self._record["attempt"], documents, at.evolution)
         self._found = within(self._found, scope.scope)
         require_given(self._found)
         if not any(each.candidate for each in self._found):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from services.evolution.domain.experiment_plan import ExperimentPlan
-from services.evolution.domain.experiments import reports
+from services.evolution.domain.experiments import mean_use, reports
 from services.evolution.domain.variants import STABLE, Entrant
 from services.evolution.ports import LabelledCases
 from services.evolution.use_cases.bound import Effects
@@ -78,7 +78,7 @@ class ExperimentWork:
         whole = {label: own for label, own in grades.items() if len(own) == len(grades[STABLE])}
         variants = {label: own for label, own in whole.items() if label != STABLE}
         comparison = compare_variants(grades[STABLE], variants, self._command.alpha, begun=len(self._candidates))
-        found = reports(self._ready.stable.digest, grades, self._ready.entrants, comparison, self._grader_hash)
+        found = self._with_usage(reports(self._ready.stable.digest, grades, self._ready.entrants, comparison, self._grader_hash))
         answer = await self._explained(found, comparison, len(grades[STABLE]))
         await self._tell_scores(grades)
         return await (self._propose(answer, found) if comparison.winner else self._nobody(answer))
@@ -102,6 +102,9 @@ class ExperimentWork:
             if racing == [STABLE]:
                 break
         return grades
+
+    def _with_usage(self, found: Sequence[VariantReport]) -> tuple[VariantReport, ...]:
+        return tuple(each.model_copy(update={"usage": mean_use(self._evaluations.uses(each.digest).values())}) for each in found)
 
     def _still_racing(self, grades: Grades) -> list[str]:
         """Those that answered anything of the first batch. Raises `PermanentError` where the stable revision did not."""

@@ -1,0 +1,46 @@
+"""`evoline strategies`: what promotions claimed, and what production shows of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from evoline.cli.output import AsJson, out, plain, print_json, print_table, run_async
+from evoline.client.connection import connected
+from shared.events.gains import GainRealised, GetStrategies
+
+
+def strategies(
+    pipeline: Annotated[str | None, typer.Option(help="Only promotions of this pipeline.")] = None,
+    limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=500, help="Latest promotions to count.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Show claimed and realised gain of promotions by the strategy and operator that found them.
+
+    Realised gain needs scored production runs (`evoline report`); without them there is no data, which is not a gain of zero."""
+
+    async def work() -> dict[str, Any]:
+        async with connected() as client:
+            return await client.ask(GetStrategies(pipeline=pipeline, limit=limit))
+
+    found = run_async(work())
+    if as_json:
+        print_json(found)
+        return
+    rows = [_row(line) for line in found["strategies"]]
+    columns = ("strategy", "operator", "promotions", "with data", "claimed", "realised", "outcomes")
+    print_table(columns, rows, empty="no promotion was looked at yet: production runs have to be scored first (`evoline report`)")
+    for fact in map(GainRealised.model_validate, found["claims"]):
+        if fact.outcome == "contradicted":
+            out().print(plain(f"{fact.pipeline}@{fact.digest[:12]} ({fact.change_id}): {'; '.join(fact.reasons)}"))
+
+
+def _row(line: dict[str, Any]) -> tuple[str, ...]:
+    outcomes = ", ".join(f"{count} {outcome}" for outcome, count in line["outcomes"].items())
+    counted = (str(line["claims"]), str(line["with_data"]))
+    return line["strategy"], line["operator"] or "-", *counted, _gain(line["claimed"]), _gain(line["realised"]), outcomes
+
+
+def _gain(value: float | None) -> str:
+    return f"{value:+.3f}" if value is not None else "no data"

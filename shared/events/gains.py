@@ -1,0 +1,61 @@
+"""Realised gain: what a promotion claimed, and what production shows of it."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from shared.events.message import Fact, Query
+from shared.events.values import PipelineName
+
+GainOutcome = Literal["no_data", "confirmed", "contradicted", "undecided"]
+
+
+class GainRealised(Fact):
+    """One look at how the answers of a promoted revision were scored in production, beside those of the revision that it replaced.
+
+    `no_data`: too few runs of either were scored, which says nothing about the gain. `confirmed`: shown better in production;
+    `contradicted`: shown to gain less than the least that the claim's interval allows."""
+
+    subject: ClassVar[str] = "evt.gain.realised"
+    owner: ClassVar[str] = "learner"
+
+    change_id: str
+    pipeline: str
+    digest: str
+    incumbent: str
+    strategy: str
+    """Of the search that found it, `experiment`, or `manual`."""
+    operator: str = ""
+    outcome: GainOutcome
+    claimed: float
+    claimed_low: float
+    claimed_high: float
+    method: Literal["rollout", "before_after", "none"] = "none"
+    """`rollout`: canary against control at the same time. `before_after`: drift in between counts too."""
+    realised: float | None = None
+    realised_low: float | None = None
+    realised_high: float | None = None
+    """95% over all looks together."""
+    runs: int = 0
+    """Scored runs of the promoted revision."""
+    runs_before: int = 0
+    """Of the one that it replaced."""
+    success_gain: float | None = None
+    """Difference of the shares of runs that succeeded, as the rollout saw it: no measure of how good answers are."""
+    success_gain_low: float | None = None
+    success_gain_high: float | None = None
+    reasons: tuple[str, ...] = ()
+
+
+class GetStrategies(Query):
+    """Answer: `{strategies: [{strategy, operator, claims, with_data, claimed, realised, outcomes: {outcome: n}}], claims}`, the
+    latest `GainRealised` of each claim, newest first; `claimed` and `realised` are means over the same claims, those with data,
+    null where there are none."""
+
+    subject: ClassVar[str] = "api.learner.strategies"
+    owner: ClassVar[str] = "learner"
+
+    pipeline: PipelineName | None = None
+    limit: int = Field(default=50, ge=1, le=500)

@@ -1,0 +1,63 @@
+"""The store of claims and outcomes on the fake and on the real database."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+
+import pytest
+from pydantic import SecretStr
+
+from services.learner.adapters.gains import MongoGains
+from shared.storage import connect
+from tests.fakes.storage import InMemoryDatabase
+
+
+@pytest.fixture(params=["memory", "mongo"])
+async def gains(request: pytest.FixtureRequest) -> AsyncIterator[MongoGains]:
+    if request.param == "memory":
+        yield MongoGains(InMemoryDatabase())
+        return
+    store = connect(SecretStr(request.getfixturevalue("mongo_url")))
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    made = MongoGains(store.database(name))
+    await made.prepare()
+    yield made
+    await store.drop_database(name)
+    store.close()
+
+
+async def test_a_claim_grows_in_any_order_and_counts_once_it_was_measured_and_let_in(gains: MongoGains) -> None:
+    await gains.note("c1", {"strategy": "climb"})
+    await gains.note("c1", {"approved": True, "pipeline": "triage", "digest": "new"})
+    assert await gains.claims_of("triage", "new") == []
+    await gains.note("c1", {"pipeline": "triage", "digest": "new", "incumbent": "old", "gain": 0.2})
+    (claim,) = await gains.claims_of("triage", "new")
+    assert (claim["_id"], claim["strategy"], claim["incumbent"]) == ("c1", "climb", "old")
+    assert await gains.claims_of("triage", "old") == [] and await gains.claim("c2") is None
+
+
+async def test_the_claims_looked_at_last_come_first(gains: MongoGains) -> None:
+    for number, looked in enumerate(("", "2026-11-02", "2026-11-01")):
+        await gains.note(
+            f"c{number}", {"pipeline": "triage" if number else "mails", **({"looked": True, "looked_at": looked} if looked else {})}
+        )
+    assert [claim["_id"] for claim in await gains.latest(None, 10)] == ["c1", "c2"]
+    assert [claim["_id"] for claim in await gains.latest("triage", 1)] == ["c1"]
+    assert await gains.latest("mails", 10) == []
+
+
+async def test_a_run_and_its_first_report_are_one_outcome_and_a_failed_run_is_worth_nothing(gains: MongoGains) -> None:
+    run = {"pipeline": "triage", "digest": "new", "arm": "canary", "failed": False}
+    await gains.add_run("r1", run)
+    assert await gains.join("r1") is None
+    await gains.add_report("r1", 0.5)
+    await gains.add_report("r1", 1.0)
+    await gains.add_report("r2", 1.0)
+    assert await gains.join("r2") is None
+    await gains.add_run("r2", {**run, "failed": True})
+    for _ in range(2):
+        joined = [await gains.join(name) for name in ("r1", "r2")]
+    assert [(row["_id"], row["score"]) for row in joined if row] == [("r1", 0.5), ("r2", 0.0)]
+    assert await gains.count("triage", "new") == 2 and await gains.count("triage", "old") == 0
+    assert {row["_id"] for row in await gains.outcomes("triage", ("new", "old"))} == {"r1", "r2"}

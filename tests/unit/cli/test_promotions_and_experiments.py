@@ -1,0 +1,80 @@
+"""What `evoline promote` and `evoline experiment start` refuse by themselves, and which orders are the same."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from evoline.cli.experiments import _command, read_variants, rollout_wish
+from evoline.cli.promoting import _file
+from evoline.client.promotions import Promotion, require_promotable
+from shared.errors import InvalidInputError
+from shared.events.rollouts import RolloutPlan
+from shared.pipeline.loading import load_document
+from tests.fakes.evolution_world import seed_document
+
+DOCUMENT = load_document(seed_document())
+
+
+def wish(**changes: Any) -> Promotion:
+    fields: dict[str, Any] = {"pipeline": "tweets", "document": DOCUMENT, "dataset_id": "d", "incumbent": "0" * 64}
+    return Promotion(**{**fields, **changes})
+
+
+def test_the_same_wish_is_the_same_change_and_another_one_is_not() -> None:
+    first = wish().command("alice")
+    assert first.change_id == wish(reason="other words").command("alice").change_id
+    others = [wish(dataset_id="e"), wish(incumbent="1" * 64), wish(rollout=RolloutPlan())]
+    ids = {first.change_id, wish().command("bob").change_id, *(each.command("alice").change_id for each in others)}
+    assert len(ids) == 5 and wish().command("alice", "mine").change_id == "mine"
+    assert (first.kind, first.parent_digest, first.dataset_id) == ("promotion", "0" * 64, "d")
+
+
+def test_what_cannot_be_promoted_is_told_with_what_to_do() -> None:
+    require_promotable(wish())
+    with pytest.raises(InvalidInputError, match="set `name: other`"):
+        require_promotable(wish(pipeline="other"))
+    with pytest.raises(InvalidInputError, match="serves already"):
+        require_promotable(wish(incumbent=DOCUMENT.digest))
+    with pytest.raises(InvalidInputError, match="neither a digest nor a file"):
+        _file("nowhere.yaml")
+
+
+def test_every_problem_of_every_variant_file_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "fine.json").write_text(json.dumps(seed_document()))
+    (tmp_path / "broken.yaml").write_text("name: [")
+    (tmp_path / "empty.json").write_text('{"name": "tweets"}')
+    files = [tmp_path / "fine.json", tmp_path / "broken.yaml", tmp_path / "empty.json", tmp_path / "missing.json"]
+    with pytest.raises(InvalidInputError) as refused:
+        read_variants(files)
+    told = " ".join(map(str, refused.value.problems))
+    assert all(name in told for name in ("broken.yaml", "empty.json", "missing.json")) and "fine.json" not in told
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "fine.json").write_text(json.dumps(seed_document()))
+    with pytest.raises(InvalidInputError, match="several files are named fine"):
+        read_variants([tmp_path / "fine.json", tmp_path / "more" / "fine.json"])
+    assert [each.label for each in read_variants([tmp_path / "fine.json"])] == ["fine"]
+
+
+def test_a_rollout_is_gradual_policys_or_a_files(tmp_path: Path) -> None:
+    assert rollout_wish("policy") is None
+    assert RolloutPlan.model_validate(rollout_wish("gradual")) == RolloutPlan()
+    (tmp_path / "plan.yaml").write_text("steps: [{share: 0.5}, {share: 1.0}]")
+    assert RolloutPlan.model_validate(rollout_wish(str(tmp_path / "plan.yaml"))).steps[0].share == 0.5
+    (tmp_path / "down.yaml").write_text("steps: [{share: 0.5}, {share: 0.2}]")
+    with pytest.raises(ValidationError, match="go up"):
+        rollout_wish(str(tmp_path / "down.yaml"))
+    with pytest.raises(InvalidInputError, match="quickly"):
+        rollout_wish("quickly")
+
+
+def test_the_same_options_are_the_same_experiment() -> None:
+    fields: dict[str, Any] = {"pipeline": "tweets", "dataset_id": "d", "generate": True}
+    first = _command(fields, "")
+    assert first == _command(dict(fields), "") and first.experiment_id.startswith("experiment-")
+    assert _command({**fields, "seed": 1}, "").experiment_id != first.experiment_id
+    assert _command(fields, "mine").experiment_id == "mine"
