@@ -79,8 +79,10 @@ def main() -> None:
     print(RESULTS.read_text(encoding="utf-8"))
 
 
-def run(kills: int, number: int, strategies: tuple[str, ...] = STRATEGIES) -> Iterator[Trial]:
-    """So many kills, spread over strategies and 1 and 4 workers; every fourth search is killed three times."""
+def run(
+    kills: int, number: int, strategies: tuple[str, ...] = STRATEGIES, rhythm: tuple[int, ...] = (1, 1, 1, 3)
+) -> Iterator[Trial]:
+    """So many kills, spread over strategies and 1 and 4 workers; `rhythm`: how often one search after the other is killed."""
     draw = random.Random(number)
     kinds = itertools.cycle(itertools.product(strategies, (1, 4)))
     whole: dict[str, Path] = {}
@@ -91,7 +93,7 @@ def run(kills: int, number: int, strategies: tuple[str, ...] = STRATEGIES) -> It
                 return
             if strategy not in whole:
                 whole[strategy] = _uninterrupted(Path(root) / strategy, strategy)
-            moments = [Moment(draw.random(), draw.random() < _EARLY) for _ in range(min(left, 3 if index % 4 == 3 else 1))]
+            moments = [Moment(draw.random(), draw.random() < _EARLY) for _ in range(min(left, rhythm[index % len(rhythm)]))]
             trial = _killed(Path(root) / f"{index}", whole[strategy], strategy, workers, moments)
             print(f"{left:3} left {trial}", file=sys.stderr, flush=True)
             left -= len(trial.at_calls)
