@@ -40,23 +40,34 @@ class Journal:
         """On its way to the disk when this returns: whoever kills the process later loses nothing of it."""
         self._known[key] = value
         if self._file is not None:
-            self._file.write(json.dumps([key, value], ensure_ascii=False).encode() + b"\n")
+            self._file.write(json.dumps([key, value]).encode() + b"\n")
             self._file.flush()
 
     def _opened(self, path: Path, fingerprint: str) -> IO[bytes]:
-        head = {"format": _FORMAT, "fingerprint": fingerprint}
-        content = path.read_bytes() if path.exists() else b""
+        try:
+            file = path.open("a+b")
+        except OSError as error:
+            raise _refused(path, f"cannot be opened: {error.strerror}", "name a file in a folder that exists") from error
+        try:
+            self._continued(path, file, {"format": _FORMAT, "fingerprint": fingerprint})
+        except BaseException:
+            file.close()
+            raise
+        return file
+
+    def _continued(self, path: Path, file: IO[bytes], head: dict[str, str]) -> None:
+        _lock(path, file)
+        file.seek(0)
+        content = file.read()
         whole = content[: content.rfind(b"\n") + 1]
         lines = whole.splitlines()
         if lines:
             self._read(path, lines, head)
-        file = path.open("r+b" if path.exists() else "w+b")
         file.truncate(len(whole))  # a line that was cut by a kill is written again
         file.seek(0, os.SEEK_END)
         if not lines:
             file.write(json.dumps(head).encode() + b"\n")
             file.flush()
-        return file
 
     def _read(self, path: Path, lines: list[bytes], head: dict[str, str]) -> None:
         try:
@@ -70,6 +81,18 @@ class Journal:
             raise _refused(
                 path, "belongs to another seed, data, budget or seed number", "go on with the same ones, or name another file"
             )
+
+
+def _lock(path: Path, file: IO[bytes]) -> None:
+    """Until the file is closed or the process ends, however it ends: two that write would pay twice."""
+    try:
+        import fcntl
+    except ImportError:
+        return  # no such locks on this system
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise _refused(path, "is in use: the same search runs already", "wait for it, or name another file") from error
 
 
 def _refused(path: Path, reason: str, suggestion: str) -> InvalidInputError:

@@ -46,6 +46,11 @@ def seed_of(seed: Mapping[str, Any]) -> Candidate:
         for key, text in seed.items()
         if not isinstance(key, str) or not isinstance(text, str)
     ]
+    wrong += [
+        Problem(path=f"seed.{key!r}", reason="holds half of a character that cannot be written", suggestion="remove it")
+        for key, text in seed.items()
+        if isinstance(key, str) and isinstance(text, str) and not (_is_text(key) and _is_text(text))
+    ]
     if wrong or not seed:
         raise InvalidInputError(wrong or Problem(path="seed", reason="is empty", suggestion="give at least one text"))
     return text_candidate(seed)
@@ -62,11 +67,20 @@ def checking(seed: Candidate) -> Check:
 
     def texts(content: Mapping[str, Any], parent: str, operator: str, text: str) -> Candidate | None:
         fits = content.keys() == seed.document.keys()
-        if not fits or not all(isinstance(each, str) and len(each) <= LONGEST_TEXT for each in content.values()):
+        if not fits or not all(isinstance(each, str) and len(each) <= LONGEST_TEXT and _is_text(each) for each in content.values()):
             return None
         return text_candidate(content, parent, operator, text)
 
     return document if is_pipeline(seed.document) else texts
+
+
+def _is_text(text: str) -> bool:
+    """Whether it can be written at all: half of a surrogate pair cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def usable_operators(seed: Candidate, wanted: Sequence[str] | None) -> tuple[Operator, ...]:
@@ -119,6 +133,7 @@ class OutsideProposer:
         self._journal = journal
         self._asked: Counter[str] = Counter()
         self._useless = 0
+        self._given: set[str] = set()
         self.counts: Counter[str] = Counter(asked=0, usable=0, refused=0)
         self.last_fault = ""
 
@@ -136,12 +151,13 @@ class OutsideProposer:
         self.counts["asked"] += 1
         answer, fault = self._journal.get(key)
         found = check(answer, parent.digest, PROPOSER, "") if isinstance(answer, Mapping) else None
-        if found is None or found.digest == parent.digest:
-            self.last_fault = fault or ("its answer is no valid candidate" if found is None else "it gave the parent back")
+        if found is None or found.digest == parent.digest or found.digest in self._given:
+            self.last_fault = fault or _fault(found, parent)
             self._useless += 1
             self.counts["refused"] += 1
             return None
         self._useless = 0
+        self._given.add(found.digest)
         self.counts["usable"] += 1
         return found
 
@@ -150,7 +166,7 @@ class OutsideProposer:
         # Copies: a proposer that edits a label must not edit what the next candidates are graded by.
         feedback = [{"case": _copy(case), "score": score, "feedback": text} for case, score, text in rows]
         try:
-            answer = self._propose(dict(parent.document), feedback)
+            answer = self._propose(copy.deepcopy(dict(parent.document)), feedback)
             answer = await answer if inspect.isawaitable(answer) else answer
             json.dumps(answer)
         except Exception as error:
@@ -163,6 +179,12 @@ def _copy(case: Any) -> Any:
         return copy.deepcopy(case)
     except Exception:
         return case  # what cannot be copied, an open file for one, is the caller's to guard
+
+
+def _fault(found: Candidate | None, parent: Candidate) -> str:
+    if found is None:
+        return "its answer is no valid candidate"
+    return "it gave the parent back" if found.digest == parent.digest else "it gave a candidate that it had given before"
 
 
 def explained(outside: OutsideProposer | None) -> tuple[str, ...]:

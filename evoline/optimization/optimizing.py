@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from evoline.optimization.cases import expected_of
+from evoline.optimization.given import check_given
 from evoline.optimization.journal import Journal
 from evoline.optimization.measuring import CountingArena, Evaluate
 from evoline.optimization.menus import (
@@ -22,7 +24,7 @@ from evoline.optimization.menus import (
     usable_operators,
 )
 from evoline.optimization.outcome import Evidence, Outcome, Progress
-from evoline.optimization.task import Task, as_case, expected_of, plan_task
+from evoline.optimization.task import Task, as_case, plan_task
 from shared.errors import InvalidInputError, Problem
 from shared.evidence.paired import PairedTest, paired_test
 from shared.evidence.scores import score
@@ -72,6 +74,7 @@ def optimize(  # noqa: PLR0913  the signature is a promise; everything after the
 
     Raises `InvalidInputError` with everything that is wrong: too few cases (with the number that would do), one label only,
     repeated cases, a budget too small, an invalid seed, or a seed of which every evaluation fails."""
+    check_given(seed, evaluate, {"train": train, "dev": dev, "sealed": sealed}, budget, proposer=proposer)
     first = seed_of(seed)
     _check_options(workers, alpha, strategy)
     splits = {"train": list(train), "dev": list(dev), "sealed": list(sealed)}

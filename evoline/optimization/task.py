@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from evoline.optimization.cases import duplicate_problems, expected_of, label_problems, leak_problems, text_of
 from shared.errors import InvalidInputError, Problem
 from shared.events.values import Case
 from shared.search.plan import FINALISTS, MINIMUM_DEV_CASES, MINIMUM_EVALUATIONS, Plan, spread_evenly
@@ -19,7 +20,6 @@ SMALLEST_BUDGET = MINIMUM_EVALUATIONS + 2 * MINIMUM_SEALED_CASES
 _GATE_SHARE = 0.4
 """Of the budget, at most, for the one look at the sealed cases: candidate and seed on each."""
 _FINAL_SHARE = 0.35
-_SHOWN_DUPLICATES = 3
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ def plan_task(
     """`splits`: train, dev, sealed. Raises `InvalidInputError`: too few cases or evaluations, one label only, duplicates."""
     named = {split: _named(split, cases) for split, cases in splits.items()}
     cases = {name: case for split in named.values() for name, case in split.items()}
-    duplicates, notes = _duplicates(cases)
-    if problems := [*_counts(splits, budget), *_labels(splits), *duplicates]:
+    duplicates, notes = duplicate_problems(cases)
+    if problems := [*_counts(splits, budget), *label_problems(named), *duplicates, *leak_problems(cases)]:
         raise InvalidInputError(problems)
     sealed_count = max(MINIMUM_SEALED_CASES, min(len(splits["sealed"]), math.floor(budget * _GATE_SHARE / 2)))
     sealed = tuple(_ordered(named["sealed"], number))[:sealed_count]
@@ -69,13 +69,6 @@ def plan_task(
     return Task(cases, tuple(train), plan, sealed, _fingerprint(seed, splits, budget, number), notes)
 
 
-def expected_of(case: Any) -> Any:
-    """The label of a case where it says one: `case["expected"]` or `case.expected`."""
-    if isinstance(case, Mapping):
-        return case.get("expected")
-    return getattr(case, "expected", None)
-
-
 def as_case(name: str, case: Any) -> Case | None:
     """The case as pipelines know it, where it has an `input` map and `expected`; None for other shapes."""
     if isinstance(case, Case):
@@ -83,17 +76,6 @@ def as_case(name: str, case: Any) -> Case | None:
     if isinstance(case, Mapping) and isinstance(case.get("input"), Mapping) and case["input"] and "expected" in case:
         return Case(id=name, input=dict(case["input"]), expected=case["expected"])
     return None
-
-
-def text_of(case: Any) -> str | None:
-    """JSON by which two cases are the same; the input alone where a case has one. None for what is no JSON."""
-    shown = case.model_dump(mode="json") if isinstance(case, Case) else case
-    if isinstance(shown, Mapping) and "input" in shown:
-        shown = shown["input"]
-    try:
-        return json.dumps(shown, sort_keys=True, ensure_ascii=False)
-    except (TypeError, ValueError):
-        return None
 
 
 def _named(split: str, cases: Sequence[Any]) -> dict[str, Any]:
@@ -115,33 +97,6 @@ def _counts(splits: Mapping[str, Sequence[Any]], budget: int) -> list[Problem]:
         reason = f"a budget of {budget} evaluations can neither find nor certify anything"
         found.append(Problem(path="budget", reason=reason, suggestion=f"allow at least {SMALLEST_BUDGET}"))
     return found
-
-
-def _labels(splits: Mapping[str, Sequence[Any]]) -> list[Problem]:
-    found = []
-    for split in ("dev", "sealed"):
-        labels = {json.dumps(expected_of(case), sort_keys=True, default=repr) for case in splits[split]}
-        if len(labels) == 1 and labels != {"null"}:
-            reason = f"all {split} cases have the same label: a constant answer would be perfect"
-            found.append(Problem(path=split, reason=reason, suggestion="add cases with other labels"))
-    return found
-
-
-def _duplicates(cases: Mapping[str, Any]) -> tuple[list[Problem], tuple[str, ...]]:
-    first: dict[str, str] = {}
-    doubled, unreadable = [], 0
-    for name, case in cases.items():
-        text = text_of(case)
-        if text is None:
-            unreadable += 1
-        elif (other := first.setdefault(" ".join(text.casefold().split()), name)) != name:
-            doubled.append(f"{name} repeats {other}")
-    notes = (f"{unreadable} cases are no JSON: whether they repeat each other was not checked",) if unreadable else ()
-    if not doubled:
-        return [], notes
-    shown = "; ".join(doubled[:_SHOWN_DUPLICATES])
-    reason = f"{len(doubled)} cases stand twice ({shown}): what a search has seen cannot certify, and no case counts twice"
-    return [Problem(path="cases", reason=reason, suggestion="remove the repeats")], notes
 
 
 def _fingerprint(seed: Mapping[str, Any], splits: Mapping[str, Sequence[Any]], budget: int, number: int) -> str:

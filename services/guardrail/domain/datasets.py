@@ -13,6 +13,7 @@ from shared.errors import InvalidInputError, Problem
 from shared.events.changes import RegisterDataset
 from shared.events.values import Case, GraderSpec, Split
 from shared.evidence.graders import grade, grader_hash, normalized_text
+from shared.evidence.leaks import leaking_fields
 from shared.evidence.splits import assign_split
 
 SPLITS: tuple[Split, ...] = ("train", "dev", "sealed")
@@ -49,7 +50,7 @@ def dataset_problems(command: RegisterDataset, cases: SplitCases) -> tuple[Probl
         *_small_splits(cases),
     ]
     labels = list(_unlabelled(command.cases))
-    found += labels or [*_one_class(command, cases), *_ungradable(command)]
+    found += labels or [*_one_class(command, cases), *_ungradable(command), *_leaking(command.cases)]
     return tuple(found[:MAX_PROBLEMS])
 
 
@@ -136,6 +137,15 @@ def _ungradable(command: RegisterDataset) -> Iterator[Problem]:
                 reason=f"the grader `{command.grader.kind}` does not find the label {case.expected!r} itself right",
                 suggestion="correct the label or choose another grader",
             )
+
+
+def _leaking(cases: Sequence[Case]) -> Iterator[Problem]:
+    for field, count, total in leaking_fields((case.input, case.expected) for case in cases):
+        yield Problem(
+            path=f"cases[].input.{field}",
+            reason=f"is the label itself in {count} of {total} cases: an answer is read there, not found",
+            suggestion="leave the field out of the inputs",
+        )
 
 
 def _small_splits(cases: SplitCases) -> Iterator[Problem]:
