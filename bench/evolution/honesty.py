@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from bench.evolution.competitors import installed, ready, solved
+from bench.evolution.competitors import count_for, installed, ready, solved
 from bench.evolution.numbers import points, share, upper_bound
 from bench.evolution.ours import Certified
 from bench.evolution.planted import flat
@@ -36,7 +36,7 @@ def run(size: Size) -> None:
     ours: list[Competitor] = [Certified(name) for name in STRATEGIES]
     peers = installed()
     counts = {ours_or_peer.name: size.honesty_seeds for ours_or_peer in ours} | {
-        peer.name: size.peer_honesty_seeds for peer in peers
+        peer.name: count_for(peer, size.peer_honesty_seeds) for peer in peers
     }
     for competitor in (*ours, *peers):
         with ready(competitor):
@@ -53,8 +53,9 @@ def answers(rows: Rows, competitor: Competitor, cell: Cell, seeds: int) -> Itera
 
 def text(results: dict[tuple[str, Cell], list[Found]], counts: dict[str, int], peers: Sequence[str]) -> str:
     lines = [
-        f"Flat landscapes (`bench/evolution/planted.py`, true quality .6 everywhere), {SEALED} sealed cases, level .05, as many training "
-        "as dev cases. Target: certified at most 5%, upper bound (one-sided, exact) 8%; claims within 1 point of the truth, which is 0.",
+        f"Flat landscapes (`bench/evolution/planted.py`, true quality .6 everywhere), {SEALED} sealed cases, level .05, as many "
+        "training as dev cases.\nTarget: certified at most 5%, upper bound (one-sided, exact) 8%; claims within 1 point of the "
+        "truth, which is 0.",
         "\nAll cells together:\n",
         table(
             ("competitor", "runs", "ships a change as better", "upper bound", "claim minus truth, points", "most in a cell"),

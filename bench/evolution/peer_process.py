@@ -23,9 +23,11 @@ class PeerError(Exception):
 class PeerProcess:
     """Started at its first problem; one process for all problems."""
 
-    def __init__(self, name: str, library: str, options: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, name: str, library: str, options: Mapping[str, Any] | None = None, *, part: float = 1.0) -> None:
+        """`part`: of the problems that others get, where it is slow."""
         self.name = name
         self.library = library
+        self.part = part
         self._options = dict(options or {})
         self._process: subprocess.Popen[str] | None = None
         self.version = ""
