@@ -57,8 +57,8 @@ def _alone_text(gains: Gains, size: Size) -> str:
     names = list(dict.fromkeys(name for name, _, _ in gains))
     lines = [
         f"{size.landscapes} landscapes a family (numbers 0 to {size.landscapes - 1}), 50 training and 50 dev cases, own luck in "
-        "30% of the cases. All have the same\nproposer: another allele of one gene. Gain in points of true quality over the seed, mean "
-        "with its 95% interval.\n",
+        "30% of the cases. All have the same\nproposer: another allele of one gene. Gain in points of true quality over the seed, "
+        "mean with its 95% interval.\n",
     ]
     for budget in BUDGETS:
         body = ([name, *(_gain(gains, name, family, budget) for family in FAMILIES), _all(gains, name, budget)] for name in names)
