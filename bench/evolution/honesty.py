@@ -19,6 +19,8 @@ TITLE = "Honesty: no edit can help"
 FLIPS, DEV_CASES, BUDGETS = (1.0, 0.3, 0.15), (50, 200), (500, 1500, 3000)
 STRATEGIES = ("climb", "guided", "genetic")
 SEALED = 200
+LAST = ("optimize, genetic", "gepa, merging", "openevolve", "dspy MIPROv2", "dspy GEPA")
+"""Measured after the others: an interrupted bench has what matters most."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ def run(size: Size) -> None:
     counts = {ours_or_peer.name: size.honesty_seeds for ours_or_peer in ours} | {
         peer.name: count_for(peer, size.peer_honesty_seeds) for peer in peers
     }
-    for competitor in (*ours, *peers):
+    for competitor in sorted((*ours, *peers), key=lambda one: one.name in LAST):
         with ready(competitor):
             for cell in size.honesty_cells(CELLS):
                 results[competitor.name, cell] = list(answers(rows, competitor, cell, counts[competitor.name]))

@@ -23,7 +23,7 @@ Gains = dict[tuple[str, str, int], dict[int, tuple[float, float]]]
 
 def run_alone(size: Size) -> None:
     rows, gains = Rows("landscapes"), Gains()
-    competitors: list[Competitor] = [*installed(), *(SearchAlone(name) for name in STRATEGIES)]
+    competitors: list[Competitor] = [*(SearchAlone(name) for name in STRATEGIES), *installed()]
     for competitor in competitors:
         with ready(competitor):
             count = count_for(competitor, size.landscapes)
