@@ -28,7 +28,8 @@ def run(size: Size) -> None:
     broken = [(pair, rows.get(["broken", *pair], partial(rollouts.canary_runs_of_a_broken_one, *pair))) for pair in KNOWN]
     lines = [
         "Simulated rollouts, looked at after every run; half of the runs get the canary. The kernel alone, two-sided and",
-        "one-sided, on other ramps and beside a test for fixed n: [evidence.md](evidence.md); further rates: [rollouts.md](rollouts.md).\n",
+        "one-sided, on other ramps and beside a test for fixed n: [evidence.md](evidence.md). Further rates:",
+        "[rollouts.md](rollouts.md).\n",
         table(("both arms succeed in", "rolled back within 1000 runs", "upper bound"), _alarm_rows(alarms)),
         "\nTarget: at most 5%.\n",
         table(("control to canary", "runs of both arms until noticed, median", "90%", "not within 1000"), map(_drop, noticed)),
