@@ -34,17 +34,20 @@ CELLS = tuple(Cell(*cell) for cell in product(FLIPS, DEV_CASES, BUDGETS))
 
 
 def run(size: Size) -> None:
-    rows, results = Rows("honesty"), {}
-    ours: list[Competitor] = [Certified(name) for name in STRATEGIES]
-    peers = installed()
-    counts = {ours_or_peer.name: size.honesty_seeds for ours_or_peer in ours} | {
+    """In two rounds, a quarter of the seeds first: an interrupted bench has something of everything."""
+    rows, peers = Rows("honesty"), installed()
+    competitors = sorted((*(Certified(name) for name in STRATEGIES), *peers), key=lambda one: one.name in LAST)
+    wanted = {one.name: size.honesty_seeds for one in competitors} | {
         peer.name: count_for(peer, size.peer_honesty_seeds) for peer in peers
     }
-    for competitor in sorted((*ours, *peers), key=lambda one: one.name in LAST):
-        with ready(competitor):
-            for cell in size.honesty_cells(CELLS):
-                results[competitor.name, cell] = list(answers(rows, competitor, cell, counts[competitor.name]))
-        write_section(TITLE, text(results, counts, [peer.name for peer in peers]), size.results)
+    results: dict[tuple[str, Cell], list[Found]] = {}
+    for part in (4, 1):
+        for competitor in competitors:
+            with ready(competitor):
+                for cell in size.honesty_cells(CELLS):
+                    seeds = max(1, wanted[competitor.name] // part)
+                    results[competitor.name, cell] = list(answers(rows, competitor, cell, seeds))
+            write_section(TITLE, text(results, list(wanted), [peer.name for peer in peers]), size.results)
 
 
 def answers(rows: Rows, competitor: Competitor, cell: Cell, seeds: int) -> Iterator[Found]:
@@ -53,7 +56,7 @@ def answers(rows: Rows, competitor: Competitor, cell: Cell, seeds: int) -> Itera
         yield solved(rows, competitor, ["flat", cell.flip, cell.dev], problem)
 
 
-def text(results: dict[tuple[str, Cell], list[Found]], counts: dict[str, int], peers: Sequence[str]) -> str:
+def text(results: dict[tuple[str, Cell], list[Found]], names: Sequence[str], peers: Sequence[str]) -> str:
     lines = [
         f"Flat landscapes (`bench/evolution/planted.py`, true quality .6 everywhere), {SEALED} sealed cases, level .05, as many "
         "training as dev cases.\nTarget: certified at most 5%, upper bound (one-sided, exact) 8%; claims within 1 point of the "
@@ -64,7 +67,7 @@ def text(results: dict[tuple[str, Cell], list[Found]], counts: dict[str, int], p
             _sums(results, peers),
         ),
         "\nBy cell (share certified, or shipped by peers; claim minus truth in points over all runs):\n",
-        table(("flip", "dev", "budget", *counts), _cells(results, list(counts), peers)),
+        table(("flip", "dev", "budget", *names), _cells(results, names, peers)),
     ]
     return "\n".join(lines)
 

@@ -64,7 +64,7 @@ def text(calls: Calls) -> str:
         f"The smallest budget of {', '.join(map(str, LADDER))} with which a competitor gives something of at least {SHARE:.0%} of",
         "the best known quality (pairwise ascent on the truth from seven starts); where none does, the largest is counted, which",
         "favours whoever fails more often. Target: the mean at most 0.7 of gepa's. gepa is run once with the largest budget and",
-        "judged by what it would give at every step; the others start anew with every budget, and only the last start is counted.\n",
+        "judged by what it would give at every step; the others start anew with every budget, of which only the last counts.\n",
         table(("competitor", "landscapes", "reached", *FAMILIES, "mean calls, all"), (_row(name, calls[name]) for name in calls)),
         "",
         table(("strategy", "beside", "landscapes", "ratio of mean calls"), _ratios(calls)),
