@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping
 
-from bench.evolution import honesty, landscapes
+from bench.evolution import exploits, generations, honesty, landscapes, online, reaching
 from bench.evolution.competitors import missing
 from bench.evolution.sizes import FULL, QUICK, Size
 
@@ -13,6 +13,10 @@ PARTS: Mapping[str, Callable[[Size], None]] = {
     "landscapes": landscapes.run_alone,
     "shipped": landscapes.run_shipped,
     "honesty": honesty.run,
+    "reaching": reaching.run,
+    "racing": generations.run,
+    "exploits": exploits.run,
+    "online": online.run,
 }
 
 

@@ -15,6 +15,9 @@ from bench.evolution.rows import Rows, code_of
 PEERS: tuple[PeerProcess, ...] = (
     PeerProcess("gepa", "gepa"),
     PeerProcess("gepa, merging", "gepa", {"merge": True}),
+    PeerProcess("openevolve", "openevolve"),
+    PeerProcess("dspy MIPROv2", "dspy", {"optimizer": "MIPROv2"}, part=1 / 6),
+    PeerProcess("dspy GEPA", "dspy", {"optimizer": "GEPA"}, part=1 / 20),
 )
 
 
@@ -30,6 +33,11 @@ def ready(competitor: Competitor) -> Iterator[Competitor]:
 def installed(names: Sequence[str] = ()) -> list[PeerProcess]:
     """In the order of `PEERS`; `names`: only these."""
     return [peer for peer in PEERS if peer.python.exists() and (not names or peer.name in names)]
+
+
+def count_for(competitor: Competitor, count: int) -> int:
+    """Problems for it where others get `count`."""
+    return max(1, round(competitor.part * count)) if isinstance(competitor, PeerProcess) else count
 
 
 def missing() -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from bench.evolution.competitors import installed, ready, solved
+from bench.evolution.competitors import count_for, installed, ready, solved
 from bench.evolution.numbers import points, share, upper_bound
 from bench.evolution.ours import Certified
 from bench.evolution.planted import flat
@@ -19,6 +19,8 @@ TITLE = "Honesty: no edit can help"
 FLIPS, DEV_CASES, BUDGETS = (1.0, 0.3, 0.15), (50, 200), (500, 1500, 3000)
 STRATEGIES = ("climb", "guided", "genetic")
 SEALED = 200
+LAST = ("optimize, genetic", "gepa, merging", "openevolve", "dspy MIPROv2", "dspy GEPA")
+"""Measured after the others: an interrupted bench has what matters most."""
 
 
 @dataclass(frozen=True)
@@ -32,17 +34,20 @@ CELLS = tuple(Cell(*cell) for cell in product(FLIPS, DEV_CASES, BUDGETS))
 
 
 def run(size: Size) -> None:
-    rows, results = Rows("honesty"), {}
-    ours: list[Competitor] = [Certified(name) for name in STRATEGIES]
-    peers = installed()
-    counts = {ours_or_peer.name: size.honesty_seeds for ours_or_peer in ours} | {
-        peer.name: size.peer_honesty_seeds for peer in peers
+    """In two rounds, a quarter of the seeds first: an interrupted bench has something of everything."""
+    rows, peers = Rows("honesty"), installed()
+    competitors = sorted((*(Certified(name) for name in STRATEGIES), *peers), key=lambda one: one.name in LAST)
+    wanted = {one.name: size.honesty_seeds for one in competitors} | {
+        peer.name: count_for(peer, size.peer_honesty_seeds) for peer in peers
     }
-    for competitor in (*ours, *peers):
-        with ready(competitor):
-            for cell in size.honesty_cells(CELLS):
-                results[competitor.name, cell] = list(answers(rows, competitor, cell, counts[competitor.name]))
-        write_section(TITLE, text(results, counts, [peer.name for peer in peers]), size.results)
+    results: dict[tuple[str, Cell], list[Found]] = {}
+    for part in (4, 1):
+        for competitor in competitors:
+            with ready(competitor):
+                for cell in size.honesty_cells(CELLS):
+                    seeds = max(1, wanted[competitor.name] // part)
+                    results[competitor.name, cell] = list(answers(rows, competitor, cell, seeds))
+            write_section(TITLE, text(results, list(wanted), [peer.name for peer in peers]), size.results)
 
 
 def answers(rows: Rows, competitor: Competitor, cell: Cell, seeds: int) -> Iterator[Found]:
@@ -51,17 +56,18 @@ def answers(rows: Rows, competitor: Competitor, cell: Cell, seeds: int) -> Itera
         yield solved(rows, competitor, ["flat", cell.flip, cell.dev], problem)
 
 
-def text(results: dict[tuple[str, Cell], list[Found]], counts: dict[str, int], peers: Sequence[str]) -> str:
+def text(results: dict[tuple[str, Cell], list[Found]], names: Sequence[str], peers: Sequence[str]) -> str:
     lines = [
-        f"Flat landscapes (`bench/evolution/planted.py`, true quality .6 everywhere), {SEALED} sealed cases, level .05, as many training "
-        "as dev cases. Target: certified at most 5%, upper bound (one-sided, exact) 8%; claims within 1 point of the truth, which is 0.",
+        f"Flat landscapes (`bench/evolution/planted.py`, true quality .6 everywhere), {SEALED} sealed cases, level .05, as many "
+        "training as dev cases.\nTarget: certified at most 5%, upper bound (one-sided, exact) 8%; claims within 1 point of the "
+        "truth, which is 0.",
         "\nAll cells together:\n",
         table(
             ("competitor", "runs", "ships a change as better", "upper bound", "claim minus truth, points", "most in a cell"),
             _sums(results, peers),
         ),
         "\nBy cell (share certified, or shipped by peers; claim minus truth in points over all runs):\n",
-        table(("flip", "dev", "budget", *counts), _cells(results, list(counts), peers)),
+        table(("flip", "dev", "budget", *names), _cells(results, names, peers)),
     ]
     return "\n".join(lines)
 

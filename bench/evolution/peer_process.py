@@ -23,16 +23,17 @@ class PeerError(Exception):
 class PeerProcess:
     """Started at its first problem; one process for all problems."""
 
-    def __init__(self, name: str, library: str, options: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, name: str, library: str, options: Mapping[str, Any] | None = None, *, part: float = 1.0, python: Path | None = None
+    ) -> None:
+        """`part`: of the problems that others get, where it is slow. `python`: of another environment than its own."""
         self.name = name
         self.library = library
+        self.part = part
+        self.python = python or ROOT / f".venv-bench-{library}" / "bin" / "python"
         self._options = dict(options or {})
         self._process: subprocess.Popen[str] | None = None
         self.version = ""
-
-    @property
-    def python(self) -> Path:
-        return ROOT / f".venv-bench-{self.library.partition('_')[0]}" / "bin" / "python"
 
     def __enter__(self) -> Self:
         FOLDER.mkdir(parents=True, exist_ok=True)
@@ -46,10 +47,17 @@ class PeerProcess:
                 cwd=FOLDER,
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
             )
-        self.version = str(self._hear()["ready"])
+        try:
+            self.version = str(self._hear()["ready"])
+        except BaseException:
+            self._close()
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._close()
+
+    def _close(self) -> None:
         process, self._process = self._process, None
         assert process is not None and process.stdin is not None and process.stdout is not None
         process.stdin.close()

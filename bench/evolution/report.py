@@ -26,10 +26,14 @@ TITLES = (
 )
 _HEAD = """# Evolution, measured
 
-`make bench-evolution` writes this file, a section as its part is done; `BENCH_ARGS="--only PART"` runs one part, `--quick` all in reduced
-size and into another file. Rows that were measured are kept in `.bench/evolution`, so that an interrupted bench goes on.
-One evaluation server counts for all competitors: each (candidate, case) is made and counted once, and what would go beyond the budget is
-refused. Peers run in environments of their own (`requirements/bench-*.lock`) and get the same cases and budgets.
+`make bench-evolution` writes this file, a section as its part is done; `BENCH_ARGS="--only PART"` runs one part, `--quick`
+all in reduced size and into another file. Rows that were measured are kept in `.bench/evolution`, so that an interrupted bench
+goes on. One evaluation server counts for all competitors: each (candidate, case) is made and counted once, and what would go
+beyond the budget is refused. Peers run in environments of their own (`requirements/bench-*.lock`) and get the same cases and
+budgets: gepa, with and without merging; openevolve, whose programs are worth their mean over all dev cases and whose model is
+the shared proposer; dspy's GEPA (the same gepa inside, with merging) and MIPROv2 (one predictor a gene, three proposed alleles
+beside the seed's, no examples; its trials are as many as surely fit the budget, so that it leaves a part of it).
+Slow peers get the first of the same problems only; the number is told.
 Strategies were tuned on landscapes of numbers from 1000 on; all that stands here was measured on others (0 to 199).
 """
 

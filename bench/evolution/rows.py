@@ -23,11 +23,12 @@ _ALWAYS = (
     "shared/search/candidates.py",
     "shared/search/strategies/finalists.py",
     "shared/search/text_operators.py",
+    "shared/search/trade_offs.py",
 )
 _OF_STRATEGY = {
     "climb": ("climb.py", "bandit.py"),
     "guided": ("guided.py", "surrogate.py", "../traits.py"),
-    "genetic": ("genetic.py", "../genome.py"),
+    "genetic": ("genetic.py", "breeding.py", "islands.py", "racing.py", "../fitness.py", "../genome.py", "../novelty.py"),
     "best_of": ("best_of.py",),
 }
 

@@ -21,7 +21,6 @@ class Size:
     peer_honesty_seeds: int
     landscapes: int
     """A family."""
-    slow_peer_landscapes: int
     reaching: int
     """Landscapes a family whose calls to 95% are counted."""
     every_cell: bool = True
@@ -30,13 +29,12 @@ class Size:
         return cells if self.every_cell else cells[::6]
 
 
-FULL = Size(RESULTS, honesty_seeds=200, peer_honesty_seeds=200, landscapes=60, slow_peer_landscapes=20, reaching=30)
+FULL = Size(RESULTS, honesty_seeds=200, peer_honesty_seeds=60, landscapes=60, reaching=30)
 QUICK = Size(
     FOLDER / "quick.md",
     honesty_seeds=6,
     peer_honesty_seeds=6,
     landscapes=2,
-    slow_peer_landscapes=1,
     reaching=1,
     every_cell=False,
 )
