@@ -15,6 +15,7 @@ from shared.events.recovery import Freeze
 from shared.events.values import Attestation
 
 STALE = "another revision became stable while this change was judged; propose it again, against the new one"
+_DESCENDS = "it descends from {}, which was quarantined at this moment"
 SUPERSEDED = "what this change was judged against was replaced meanwhile; propose it again, against what is in force now"
 
 
@@ -62,7 +63,7 @@ async def _put_in_service(record: ChangeRecord, at: Guardrail) -> ChangeRecord:
     if ancestor := await quarantined_ancestor(record.parent_digest, at):
         now = at.clock.now().isoformat()
         await at.revisions.quarantine(record.digest, cause=record.change_id, reason=f"descends from {ancestor}", at=now)
-        return await overturned(record, at, f"it descends from {ancestor[:12]}, which was quarantined at this moment")
+        return await overturned(record, at, _DESCENDS.format(ancestor[:12]))
     if not record.deploy:
         return await at.changes.save(record.model_copy(update={"applied": True}))
     if record.rollout is not None and record.incumbent_digest:
@@ -86,8 +87,17 @@ async def _put_in_force(record: ChangeRecord, at: Guardrail) -> ChangeRecord:
 
 
 async def _released(record: ChangeRecord, at: Guardrail) -> ChangeRecord:
+    """Looked at before and after: an ancestor that is quarantined at this moment takes it out again, here or by its own sweep."""
     assert record.attestation is not None, "an approved release carries its attestation"
+    revision = await at.revisions.get(record.digest)
+    parent = revision.parent_digest if revision else None
+    if ancestor := await quarantined_ancestor(parent, at):
+        return await overturned(record, at, _DESCENDS.format(ancestor[:12]))
     await at.revisions.release(record.digest, record.attestation)
+    if ancestor := await quarantined_ancestor(parent, at):
+        now = at.clock.now().isoformat()
+        await at.revisions.quarantine(record.digest, cause=record.change_id, reason=f"descends from {ancestor}", at=now)
+        return await overturned(record, at, _DESCENDS.format(ancestor[:12]))
     return await at.changes.save(record.model_copy(update={"applied": True}))
 
 
