@@ -120,6 +120,12 @@ ROLLOUT_DECISIONS = Metric(
 
 AUDIT_ENTRIES = Metric("evoline_audit_entries", "gauge", "entries", "Decisions in the audit log.")
 AUDIT_FAULTS = Metric("evoline_audit_faults", "gauge", "faults", "What does not fit in the audit log; above 0 nothing is decided.")
+AUDIT_LATE = Metric(
+    "evoline_audit_late_entries",
+    "gauge",
+    "entries",
+    "Freezes, rollbacks and quarantines done while the audit log was not sound, which it has not taken up yet.",
+)
 AUDIT_CHECKPOINT_TIME = Metric(
     "evoline_audit_checkpoint_timestamp_seconds",
     "gauge",
@@ -289,6 +295,7 @@ class AuditMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.entries = AUDIT_ENTRIES.gauge(registry)
         self.faults = AUDIT_FAULTS.gauge(registry)
+        self.late = AUDIT_LATE.gauge(registry)
         self.checkpoint_time = AUDIT_CHECKPOINT_TIME.gauge(registry)
 
 
