@@ -27,12 +27,13 @@ from services.guardrail.domain.turns import Turns
 from services.guardrail.ports import AuditLogUnsoundError, Guardrail, Limits
 from services.guardrail.settings import GuardrailSettings
 from services.guardrail.use_cases import Effects
+from shared.background import Work
 from shared.errors import ConfigurationError, TransientError, UnavailableError
 from shared.identity import RegistryFile
 from shared.llm import providers_of
 from shared.messaging.fleet import Fleet
 from shared.messaging.topology import durables
-from shared.service import Application, Host, Work
+from shared.service import Application, Host
 from shared.settings import ProviderSettings, SharedSettings
 from shared.storage.mongo import MongoStore, connect
 

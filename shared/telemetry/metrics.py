@@ -118,6 +118,13 @@ ROLLOUT_DECISIONS = Metric(
     ("decision",),
 )
 
+BACKGROUND_BEGUN_AGAIN = Metric(
+    "evoline_background_begun_again_total",
+    "counter",
+    "outages",
+    "Work beside the messages that an outage of store or broker ended, and that begins again after a pause.",
+    ("work",),
+)
 AUDIT_ENTRIES = Metric("evoline_audit_entries", "gauge", "entries", "Decisions in the audit log.")
 AUDIT_FAULTS = Metric("evoline_audit_faults", "gauge", "faults", "What does not fit in the audit log; above 0 nothing is decided.")
 AUDIT_LATE = Metric(
@@ -370,6 +377,14 @@ class LearningMetrics:
         self._templates.inc()
 
 
+class BackgroundMetrics:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._begun_again = BACKGROUND_BEGUN_AGAIN.counter(registry)
+
+    def begun_again(self, work: str) -> None:
+        self._begun_again.labels(work).inc()
+
+
 class Metrics:
     """All instruments of one process; a part that is never used costs nothing but its zero series."""
 
@@ -377,6 +392,7 @@ class Metrics:
         SERVICE_INFO.gauge(registry).labels(service, version).set(1)
         self.registry = registry
         self.bus = BusMetrics(registry)
+        self.background = BackgroundMetrics(registry)
         self.runs = RunMetrics(registry)
         self.providers = ProviderMetrics(registry)
         self.changes = ChangeMetrics(registry)
