@@ -20,6 +20,7 @@ import uvloop
 from prometheus_client import CollectorRegistry
 from pydantic import ValidationError
 
+from shared.background import Background, Work
 from shared.clock import Clock, SystemClock
 from shared.errors import ConfigurationError, EvolineError, UnavailableError
 from shared.messaging.bus import Bus, BusParts
@@ -35,11 +36,11 @@ from shared.telemetry.redaction import redact_text
 from shared.telemetry.tracing import Tracing
 
 STOP_SECONDS = 4.5
+PORT_SECONDS = 3.0
+"""How long a port that is taken may still be given free."""
 GRACE_SECONDS = 2.0
 """What handlers in flight may still use after a stop was asked for."""
 VERSION = version("evoline")
-
-Work = Callable[[], Awaitable[None]]
 
 
 @dataclass
@@ -66,7 +67,8 @@ class Host:
         return self.mongo.database(f"evoline_{self.name}")
 
     def run_in_background(self, name: str, work: Work) -> None:
-        """Runs `work` from start to stop. It is cancelled at the stop; if it ends or fails before, the process ends with code 1."""
+        """Runs `work` from start to stop. What ends with a `TransientError` begins again after a pause, and the service is not
+        ready meanwhile; if it ends or fails otherwise, the process ends with code 1. It is cancelled at the stop."""
         self.background[name] = work
 
     def on_stop(self, close: Work) -> None:
@@ -173,9 +175,13 @@ class Application:
         self._undo.append(("consumer", lambda: host.consumer.stop(GRACE_SECONDS)))
         await host.consumer.start()
         self._undo.append(("background", self._cancel_background))
-        self._tasks = [asyncio.create_task(self._supervise(name, work), name=name) for name, work in host.background.items()]
+        background = Background(self._clock, fail=self.fail, begun_again=host.metrics.background.begun_again)
+        host.checks["background"] = background.check
+        self._tasks = [asyncio.create_task(background.run(name, work), name=name) for name, work in host.background.items()]
         probes = Probes(service=self.name, version=VERSION, registry=host.metrics.registry, checks=host.checks)
-        server = HttpServer(application(probes), host=self.settings.http_host, port=self.settings.http_port)
+        server = HttpServer(
+            application(probes), host=self.settings.http_host, port=self.settings.http_port, patience_seconds=PORT_SECONDS
+        )
         await server.start()
         self._undo.insert(0, ("http", server.stop))
         self.http_address = server.address
@@ -209,15 +215,6 @@ class Application:
 
     async def _on_bus_closed(self) -> None:
         self.fail("the connection to the broker was closed for good")
-
-    async def _supervise(self, name: str, work: Work) -> None:
-        try:
-            await work()
-        except Exception as error:
-            self._log.exception("background work failed", work=name)
-            self.fail(f"background work {name} failed: {error}")
-        else:
-            self.fail(f"background work {name} ended")
 
     async def _cancel_background(self) -> None:
         for task in self._tasks:

@@ -106,6 +106,8 @@ class Child:
                 await process.wait()
             if self._stopping:
                 return
+            # What it may have left behind in its group holds its port.
+            kill_group(process.pid)
             failures = 1 if loop.time() - started > self.policy.stable_seconds else failures + 1
             hopeless = failures >= self.policy.start_attempts or process.returncode == MISCONFIGURED
             if not self._was_ready and hopeless:
@@ -137,7 +139,7 @@ class Child:
         deadline = asyncio.get_running_loop().time() + self.spec.start_seconds
         missing = "it ended at once"
         while process.returncode is None:
-            missing = await self.spec.ready()
+            missing = await self.spec.ready() or self._stranger(process)
             if not missing and process.returncode is None:
                 return ""
             if asyncio.get_running_loop().time() > deadline:
@@ -146,6 +148,12 @@ class Child:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(asyncio.shield(process.wait()), self.policy.probe_pause_seconds)
         return missing or "it ended at once"
+
+    def _stranger(self, process: Process) -> str:
+        """Empty unless it is known that somebody else answers on its port, as another stack that took it first."""
+        if not self.spec.port or system.listens(process.pid, self.spec.port) is not False:
+            return ""
+        return f"port {self.spec.port} is answered by another process than the one that was started for it ({process.pid})"
 
     def _announce_ready(self, seconds: float) -> None:
         self._was_ready = True
@@ -176,14 +184,19 @@ class Child:
             await asyncio.wait_for(asyncio.shield(process.wait()), self.spec.stop_seconds)
         except TimeoutError:
             self.on_event(StackEvent("stopping", self.spec.name, f"killed: it did not end within {self.spec.stop_seconds:g} s"))
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)  # also what it may have left behind in its group
+        kill_group(process.pid)
         await process.wait()
 
     def _set(self, **values: object) -> None:
         for name, value in values.items():
             setattr(self.record, name, value)
         self.on_change()
+
+
+def kill_group(pid: int) -> None:
+    """Of a process that leads a group of its own, also where it has ended."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
 
 
 def describe_end(code: int | None) -> str:

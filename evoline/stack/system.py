@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -71,6 +72,46 @@ def end_process(pid: int, mark: str, number: signal.Signals) -> None:
         os.killpg(pid, number) if os.getpgid(pid) == pid else os.kill(pid, number)
     except ProcessLookupError:
         return
+
+
+def listens(pid: int, port: int) -> bool | None:
+    """Whether this process, or one of its group, accepts connections on the port; None where the system does not tell."""
+    if sys.platform != "linux":
+        return None
+    try:
+        wanted = _listening_sockets(port)
+        return any(_sockets_of(member) & wanted for member in _group_of(pid))
+    except OSError:
+        return None
+
+
+_LISTENING = "0A"
+
+
+def _listening_sockets(port: int) -> set[str]:
+    """Names of the sockets as they stand in a process' folder of open files."""
+    files = [file for file in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")) if file.exists()]
+    rows = [line.split() for file in files for line in file.read_text().splitlines()]
+    return {f"socket:[{row[9]}]" for row in rows if row[3] == _LISTENING and int(row[1].rpartition(":")[2], 16) == port}
+
+
+def _group_of(leader: int) -> list[int]:
+    found = []
+    for each in Path("/proc").iterdir():
+        if each.name.isdigit():
+            with contextlib.suppress(OSError):
+                if os.getpgid(int(each.name)) == leader:
+                    found.append(int(each.name))
+    return found
+
+
+def _sockets_of(pid: int) -> set[str]:
+    links = set()
+    with contextlib.suppress(OSError):
+        for each in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                links.add(str(each.readlink()))
+    return links
 
 
 def port_is_free(port: int, host: str = LOOPBACK) -> bool:

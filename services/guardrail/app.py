@@ -15,6 +15,7 @@ from services.guardrail.adapters.custody import MongoDatasets
 from services.guardrail.adapters.files import DEFAULT_POLICY, read_policy, read_shipped
 from services.guardrail.adapters.freezes import MongoFreezes
 from services.guardrail.adapters.keys import FileSigner
+from services.guardrail.adapters.late_notes import MongoLateNotes
 from services.guardrail.adapters.metrics import PrometheusGauges, PrometheusOversight
 from services.guardrail.adapters.mongo import MongoChanges, MongoDeployments, MongoRevisions, MongoRollbacks
 from services.guardrail.adapters.oversight import MongoDelegations, MongoRegistryNotes
@@ -26,12 +27,13 @@ from services.guardrail.domain.turns import Turns
 from services.guardrail.ports import AuditLogUnsoundError, Guardrail, Limits
 from services.guardrail.settings import GuardrailSettings
 from services.guardrail.use_cases import Effects
+from shared.background import Work
 from shared.errors import ConfigurationError, TransientError, UnavailableError
 from shared.identity import RegistryFile
 from shared.llm import providers_of
 from shared.messaging.fleet import Fleet
 from shared.messaging.topology import durables
-from shared.service import Application, Host, Work
+from shared.service import Application, Host
 from shared.settings import ProviderSettings, SharedSettings
 from shared.storage.mongo import MongoStore, connect
 
@@ -99,6 +101,7 @@ async def _guardrail(host: Host, shared_settings: SharedSettings, own: Guardrail
         rollouts=rollouts,
         announcer=BusAnnouncer(host.bus),
         audit=audit,
+        late_notes=MongoLateNotes(database),
         checkpoints=CheckpointFile(own.checkpoints, signer.keys),
         runs=Fleet(host.bus),
         signer=signer,
@@ -123,8 +126,8 @@ async def _watch_audit_log(host: Host, at: Guardrail, own: GuardrailSettings) ->
 
     async def look(*, whole: bool = False) -> None:
         try:
-            if whole:
-                await use_cases.check_audit_log(at)
+            if whole and not await use_cases.check_audit_log(at):
+                await use_cases.take_up_late_notes(at)
             await _tell(host, await use_cases.checkpoint_audit_log(at))
         except AuditLogUnsoundError as error:
             log.error("audit log unsound", error=str(error), checkpoints=str(own.checkpoints))

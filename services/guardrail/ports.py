@@ -36,14 +36,15 @@ class LostRaceError(UnavailableError):
 
 
 class AuditLogUnsoundError(UnavailableError):
-    """The log is not what it was, so nothing more is decided: commands wait, what serves goes on."""
+    """The log is not what it was, so nothing more is decided but what only takes away: other commands wait, what serves goes on."""
 
     code = "audit_log_unsound"
 
     def __init__(self, faults: Sequence[str]) -> None:
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
         super().__init__(
-            f"the audit log is not what it was: {faults[0]}{more}. Nothing is decided until it is mended: run "
+            f"the audit log is not what it was: {faults[0]}{more}. Nothing is decided until it is mended (freeze, "
+            "rollback and quarantine work all the same): run "
             "`evoline audit verify`, restore the guardrail's database from a backup and restart the guardrail; "
             "docs/policy.md says how to go on without one"
         )
@@ -362,6 +363,21 @@ class AuditLog(Protocol):
         ...
 
 
+class LateNotes(Protocol):
+    """What was done while the log was closed."""
+
+    async def keep(self, note: AuditNote, at: str) -> AuditNote:
+        """The one that is kept under this key: the first."""
+        ...
+
+    async def find(self, key: str) -> AuditNote | None: ...
+    async def all(self) -> Sequence[tuple[AuditNote, str]]:
+        """With the moment since when each is kept, oldest first."""
+        ...
+
+    async def remove(self, key: str) -> None: ...
+
+
 class Checkpoints(Protocol):
     """Signed checkpoints outside the store."""
 
@@ -423,6 +439,10 @@ class Gauges(Protocol):
     def reviews_waiting(self, count: int) -> None: ...
     def audit_checked(self, *, size: int, faults: int) -> None:
         """`faults` of the last look at the log; not 0 closes it."""
+        ...
+
+    def audit_late(self, count: int) -> None:
+        """Entries that wait for the log to be sound."""
         ...
 
     def checkpointed(self, moment: datetime) -> None:
@@ -528,6 +548,7 @@ class Guardrail:
     rollouts: Rollouts
     announcer: Announcer
     audit: AuditLog
+    late_notes: LateNotes
     checkpoints: Checkpoints
     runs: Runs
     signer: Signer

@@ -114,9 +114,6 @@ def _commands(edge: Edge, at: Guardrail, concurrency: int) -> None:
             signature=delivery.signature,
         )
 
-    async def on_rollback(command: RollbackPipeline, _: Delivery) -> Effects:
-        return await use_cases.roll_back(command, at)
-
     async def on_register_dataset(command: RegisterDataset, _: Delivery) -> Effects:
         return await use_cases.register_dataset(command, at)
 
@@ -138,7 +135,6 @@ def _commands(edge: Edge, at: Guardrail, concurrency: int) -> None:
         deadline_seconds=patient * TAKEN_AHEAD,
     )
     on(MeasurePipelines, on_measure, durable="guardrail-measure", concurrency=2, deadline_seconds=patient)
-    on(RollbackPipeline, on_rollback, durable="guardrail-rollback", concurrency=2)
     on(CloseScope, on_close_scope, durable="guardrail-close-scope", concurrency=2)
     on(RegisterDataset, on_register_dataset, durable="guardrail-register-dataset")
 
@@ -180,25 +176,36 @@ def _while_sound(edge: Edge, at: Guardrail) -> Callable[..., None]:
     return on
 
 
-def _recovery(edge: Edge, at: Guardrail) -> None:
-    async def on_freeze(command: FreezeSystem, _: Delivery) -> Effects:
-        return await use_cases.freeze_system(command, at)
+def _taking_away(edge: Edge, at: Guardrail) -> Callable[..., None]:
+    """Subscribes commands that only make things safer: they do not wait for a log that is closed, which is told."""
+    late = use_cases.taking_away(at)
 
+    def on(command: type[Command], use_case: Callable[[Any, Guardrail], Awaitable[Effects]], **options: Any) -> None:
+        async def at_once(message: Any, delivery: Delivery) -> Effects:
+            effects = list(await use_case(message, late) or ())
+            await use_cases.audit_refusals(message, effects, late, message_id=delivery.message_id)
+            return await use_cases.told_loudly(message, effects, late)
+
+        edge.on(command, at_once, **options)
+
+    return on
+
+
+def _recovery(edge: Edge, at: Guardrail) -> None:
     async def on_unfreeze(command: UnfreezeSystem, _: Delivery) -> Effects:
         return await use_cases.unfreeze_system(command, at)
-
-    async def on_quarantine(command: QuarantineRevision, _: Delivery) -> Effects:
-        return await use_cases.quarantine_revision(command, at)
 
     async def on_release(command: ReleaseRevision, delivery: Delivery) -> Effects:
         return await use_cases.release_revision(
             command, await use_cases.in_force(at), message_id=delivery.message_id, signature=delivery.signature
         )
 
+    take_away = _taking_away(edge, at)
+    take_away(FreezeSystem, use_cases.freeze_system, durable="guardrail-freeze")
+    take_away(QuarantineRevision, use_cases.quarantine_revision, durable="guardrail-quarantine")
+    take_away(RollbackPipeline, use_cases.roll_back, durable="guardrail-rollback", concurrency=2)
     on = _while_sound(edge, at)
-    on(FreezeSystem, on_freeze, durable="guardrail-freeze")
     on(UnfreezeSystem, on_unfreeze, durable="guardrail-unfreeze")
-    on(QuarantineRevision, on_quarantine, durable="guardrail-quarantine")
     on(ReleaseRevision, on_release, durable="guardrail-release")
 
 

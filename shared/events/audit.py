@@ -26,6 +26,20 @@ class AuditCheckpointed(Fact):
     note: str
 
 
+class AuditBypassed(Fact):
+    """A freeze, rollback or quarantine was done while the audit log was not sound: it is kept apart until the log can take it."""
+
+    subject: ClassVar[str] = "evt.audit.bypassed"
+    owner: ClassVar[str] = "guardrail"
+
+    command: str
+    """Its subject."""
+    author: str
+    about: str
+    """The pipeline, or `all`."""
+    reason: str = ""
+
+
 class GetAuditCheckpoint(Query):
     """Answer: `{checkpoint: {size, root, at, key_id, note} or null, stored, sound, faults}`.
 

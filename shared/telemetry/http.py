@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from shared.errors import ConfigurationError
 
+_LISTEN_AGAIN_SECONDS = 0.1
 CHECK_SECONDS = 3.0
 
 Check = Callable[[], Awaitable[None]]
@@ -86,17 +87,20 @@ class _Server(uvicorn.Server):
 
 
 class HttpServer:
-    """`port` 0 takes any free one; `address` is known after `start`."""
+    """`port` 0 takes any free one; `address` is known after `start`.
 
-    def __init__(self, app: Starlette, *, host: str, port: int) -> None:
+    `patience_seconds`: how long a taken port is tried again: a process that is just ending may hold it still."""
+
+    def __init__(self, app: Starlette, *, host: str, port: int, patience_seconds: float = 0.0) -> None:
         self._app, self._host, self._port = app, host, port
+        self._patience_seconds = patience_seconds
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
         self.address: tuple[str, int] = (host, port)
 
     async def start(self) -> None:
         """Raises ConfigurationError where the port is taken."""
-        listener = self._listen()
+        listener = await self._listening()
         self.address = listener.getsockname()[:2]
         config = uvicorn.Config(self._app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1)
         self._server = _Server(config)
@@ -112,6 +116,17 @@ class HttpServer:
             return
         self._server.should_exit = True
         await self._serving
+
+    async def _listening(self) -> socket.socket:
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + self._patience_seconds
+        while True:
+            try:
+                return self._listen()
+            except ConfigurationError:
+                if loop.time() >= give_up_at:
+                    raise
+            await asyncio.sleep(_LISTEN_AGAIN_SECONDS)
 
     def _listen(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET

@@ -119,8 +119,21 @@ ROLLOUT_DECISIONS = Metric(
     ("decision",),
 )
 
+BACKGROUND_BEGUN_AGAIN = Metric(
+    "evoline_background_begun_again_total",
+    "counter",
+    "outages",
+    "Work beside the messages that an outage of store or broker ended, and that begins again after a pause.",
+    ("work",),
+)
 AUDIT_ENTRIES = Metric("evoline_audit_entries", "gauge", "entries", "Decisions in the audit log.")
 AUDIT_FAULTS = Metric("evoline_audit_faults", "gauge", "faults", "What does not fit in the audit log; above 0 nothing is decided.")
+AUDIT_LATE = Metric(
+    "evoline_audit_late_entries",
+    "gauge",
+    "entries",
+    "Freezes, rollbacks and quarantines done while the audit log was not sound, which it has not taken up yet.",
+)
 AUDIT_CHECKPOINT_TIME = Metric(
     "evoline_audit_checkpoint_timestamp_seconds",
     "gauge",
@@ -291,6 +304,7 @@ class AuditMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.entries = AUDIT_ENTRIES.gauge(registry)
         self.faults = AUDIT_FAULTS.gauge(registry)
+        self.late = AUDIT_LATE.gauge(registry)
         self.checkpoint_time = AUDIT_CHECKPOINT_TIME.gauge(registry)
 
 
@@ -365,6 +379,14 @@ class LearningMetrics:
         self._templates.inc()
 
 
+class BackgroundMetrics:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._begun_again = BACKGROUND_BEGUN_AGAIN.counter(registry)
+
+    def begun_again(self, work: str) -> None:
+        self._begun_again.labels(work).inc()
+
+
 class Metrics:
     """All instruments of one process; a part that is never used costs nothing but its zero series."""
 
@@ -372,6 +394,7 @@ class Metrics:
         SERVICE_INFO.gauge(registry).labels(service, version).set(1)
         self.registry = registry
         self.bus = BusMetrics(registry)
+        self.background = BackgroundMetrics(registry)
         self.runs = RunMetrics(registry)
         self.providers = ProviderMetrics(registry)
         self.changes = ChangeMetrics(registry)

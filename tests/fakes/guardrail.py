@@ -17,6 +17,7 @@ from services.guardrail.adapters.budgets import MongoBudgets
 from services.guardrail.adapters.custody import MongoDatasets
 from services.guardrail.adapters.files import DEFAULT_POLICY, read_policy
 from services.guardrail.adapters.freezes import MongoFreezes
+from services.guardrail.adapters.late_notes import MongoLateNotes
 from services.guardrail.adapters.mongo import MongoChanges, MongoDeployments, MongoRevisions, MongoRollbacks
 from services.guardrail.adapters.oversight import MongoDelegations, MongoRegistryNotes
 from services.guardrail.adapters.policies import MongoPolicies
@@ -185,6 +186,7 @@ class Tally:
         self.rollbacks = 0
         self.waiting = 0
         self.faults = 0
+        self.late = 0
         self.checkpointed_at: datetime | None = None
         self.freezes = 0
         self.quarantines = 0
@@ -230,6 +232,9 @@ class Tally:
 
     def audit_checked(self, *, size: int, faults: int) -> None:
         self.faults = faults
+
+    def audit_late(self, count: int) -> None:
+        self.late = count
 
     def checkpointed(self, moment: datetime) -> None:
         self.checkpointed_at = moment
@@ -346,6 +351,7 @@ def bench(
         rollouts=MongoRollouts(database),
         announcer=announcer,
         audit=MongoAuditLog(database),
+        late_notes=MongoLateNotes(database),
         checkpoints=KeptCheckpoints(),
         runs=fleet,
         signer=signer,

@@ -101,6 +101,36 @@ async def test_a_process_that_is_killed_is_started_again_and_counted(home: Home)
         assert record is not None and record.restarts == 1
 
 
+async def test_what_a_killed_process_left_behind_does_not_keep_its_port(home: Home) -> None:
+    supervisor = make(home, "litter")
+    async with up(supervisor):
+        first = pid_of(supervisor.record, "worker")
+        os.kill(first, signal.SIGKILL)
+        await eventually(lambda: pid_of(supervisor.record, "worker") not in (0, first))
+        await eventually(lambda: status_of(supervisor.record, "worker") == "ready")
+        found = supervisor.record.process("worker")
+        assert found is not None and found.restarts == 1
+
+
+async def test_an_answer_by_another_process_than_the_one_that_was_started_is_no_readiness(home: Home) -> None:
+    """As that of another stack's, which took the port between the choice of it and the start."""
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.0 200 OK\r\n\r\nok")
+        writer.close()
+
+    ports = PortChooser({})
+    stranger = await asyncio.start_server(answer, "127.0.0.1", ports.port("worker"))
+    plan = TinyPlan(home, ports, "mute", start_seconds=1.0)
+    supervisor = Supervisor(plan, StackRecord(), RestartPolicy(start_attempts=1))
+    try:
+        with pytest.raises(ChildFailedError, match=r"is answered by another process than the one that was started for it"):
+            await supervisor.run()
+    finally:
+        stranger.close()
+    assert "ready" not in {status_of(supervisor.record, "worker")}
+
+
 async def test_a_process_that_never_starts_fails_the_start_with_its_last_words_and_stops_the_others(home: Home) -> None:
     events: list[StackEvent] = []
     supervisor = make(home, "broken", events)

@@ -20,7 +20,7 @@ from evoline.stack.readiness import http_probe
 from evoline.stack.state import StackRecord
 
 SERVER = """
-import http.server, signal, sys, pathlib
+import http.server, signal, subprocess, sys, pathlib, time
 trace = pathlib.Path(sys.argv[2])
 name = sys.argv[3]
 def note(text):
@@ -32,7 +32,11 @@ class Ready(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200); self.end_headers(); self.wfile.write(b"ok")
     def log_message(self, *_): pass
+if sys.argv[4] == "mute":
+    time.sleep(60)
 server = http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Ready)
+if sys.argv[4] == "litter":
+    subprocess.Popen(["sleep", "60"], pass_fds=[server.fileno()])
 note("started")
 server.serve_forever()
 """
@@ -46,6 +50,7 @@ class TinyPlan:
     what: str = "fine"
     executors: int = 1
     names: tuple[str, ...] = field(default=("store", "worker"))
+    start_seconds: float = 60.0
 
     def describe(self, record: StackRecord) -> None:
         record.urls = {"nats": "nats://tiny"}
@@ -70,9 +75,11 @@ class TinyPlan:
     def _spec(self, name: str, after: tuple[str, ...]) -> ProcessSpec:
         port = self.ports.port(name)
         url = f"http://127.0.0.1:{port}"
-        manner = "deaf" if self.what == "deaf" and name == "worker" else "polite"
+        manner = self.what if self.what in ("deaf", "mute", "litter") and name == "worker" else "polite"
         command = (sys.executable, "-c", SERVER, str(port), str(self.home.root / "trace"), name, manner)
-        return ProcessSpec(name, command, os.environ, http_probe(f"{url}/ready"), after, port, url, stop_seconds=1.0)
+        return ProcessSpec(
+            name, command, os.environ, http_probe(f"{url}/ready"), after, port, url, self.start_seconds, stop_seconds=1.0
+        )
 
 
 def main() -> None:

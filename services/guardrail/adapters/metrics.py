@@ -29,6 +29,9 @@ class PrometheusGauges:
         self._audit.entries.set(size)
         self._audit.faults.set(faults)
 
+    def audit_late(self, count: int) -> None:
+        self._audit.late.set(count)
+
     def checkpointed(self, moment: datetime) -> None:
         self._audit.checkpoint_time.set(moment.timestamp())
 

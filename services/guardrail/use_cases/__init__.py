@@ -22,6 +22,7 @@ from services.guardrail.use_cases.feedback import list_feedback
 from services.guardrail.use_cases.freezing import freeze_system, get_freezes, unfreeze_system
 from services.guardrail.use_cases.holding import OWN, HeldChanges
 from services.guardrail.use_cases.keys import adopt_keys, get_keys
+from services.guardrail.use_cases.late_audit import take_up_late_notes, taking_away, told_loudly
 from services.guardrail.use_cases.measuring import measure_pipelines
 from services.guardrail.use_cases.policies import in_force, seed_policy
 from services.guardrail.use_cases.policy_queries import check_policy, get_policy, list_policies, test_policy
@@ -102,6 +103,9 @@ __all__ = [
     "seed_policy",
     "start_rollout",
     "sweep_budgets",
+    "take_up_late_notes",
+    "taking_away",
     "test_policy",
+    "told_loudly",
     "unfreeze_system",
 ]

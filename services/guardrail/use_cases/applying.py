@@ -18,6 +18,7 @@ from shared.events.values import Attestation
 STORED_ONLY = ("revision", "promotion", "template")
 """Kinds that may end with a stored revision."""
 STALE = "another revision became stable while this change was judged; propose it again, against the new one"
+_DESCENDS = "it descends from {}, which was quarantined at this moment"
 SUPERSEDED = "what this change was judged against was replaced meanwhile; propose it again, against what is in force now"
 
 
@@ -60,7 +61,7 @@ async def _put_in_service(record: ChangeRecord, at: Guardrail) -> ChangeRecord:
     if _is_overtaken(record, current):
         return await overturned(record, at, STALE)
     revision = await at.revisions.add(revision_record(record))
-    if reason := await _out_of_use(revision, at):
+    if reason := await _out_of_use(revision.status, record.parent_digest, record, at):
         return record if await _is_kept(record, at) else await overturned(record, at, reason)
     if not record.deploy:
         # Not written down: the stored revision says it, and one write less is a tenth of a decision.
@@ -81,14 +82,14 @@ async def _is_kept(record: ChangeRecord, at: Guardrail) -> bool:
     return await at.audit.find(outcome_key(record.change_id, "approved")) is not None
 
 
-async def _out_of_use(revision: RevisionRecord, at: Guardrail) -> str:
-    """Why nobody may run it, though it was approved; empty where everybody may."""
-    if revision.status == "quarantined":
+async def _out_of_use(status: str, parent: str | None, record: ChangeRecord, at: Guardrail) -> str:
+    """Why nobody may run it, though it was approved; empty where everybody may. What descends from something quarantined is, too."""
+    if status == "quarantined":
         return "this revision was quarantined after a rollback; propose another one"
-    if ancestor := await quarantined_ancestor(revision.parent_digest, at):
+    if ancestor := await quarantined_ancestor(parent, at):
         now, why = at.clock.now().isoformat(), f"descends from {ancestor}"
-        await at.revisions.quarantine(revision.digest, cause=revision.change_id, reason=why, at=now)
-        return f"it descends from {ancestor[:12]}, which was quarantined at this moment"
+        await at.revisions.quarantine(record.digest, cause=record.change_id, reason=why, at=now)
+        return _DESCENDS.format(ancestor[:12])
     return ""
 
 
@@ -104,8 +105,15 @@ async def _put_in_force(record: ChangeRecord, at: Guardrail) -> ChangeRecord:
 
 
 async def _released(record: ChangeRecord, at: Guardrail) -> ChangeRecord:
+    """Looked at before and after: an ancestor that is quarantined at this moment takes it out again, here or by its own sweep."""
     assert record.attestation is not None, "an approved release carries its attestation"
+    revision = await at.revisions.get(record.digest)
+    parent = revision.parent_digest if revision else None
+    if ancestor := await quarantined_ancestor(parent, at):
+        return await overturned(record, at, _DESCENDS.format(ancestor[:12]))
     await at.revisions.release(record.digest, record.attestation)
+    if reason := await _out_of_use("approved", parent, record, at):
+        return await overturned(record, at, reason)
     return await at.changes.save(record.model_copy(update={"applied": True}))
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from services.guardrail.domain.audit import AuditNote
-from services.guardrail.domain.records import SHIPPED_PREFIX, ChangeRecord, RevisionRecord, signature_fields
+from services.guardrail.domain.audit import AuditEntry, AuditNote
+from services.guardrail.domain.records import SHIPPED_PREFIX, ChangeRecord, Deployment, RevisionRecord, signature_fields
 from services.guardrail.ports import Guardrail
 from services.guardrail.use_cases.judging import quarantined_ancestor
 from services.guardrail.use_cases.propose import CHECK, queued, vetoed
-from services.guardrail.use_cases.taking_out import Cause, take_out
+from services.guardrail.use_cases.taking_out import Cause, step_back, take_out
 from services.guardrail.use_cases.telling import Effects, told
 from shared.errors import InvalidInputError, NotFoundError
+from shared.events.changes import PipelineDeployed
 from shared.events.recovery import QuarantineRefused, QuarantineRevision, ReleaseRevision, RevisionQuarantined
 from shared.identity import UNSIGNED, Signature
 
@@ -27,14 +28,16 @@ async def quarantine_revision(command: QuarantineRevision, at: Guardrail) -> Eff
             digest = await _digest(command.pipeline, command.digest, at)
         except NotFoundError as error:
             return [_refused(command.quarantine_id, command.pipeline, str(error))]
-        if not command.even_if_serving and await _serves(command.pipeline, digest, at):
+        if not command.even_if_serving and await _serves(command.pipeline, digest, at) and not await _is_begun(command, digest, at):
             ways = f"replace it: evoline rollback {command.pipeline}, or give --even-if-serving and have every run refused"
             reason = f"{digest[:12]} serves {command.pipeline}; {ways}"
             return [_refused(command.quarantine_id, command.pipeline, reason)]
         now = at.clock.now().isoformat()
         cause = Cause(command.quarantine_id, command.author, command.reason, now, command.cancel_running)
         doomed = await take_out(digest, (), cause, at)
-        entry = await at.audit.append(_note(key, command, digest, doomed, now))
+        # It did not serve when it was looked at; a rollout or a change may have been faster than the mark.
+        after = None if command.even_if_serving else await step_back(command.pipeline, digest, command.quarantine_id, at)
+        entry = await at.audit.append(_note(key, command, digest, doomed, now, after))
     fact = RevisionQuarantined(
         quarantine_id=command.quarantine_id,
         pipeline=entry.subject,
@@ -43,7 +46,7 @@ async def quarantine_revision(command: QuarantineRevision, at: Guardrail) -> Eff
         reason=entry.facts["reason"],
         author=entry.actor,
     )
-    return [("quarantined", fact)]
+    return [("quarantined", fact), *_went_back(entry)]
 
 
 async def release_revision(
@@ -102,6 +105,12 @@ async def _digest(pipeline: str, wanted: str, at: Guardrail) -> str:
     )
 
 
+async def _is_begun(command: QuarantineRevision, digest: str, at: Guardrail) -> bool:
+    """This very quarantine marked it before, so it is one, whatever became stable since."""
+    mark = await at.revisions.why_quarantined(digest)
+    return mark is not None and mark["cause"] == command.quarantine_id
+
+
 async def _serves(pipeline: str, digest: str, at: Guardrail) -> bool:
     deployment = await at.deployments.get(pipeline)
     return deployment is not None and deployment.stable == digest
@@ -127,7 +136,23 @@ def _refused(request_id: str, pipeline: str, reason: str) -> tuple[str, Quaranti
     return "refused", QuarantineRefused(request_id=request_id, pipeline=pipeline, reason=reason)
 
 
-def _note(key: str, command: QuarantineRevision, digest: str, doomed: Sequence[str], now: str) -> AuditNote:
+def _went_back(entry: AuditEntry) -> Effects:
+    if not (back := entry.facts.get("went_back_to")):
+        return []
+    fact = PipelineDeployed(
+        pipeline=entry.subject,
+        digest=back,
+        previous_digest=entry.digest,
+        change_id=entry.key.removeprefix("quarantine:"),
+        generation=entry.facts["generation"],
+    )
+    return [("deployed", fact)]
+
+
+def _note(
+    key: str, command: QuarantineRevision, digest: str, doomed: Sequence[str], now: str, after: Deployment | None
+) -> AuditNote:
+    back = {"went_back_to": after.stable, "generation": after.causes[command.quarantine_id]} if after else {}
     return AuditNote(
         key=key,
         at=now,
@@ -135,5 +160,5 @@ def _note(key: str, command: QuarantineRevision, digest: str, doomed: Sequence[s
         actor=command.author,
         subject=command.pipeline,
         digest=digest,
-        facts={"quarantined": list(doomed), "reason": command.reason, "cancel_running": command.cancel_running},
+        facts={"quarantined": list(doomed), "reason": command.reason, "cancel_running": command.cancel_running} | back,
     )

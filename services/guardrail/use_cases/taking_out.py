@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from services.guardrail.domain.records import RevisionRecord
+from services.guardrail.domain.records import Deployment, moved, redeployed
 from services.guardrail.ports import Guardrail, LostRaceError
 from services.guardrail.use_cases.judging import descendants
+
+_TRIES = 20
 
 
 @dataclass(frozen=True)
@@ -23,19 +26,43 @@ class Cause:
 
 async def take_out(digest: str, kept: Sequence[str], cause: Cause, at: Guardrail) -> tuple[str, ...]:
     """Quarantines the digest, then what descends from it, without `kept`. A child that is approved at this moment either is found
-    here or finds its ancestor quarantined: the ancestor's mark is written before its children are read."""
+    here or finds its ancestor quarantined: the ancestor's mark is written before its children are read.
+
+    Whoever is putting one of them into service at this moment has read the deployment before the marks: behind the marks the
+    deployment is moved, so that such a write is late and finds them when it is repeated; what was faster is found here. Raises
+    `LostRaceError`; repeatable."""
     doomed = [digest]
     await _mark(digest, cause, at)
+    own = await at.revisions.get(digest)
+    pipelines = {own.pipeline} if own else set()
     for child in await descendants([digest], at):
         if child.digest not in kept:
             await _mark(child.digest, cause, at)
-            await _withdraw_canary(child, at)
             doomed.append(child.digest)
-    own = await at.revisions.get(digest)
-    if own is not None:
-        await _withdraw_canary(own, at)
+            pipelines.add(child.pipeline)
+    for pipeline in sorted(pipelines):
+        await _fence(pipeline, doomed, cause, at)
     at.gauges.quarantined(len(doomed))
     return tuple(doomed)
+
+
+async def step_back(pipeline: str, digest: str, cause: str, at: Guardrail) -> Deployment | None:
+    """The deployment after the newest former revision that may run took the place of `digest`, which is quarantined and serves.
+    None where it does not serve, or there is none to go back to. Raises `LostRaceError`; repeatable."""
+    current = await at.deployments.get(pipeline)
+    if current is None or cause in current.causes:
+        return current
+    if current.stable != digest:
+        return None
+    runnable = [each for each in reversed(current.previous) if not await at.revisions.is_quarantined(each)]
+    if not runnable:
+        return None
+    target = runnable[0]
+    after = redeployed(current, target, cause, at.clock.now().isoformat())
+    after = after.model_copy(update={"previous": tuple(each for each in after.previous if each != digest)})
+    if not await at.deployments.swap(after, from_generation=current.generation):
+        raise LostRaceError(f"the deployment of {pipeline} moved at this moment")
+    return after
 
 
 async def _mark(digest: str, cause: Cause, at: Guardrail) -> None:
@@ -44,13 +71,18 @@ async def _mark(digest: str, cause: Cause, at: Guardrail) -> None:
     )
 
 
-async def _withdraw_canary(revision: RevisionRecord, at: Guardrail) -> None:
-    """A canary or shadow that nobody may run any more would fail its share of the runs; its rollout ends with it. Raises
-    `LostRaceError`."""
-    current = await at.deployments.get(revision.pipeline)
-    if current is None or revision.digest not in (current.canary, current.shadow):
-        return
-    without = {"canary": None, "shadow": None, "rollout": None}
-    moved = {"generation": current.generation + 1, "updated_at": at.clock.now().isoformat()}
-    if not await at.deployments.swap(current.model_copy(update=without | moved), from_generation=current.generation):
-        raise LostRaceError(f"the deployment of {revision.pipeline} moved at this moment")
+async def _fence(pipeline: str, doomed: Sequence[str], cause: Cause, at: Guardrail) -> None:
+    """Once a cause. A canary or shadow that nobody may run any more would fail its share of the runs; its rollout ends with it."""
+    key = f"{cause.cause_id}:fence"
+    for _ in range(_TRIES):
+        current = await at.deployments.get(pipeline)
+        if current is None:
+            return
+        is_tried = current.canary in doomed or current.shadow in doomed
+        if key in current.causes and not is_tried:
+            return
+        without: dict[str, Any] = {"canary": None, "shadow": None, "rollout": None} if is_tried else {}
+        after = moved(current, key, at.clock.now().isoformat(), **without)
+        if await at.deployments.swap(after, from_generation=current.generation):
+            return
+    raise LostRaceError(f"the deployment of {pipeline} moves all the time")

@@ -124,6 +124,20 @@ def test_endpoints_answer_with_status_and_body() -> None:
     assert "openmetrics" in client.get("/metrics", headers={"accept": "application/openmetrics-text"}).headers["content-type"]
 
 
+async def test_a_port_that_is_given_free_within_the_patience_is_taken() -> None:
+    app = application(Probes("learner", "9", CollectorRegistry(), {}))
+    first = HttpServer(app, host="127.0.0.1", port=0)
+    await first.start()
+    second = HttpServer(app, host="127.0.0.1", port=first.address[1], patience_seconds=30)
+    starting = asyncio.create_task(second.start())
+    await asyncio.sleep(0)
+    assert not starting.done()
+    await first.stop()
+    await starting
+    assert second.address == first.address
+    await second.stop()
+
+
 async def test_second_server_on_a_port_is_told_which_one_is_taken() -> None:
     app = application(Probes("learner", "9", CollectorRegistry(), {}))
     first = HttpServer(app, host="127.0.0.1", port=0)

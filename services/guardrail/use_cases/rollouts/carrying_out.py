@@ -46,10 +46,11 @@ async def carry_out(record: RolloutRecord, at: Guardrail) -> RolloutRecord:
 
 
 async def _open(record: RolloutRecord, intent: Intent, at: Guardrail) -> RolloutRecord:
-    if await at.revisions.is_quarantined(record.canary):
-        return _aborted(record, intent, QUARANTINED)
+    # In this order: whoever quarantines it after the look moves the deployment, so the swap is late, or takes the canary out of it.
     current = await _current(record, at)
     generation = _done(record, current)
+    if await at.revisions.is_quarantined(record.canary):
+        return _aborted(record, intent, QUARANTINED)
     if generation is None:
         if current is None or current.stable != record.stable or not _is_free(current):
             return _aborted(record, intent, SUPERSEDED)

@@ -1,0 +1,171 @@
+"""A quarantine at every moment of what puts a revision into service, and that at every moment of a quarantine.
+
+Nothing quarantined serves at the end, or is tried; and a quarantine's answer is what was done."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from services.guardrail.adapters.audit_log import MongoAuditLog
+from services.guardrail.domain.records import Deployment
+from services.guardrail.domain.turns import Turns
+from services.guardrail.ports import LostRaceError
+from services.guardrail.use_cases import quarantine_revision, release_revision, roll_back
+from services.guardrail.use_cases.rollouts.advancing import advance_all
+from services.guardrail.use_cases.rollouts.starting import start_rollout
+from shared.events.changes import ChangeApproved, PipelineDeployed, RollbackPipeline
+from shared.events.message import Message
+from shared.events.recovery import QuarantineRefused, QuarantineRevision, ReleaseRevision, RevisionQuarantined
+from shared.events.rollouts import RolloutPlan, RolloutStep, StartRollout
+from shared.pipeline.loading import load_document
+from tests.fakes.guardrail import Bench, bench, facts, pipeline
+from tests.machine.interleaving import InterleavedDatabase
+
+AT_ONCE = RolloutPlan(steps=(RolloutStep(share=0.5, minutes=0, sample=0), RolloutStep(share=1.0)), watch_runs=0)
+NEW = pipeline("Say the tone of: {{ text }}")
+MOST_OPERATIONS = 400
+Work = Callable[[], Awaitable[Any]]
+
+
+class Race:
+    """A pipeline that serves, and another revision of it that is to serve. Two guardrails share the store: one is interrupted, the
+    other interrupts it."""
+
+    def __init__(self) -> None:
+        self.database = InterleavedDatabase()
+        self.bench: Bench = bench(database=self.database)
+        at = replace(self.bench.at, audit=MongoAuditLog(self.database), turns=Turns())
+        self.other = replace(self.bench, at=at)
+        self.new = load_document(NEW).digest
+        self.answers: list[Message] = []
+
+    async def begin(self) -> None:
+        await self.bench.propose(pipeline())
+        (fact, *_) = await self.bench.propose(NEW, "c2", deploy=False)
+        assert isinstance(fact, ChangeApproved)
+
+    async def deployment(self) -> Deployment:
+        found = await self.bench.at.deployments.get("triage")
+        assert found is not None
+        return found
+
+    async def change(self, by: Bench) -> None:
+        """Deploys at once. The revision is known before, as one that is proposed again is."""
+        await again(lambda: by.propose(NEW, "c3"))
+
+    async def roll_out(self, by: Bench) -> None:
+        command = StartRollout(rollout_id="r1", pipeline="triage", digest=self.new, plan=AT_ONCE, author="ada")
+        await again(lambda: start_rollout(command, by.at))
+        await self.look(by)
+
+    async def look(self, by: Bench) -> None:
+        for _ in range(3):
+            self.bench.clock.pass_seconds(60)
+            await advance_all(by.at)
+
+    async def quarantine(self, by: Bench) -> None:
+        command = QuarantineRevision(quarantine_id="q1", pipeline="triage", digest=self.new, reason="it insults", author="alice")
+        self.answers += facts(await again(lambda: quarantine_revision(command, by.at)))
+
+    async def roll_back(self, by: Bench) -> None:
+        command = RollbackPipeline(rollback_id="b1", pipeline="triage", reason="it insults", author="alice")
+        await again(lambda: roll_back(command, by.at))
+
+    async def interrupted(self, operation: int, first: Actor, second: Actor) -> bool:
+        """False where `first` takes fewer operations."""
+        self.database.between(operation, lambda: second(self, self.other))
+        await first(self, self.bench)
+        return self.database.is_done
+
+    async def check(self) -> None:
+        """After everybody looked once more."""
+        await self.look(self.bench)
+        serving, is_out = await self.deployment(), await self.bench.at.revisions.is_quarantined(self.new)
+        answer = self.answers[0]
+        assert isinstance(answer, RevisionQuarantined if is_out else QuarantineRefused), answer
+        assert not (is_out and self.new in (serving.stable, serving.canary, serving.shadow)), serving
+        assert self.new not in serving.previous or not is_out
+        assert is_out or serving.stable == self.new, "what was refused because it serves does serve"
+        told = [each for each in self.answers if isinstance(each, PipelineDeployed)]
+        assert all((each.digest, each.generation <= serving.generation) == (serving.stable, True) for each in told)
+        assert await self.bench.at.audit.check() == ()
+
+
+Actor = Callable[[Race, Bench], Awaitable[None]]
+PUTS_IN_SERVICE = {"rollout": Race.roll_out, "change": Race.change}
+
+
+async def again(work: Work) -> Any:
+    """As a delivery does it that lost a race."""
+    for _ in range(50):
+        try:
+            return await work()
+        except LostRaceError:
+            continue
+    raise AssertionError("it loses its race for ever")
+
+
+@pytest.mark.parametrize("how", PUTS_IN_SERVICE)
+async def test_a_quarantine_at_any_moment_of_what_puts_a_revision_into_service(how: str) -> None:
+    assert await _every_moment(PUTS_IN_SERVICE[how], Race.quarantine) > 10
+
+
+@pytest.mark.parametrize("how", PUTS_IN_SERVICE)
+async def test_what_puts_a_revision_into_service_at_any_moment_of_its_quarantine(how: str) -> None:
+    assert await _every_moment(Race.quarantine, PUTS_IN_SERVICE[how]) > 5
+
+
+async def _every_moment(first: Actor, second: Actor) -> int:
+    """`second` before each operation of `first`; returns how many there are."""
+    for operation in range(1, MOST_OPERATIONS):
+        race = Race()
+        await race.begin()
+        if not await race.interrupted(operation, first, second):
+            return operation - 1
+        await race.check()
+    raise AssertionError(f"more than {MOST_OPERATIONS} operations")
+
+
+async def test_a_revision_that_is_proposed_again_while_it_is_rolled_back_does_not_serve_again() -> None:
+    """Judged before the mark of the rollback, deployed behind its compare-and-set."""
+    for operation in range(1, MOST_OPERATIONS):
+        race = Race()
+        await race.begin()
+        await race.change(race.bench)
+        if not await race.interrupted(operation, Race.roll_back, propose_again):
+            break
+        serving = await race.deployment()
+        assert not await race.bench.at.revisions.is_quarantined(serving.stable), f"at operation {operation}"
+    assert operation > 5
+
+
+async def propose_again(race: Race, by: Bench) -> None:
+    await again(lambda: by.propose(NEW, "c4"))
+
+
+async def test_an_ancestor_that_is_quarantined_between_the_vote_and_the_release_keeps_its_child_out() -> None:
+    """At every moment of the vote that releases the child."""
+    for operation in range(1, MOST_OPERATIONS):
+        race = Race()
+        await race.begin()
+        (child, *_) = await race.bench.propose(pipeline("Name: {{ text }}"), "c4", parent_digest=race.new, deploy=False)
+        assert isinstance(child, ChangeApproved)
+        out = QuarantineRevision(quarantine_id="q0", pipeline="triage", digest=child.digest, reason="x", author="alice")
+        await quarantine_revision(out, race.bench.at)
+        wish = ReleaseRevision(change_id="rel1", pipeline="triage", digest=child.digest, reason="it was not it", author="alice")
+        await release_revision(wish, race.bench.at)
+        if not await race.interrupted(operation, released, Race.quarantine):
+            break
+        assert await race.bench.at.revisions.is_quarantined(race.new)
+        assert await race.bench.at.revisions.is_quarantined(child.digest), f"released at operation {operation}"
+        revision = await race.bench.at.revisions.get(child.digest)
+        assert revision is not None and revision.status == "quarantined"
+    assert operation > 10
+
+
+async def released(_: Race, by: Bench) -> None:
+    await again(lambda: by.decide("rel1", "approve", "bob", "d1"))
