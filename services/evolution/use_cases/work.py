@@ -19,7 +19,7 @@ from shared.evidence import grader_hash, score
 from shared.search.candidates import Candidate, SearchResult
 from shared.search.menu import OperatorMenu
 from shared.search.objectives import Weights, scale_of, weighted_value
-from shared.search.operators import all_operators
+from shared.search.operators import operators_for
 from shared.search.plan import FINALISTS
 from shared.search.strategies import STRATEGIES, FinalRound, Genetic, SearchOverError, Strategy, note_uses, run_finals
 from shared.search.trade_offs import finalists_of, trade_offs_of
@@ -86,7 +86,7 @@ class EvolutionWork:
         self._progress.enter("search")
         rewriting = ModelRewriter(self._command.evolution_id, prepared.scope, self._at, self._command.seed)
         menu = OperatorMenu(
-            all_operators(),
+            operators_for(prepared.context),
             prepared.context,
             prepared.scope.scope,
             rewriting=rewriting if self._at.rewrites else None,
@@ -135,7 +135,7 @@ class EvolutionWork:
     async def _propose(self, found: SearchResult, finals: FinalRound) -> Effects:
         assert finals.best is not None
         command, best = self._command, finals.best.candidate
-        await self._refuse_quarantined(self._prepared.seed.digest, best.digest)
+        await self._refuse_quarantined(self._prepared.seed.digest, best.digest, *self._prepared.borrowed)
         pending = self._pending(found, finals)
         proposal = ProposeChange(
             change_id=derive_id(command.evolution_id, "promotion"),
@@ -216,7 +216,7 @@ class EvolutionWork:
         await self._at.announcer.announce(fact, cause=self._command.evolution_id, effect=f"scored:{candidate.digest}")
 
     async def _tick(self) -> None:
-        await self._refuse_quarantined(self._prepared.seed.digest)
+        await self._refuse_quarantined(self._prepared.seed.digest, *self._prepared.borrowed)
         await self._progress.measured()
 
     async def _refuse_quarantined(self, *digests: str) -> None:
