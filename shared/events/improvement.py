@@ -160,6 +160,9 @@ class StartEvolution(Command):
     seed: int = Field(default=0, ge=0, lt=2**32)
     borrow_from: tuple[PipelineName, ...] = Field(default=(), max_length=8)
     """Other deployed pipelines whose steps the search may take over for this task."""
+    fault_cases: int = Field(default=0, ge=0, le=200)
+    """Cases on which finalists and stable revision run once more while 30% of their model calls fail on purpose: robustness is the
+    share that still gives an answer. They count as evaluations; 0: robustness stays unknown."""
     weights: dict[Literal["cost", "latency", "robustness"], Annotated[float, Field(ge=0, le=1)]] = Field(default_factory=dict)
     """What the final choice gives for other objectives than quality: for twice the seed's cost or latency, for surviving all faults
     instead of none. 0.05 is five points of quality; empty: quality alone decides."""

@@ -59,6 +59,9 @@ class Prepared:
 
 async def prepare(command: StartEvolution, began: datetime, at: Evolution) -> Prepared:
     """Raises `PermanentError` with what is wrong: unknown pipeline or dataset, too few cases, budget too small, scope refused."""
+    if command.weights.get("robustness") and not command.fault_cases:
+        reason = "robustness is not measured where no case runs with faults"
+        raise InvalidInputError(Problem(path="weights.robustness", reason=reason, suggestion="set fault_cases, to 8 for example"))
     stable = await at.custodian.stable(command.pipeline)
     data = await at.custodian.dataset(command.dataset_id)
     plan = plan_evolution(data.cases, command.evaluations, command.seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import timedelta
 
@@ -116,6 +117,7 @@ class EvolutionWork:
             return None
         self._enter_stage(self._command.evaluations, 1.0)
         await self._progress.tell("finalists", f"{len(chosen)} candidates on fresh cases")
+        await self._endure(found, [self._prepared.seed, *chosen])
         plan = self._prepared.plan
         try:
             finals = await run_finals(
@@ -124,13 +126,22 @@ class EvolutionWork:
                 plan.fresh_cases,
                 self._evaluations,
                 min(self._evaluations.remaining, plan.final_evaluations),
-                lambda entry, seed: weighted_value(entry, seed, self._weights, scale),
+                lambda entry, seed: weighted_value(entry, seed, self._weights, scale, known=found.archive),
             )
         except SearchOverError:
             return None
         for entry in (finals.seed, *finals.finalists):
             await self._tell_score(entry.candidate, list(entry.grades.values()))
         return finals
+
+    async def _endure(self, found: SearchResult, finalists: Sequence[Candidate]) -> None:
+        """Robustness of the finalists, at most half of what is left for them."""
+        affordable = self._evaluations.remaining // (2 * len(finalists))
+        cases = self._prepared.plan.fresh_cases[: min(self._command.fault_cases, affordable)]
+        if not cases:
+            return
+        for candidate, row in zip(finalists, await self._evaluations.endured(finalists, cases), strict=True):
+            found.archive[candidate.digest].faulted.update(zip(cases, row, strict=True))
 
     async def _propose(self, found: SearchResult, finals: FinalRound) -> Effects:
         assert finals.best is not None

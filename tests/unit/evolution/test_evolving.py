@@ -353,3 +353,27 @@ async def test_a_search_that_borrowed_from_what_was_taken_back_ends() -> None:
     await forget([load_document(donor_document()).digest], world.evolution)
     answer = await ended(world, borrow_from=("triage",))
     assert answer.verdict == "refused" and "taken back" in str(answer.problems[0])
+
+
+async def test_finalists_are_tried_with_faults_within_the_budget_and_the_front_shows_it() -> None:
+    def answers(order: ExecuteRun) -> RunFinished:
+        if order.faults is None:
+            return world.runs._answer(order)
+        robust = any(step["type"] != "claude" for step in (order.document or {})["steps"])
+        return world.runs._answer(order) if robust else finished(order, "failed", None, error="a fault of this trial")
+
+    world = small_world()
+    world.runs.answers = answers
+    await start_evolution(command(fault_cases=5), world.evolution)
+    evaluations = [run for run in world.runs.started if world.runs.ended[run].purpose == "evaluation"]
+    assert len(evaluations) == len(set(evaluations)) <= 200
+    record = await read_evolution(GetEvolution(evolution_id="evo-1"), world.evolution)
+    told = TradeOffs.model_validate(record["trade_offs"])
+    shares = {one.value for member in told.front for one in member.objectives if one.name == "robustness"}
+    assert shares <= {0.0, 1.0} and shares
+    assert any(note.startswith("robustness is known of") for note in told.notes)
+
+
+async def test_a_weight_on_robustness_that_nobody_measures_is_refused() -> None:
+    answer = await ended(small_world(), weights={"robustness": 0.2})
+    assert answer.verdict == "refused" and "fault_cases" in str(answer.problems[0])
