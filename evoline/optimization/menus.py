@@ -14,10 +14,11 @@ from typing import Any
 from evoline.optimization.journal import Journal
 from evoline.optimization.measuring import CountingArena
 from shared.errors import InvalidInputError, Problem
+from shared.pipeline.blanks import BLANK
 from shared.pipeline.loading import load_document
 from shared.search.candidates import Candidate, Entry, OperatorContext, Proposal
 from shared.search.menu import candidate_of
-from shared.search.operators import Operator, all_operators
+from shared.search.operators import Operator, all_operators, operators_for
 from shared.search.text_operators import LONGEST_TEXT, text_operators
 from shared.search.texts import text_candidate as text_candidate
 
@@ -93,6 +94,20 @@ def usable_operators(seed: Candidate, wanted: Sequence[str] | None) -> tuple[Ope
         reason = f"unknown operators {', '.join(unknown)}"
         raise InvalidInputError(Problem(path="operators", reason=reason, suggestion=f"choose among {', '.join(sorted(names))}"))
     return tuple(operator for operator in known if operator.name in wanted)
+
+
+def fitting(operators: Sequence[Operator], context: OperatorContext) -> tuple[Operator, ...]:
+    """Without those that have nothing to work with in this search."""
+    idle = {one.name for one in all_operators()} - {one.name for one in operators_for(context)}
+    return tuple(one for one in operators if one.name not in idle)
+
+
+def lent(borrow: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Templates and pipelines of `borrow`, as a context has them. Raises `InvalidInputError` for what is neither."""
+    templates = [one for one in borrow if BLANK.search(json.dumps(one, default=str))]
+    loaded = [load_document(one, file=f"borrow[{index}]") for index, one in enumerate(borrow)]
+    donors = [one.canonical() for one, given in zip(loaded, borrow, strict=True) if given not in templates]
+    return {"templates": tuple(templates), "donors": tuple(donors)}
 
 
 class Menu:

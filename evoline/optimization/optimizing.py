@@ -19,7 +19,9 @@ from evoline.optimization.menus import (
     OutsideProposer,
     checking,
     explained,
+    fitting,
     is_pipeline,
+    lent,
     seed_of,
     usable_operators,
 )
@@ -58,6 +60,8 @@ def optimize(  # noqa: PLR0913  the signature is a promise; everything after the
     workers: int = 1,
     alpha: float = 0.05,
     weights: Weights | Mapping[str, float] | None = None,
+    borrow: Sequence[Mapping[str, Any]] = (),
+    models: Sequence[str] = (),
     journal: Path | str | None = None,
     on_progress: OnProgress | None = None,
 ) -> Outcome:
@@ -69,8 +73,9 @@ def optimize(  # noqa: PLR0913  the signature is a promise; everything after the
     `proposer(parent, feedback)` gives a candidate beside what `operators` (default: all that fit; `()` for none) propose.
     `evaluate` may give (score, feedback, use) with what is known of `tokens`, `cost_usd` and `seconds`: the outcome's front and
     menu tell them, and `weights` (`cost`, `latency`) lets the choice among finalists count them: 0.05 is what twice the seed's may
-    cost in quality. With `journal`, a killed call goes on where it stopped. The same arguments give the same archive with any
-    number of `workers`.
+    cost in quality. For a pipeline, `borrow` are pipelines of other tasks, and templates with `[[ blanks ]]`, whose steps may be
+    taken over, and `models` are what its steps may ask instead: `family:name`, cheapest first. With `journal`, a killed call goes
+    on where it stopped. The same arguments give the same archive with any number of `workers`.
 
     Raises `InvalidInputError` with everything that is wrong: too few cases (with the number that would do), one label only,
     repeated cases, a budget too small, an invalid seed, or a seed of which every evaluation fails."""
@@ -86,11 +91,12 @@ def optimize(  # noqa: PLR0913  the signature is a promise; everything after the
         raise InvalidInputError(
             Problem(path="operators", reason="nothing can be proposed", suggestion="give operators or a proposer")
         )
+    context = replace(_context(first, task), **lent(borrow), models=_model_names(models))
     with Journal(Path(journal) if journal else None, f"{task.fingerprint}:{chosen.name}") as notes:
         work = _Work(first, task, chosen, notes, seed_number, budget, alpha, weighing, on_progress or (lambda progress: None))
         arena = CountingArena(evaluate, task.cases, notes, workers=workers, on_measured=lambda: work.tell(arena))
         outside = OutsideProposer(proposer, arena, notes) if proposer else None
-        menu = Menu(own, _context(first, task), checking(first), outside)
+        menu = Menu(fitting(own, context), context, checking(first), outside)
         return _finished(work.run(arena, menu, outside))
 
 
@@ -224,6 +230,15 @@ def _context(seed: Candidate, task: Task) -> OperatorContext:
     shown = tuple(case for case in cases if case is not None)
     labels = {expected_of(case) for case in task.cases.values() if isinstance(expected_of(case), str)}
     return OperatorContext(seed=seed.document, shown=shown, labels=tuple(sorted(labels)) if len(labels) <= _LABEL_KINDS else ())
+
+
+def _model_names(models: Sequence[str]) -> tuple[str, ...]:
+    wrong = [name for name in models if not name.startswith(("claude:", "gemini:")) or name.endswith(":")]
+    if wrong:
+        raise InvalidInputError(
+            Problem(path="models", reason=f"{wrong[0]!r} names no model", suggestion="write claude:NAME or gemini:NAME")
+        )
+    return tuple(models)
 
 
 def _weights(wanted: Weights | Mapping[str, float] | None) -> Weights:

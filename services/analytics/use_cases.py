@@ -38,7 +38,7 @@ class Analytics:
 
 
 async def count_run(run: RunFinished, at: Analytics) -> Effects:
-    if run.replayed:
+    if run.replayed or run.faulted:
         return []  # a recording of another run measures nothing
     if not run.digest:
         return []  # refused before any revision was found: nothing to count it under

@@ -38,6 +38,7 @@ def create_app(settings: SharedSettings | None = None, own: EvolutionSettings | 
             in_flight=own_settings.in_flight,
             run_seconds=own_settings.run_seconds,
             rewrites=own_settings.rewrites,
+            models=own_settings.models,
         )
         approvals = Approvals(keys.verifier, host.clock)
         laboratory = Laboratory(at, experiments, BusPromotions(host.bus))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -15,5 +17,8 @@ class EvolutionSettings(BaseSettings):
     """Evaluations in flight an evolution."""
     run_seconds: float = Field(default=60.0, gt=0)
     """How long one evaluation may take, waiting for an executor included, before it counts as failed."""
+    models: tuple[Annotated[str, StringConstraints(pattern=r"^(claude|gemini):[\w.-]+$")], ...] = ()
+    """JSON list of `family:model`, cheapest first, strongest last: what searches may try for a step, or one after the other in a
+    cascade. Empty: models stay as they are."""
     rewrites: int = Field(default=6, ge=0)
     """Reflective rewrites by a model an evolution; each costs one run beside the evaluations."""

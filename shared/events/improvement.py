@@ -158,6 +158,11 @@ class StartEvolution(Command):
     population: int = Field(default=50, ge=2, le=1000)
     seconds: float = Field(default=600, gt=0, le=86_400)
     seed: int = Field(default=0, ge=0, lt=2**32)
+    borrow_from: tuple[PipelineName, ...] = Field(default=(), max_length=8)
+    """Other deployed pipelines whose steps the search may take over for this task."""
+    fault_cases: int = Field(default=0, ge=0, le=200)
+    """Cases on which finalists and stable revision run once more while 30% of their model calls fail on purpose: robustness is the
+    share that still gives an answer. They count as evaluations; 0: robustness stays unknown."""
     weights: dict[Literal["cost", "latency", "robustness"], Annotated[float, Field(ge=0, le=1)]] = Field(default_factory=dict)
     """What the final choice gives for other objectives than quality: for twice the seed's cost or latency, for surviving all faults
     instead of none. 0.05 is five points of quality; empty: quality alone decides."""
@@ -216,7 +221,7 @@ class EvolutionFinished(Fact):
     evaluations: int = 0
     candidates: int = 0
     lineage: tuple[dict[str, Any], ...] = ()
-    """`{digest, parent, operator, text, score}` of the accepted candidates, oldest first."""
+    """`{digest, parent, operator, text, changes, score}` of the accepted candidates, oldest first."""
     trade_offs: TradeOffs | None = None
     """Pareto front and menu of niches of all measured candidates; None where nothing was searched."""
     deployed: bool = False

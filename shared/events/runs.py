@@ -53,6 +53,16 @@ class ShadowOrigin(Part):
     """Shadow runs that the rollout may have."""
 
 
+class FaultPlan(Part):
+    """Provider faults that an executor makes on purpose in one run: to see whether the pipeline survives them."""
+
+    share: float = Field(default=0.3, gt=0, le=1)
+    """Of the run's model calls, how many fail before they reach the provider. Which ones follows from the run's seed and case."""
+    kinds: tuple[Literal["rate_limit", "overload", "timeout", "connection", "server"], ...] = Field(
+        default=("rate_limit", "overload", "timeout", "connection"), min_length=1
+    )
+
+
 class ExecuteRun(Command):
     """Runs one pipeline on one input. Either `pipeline` (an attested revision) or `document` together with `scope` (a trial).
 
@@ -91,6 +101,8 @@ class ExecuteRun(Command):
     """User or session behind the run: it stays in one arm of a rollout. None: every run is its own unit."""
     shadow_of: ShadowOrigin | None = None
     """Of a run of purpose `shadow`, which executors make themselves."""
+    faults: FaultPlan | None = None
+    """Only of an evaluation under a trial scope; any other run with it is refused. Batches are not touched."""
 
 
 class ModelUse(Part):
@@ -179,6 +191,8 @@ class RunFinished(Fact):
     """Steps that the message had no room for; the journal has them all."""
     replayed: bool = False
     """Some model call of it was answered from a cassette: times and costs are those of another day."""
+    faulted: bool = False
+    """Its provider failed on purpose (`ExecuteRun.faults`): nothing of it is counted as a measurement of models or pipelines."""
     group_id: str | None = None
     case_id: str | None = None
     scope_id: str | None = None

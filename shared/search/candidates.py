@@ -54,6 +54,14 @@ class OperatorContext:
     """Classes; empty unless answers are graded as labels."""
     mates: tuple[Mapping[str, Any], ...] = ()
     failures: tuple[Failure, ...] = ()
+    families: tuple[str, ...] = ()
+    """Providers that steps may ask: `claude`, `gemini`."""
+    models: tuple[str, ...] = ()
+    """Models that steps may name, `family:model`, cheapest first, strongest last."""
+    templates: tuple[Mapping[str, Any], ...] = ()
+    """Documents with blanks that may be filled for this task."""
+    donors: tuple[Mapping[str, Any], ...] = ()
+    """Pipelines of other tasks whose steps may be taken over."""
 
 
 @dataclass

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from shared.errors import InvalidInputError, Problem
 from shared.events.trade_offs import ObjectiveName, ObjectiveValue
 from shared.evidence.scores import CONFIDENCE_Z, score, wilson_interval
-from shared.search.candidates import Entry
+from shared.search.candidates import Archive, Entry
 
 TOKENS, COST_USD, SECONDS = "tokens", "cost_usd", "seconds"
 MEASURES = (TOKENS, COST_USD, SECONDS)
@@ -112,19 +112,27 @@ def mean_use(entry: Entry, measure: str) -> tuple[float, int] | None:
     return (math.fsum(told) / len(told), len(told)) if told else None
 
 
-def weighted_value(entry: Entry, seed: Entry, weights: Weights, scale: Scale, *, shrunk: bool = False) -> float:
+def weighted_value(
+    entry: Entry, seed: Entry, weights: Weights, scale: Scale, *, shrunk: bool = False, known: Archive | None = None
+) -> float:
     """The scalar of the final choice: mean grade less what cost and latency are worth relative to the seed's, plus robustness.
 
-    What is not known of both weighs nothing. `shrunk`: the grade is pulled to the search's mean, for few cases."""
+    What is not known of both weighs nothing. `shrunk`: the grade is pulled to the search's mean, for few cases. `known`: where
+    robustness is looked up, of entries that were made for the finals."""
     total = entry.shrunk_mean(scale.prior, _PRIOR_CASES) if shrunk else entry.mean
     for weight, measure in ((weights.cost, scale.cost_measure), (weights.latency, SECONDS)):
         ours, theirs = mean_use(entry, measure), mean_use(seed, measure)
         if weight and ours and theirs and theirs[0] > 0.0:
             total -= weight * (ours[0] / theirs[0] - 1.0)
-    if weights.robustness and entry.faulted and seed.faulted:
-        share, its = (sum(one.faulted.values()) / len(one.faulted) for one in (entry, seed))
-        total += weights.robustness * (share - its)
+    ours, theirs = (_endured(known[one.candidate.digest] if known else one) for one in (entry, seed))
+    if weights.robustness and ours and theirs:
+        total += weights.robustness * (ours[0] - theirs[0])
     return total
+
+
+def _endured(entry: Entry) -> tuple[float, int] | None:
+    """(share, number of cases), as `mean_use`."""
+    return (sum(entry.faulted.values()) / len(entry.faulted), len(entry.faulted)) if entry.faulted else None
 
 
 def _rounded(seconds: float) -> float:

@@ -54,6 +54,16 @@ def seed_document(**changes: Any) -> dict[str, Any]:
     return {**document, **changes}
 
 
+def donor_document() -> dict[str, Any]:
+    """Another task in another domain: thinks first, then chooses."""
+    think = {"name": "think", "type": "claude", "prompt": "Is the mail urgent?\nSay what asks for haste.\n\n{{ mail }}\n"}
+    schema = {"type": "object", "properties": {"label": {"enum": ["urgent", "other"]}}, "required": ["label"]}
+    prompt = "Is the mail urgent?\n\n{{ mail }}\n\nReasoning:\n{{ steps.think.text }}\n"
+    decide = {"name": "decide", "type": "claude_extract", "prompt": prompt, "schema": schema, "max_tokens": 16}
+    outputs = {"answer": "{{ steps.decide.result.label }}"}
+    return {"name": "triage", "domain": "support", "steps": [think, decide], "outputs": outputs, "inputs": {"mail": "string"}}
+
+
 def labelled_cases(train: int = 30, dev: int = 60) -> tuple[Case, ...]:
     splits = ["train"] * train + ["dev"] * dev
     return tuple(

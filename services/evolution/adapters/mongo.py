@@ -8,7 +8,7 @@ from typing import Any
 from shared.storage.collection import Database
 
 _KEYS_A_QUERY = 500
-_LISTED = ("digest", "birth", "parent", "operator", "text", "accepted", "mean", "cases", "niche", "use", "score")
+_LISTED = ("digest", "birth", "parent", "operator", "text", "changes", "accepted", "mean", "cases", "niche", "use", "score")
 
 
 class MongoEvolutions:

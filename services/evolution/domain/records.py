@@ -11,6 +11,7 @@ from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed
 from shared.events.improvement import EvolutionFinished, StartEvolution
 from shared.evidence import score
 from shared.search.candidates import Archive, Entry
+from shared.search.changes import changes
 from shared.search.niches import niche_of
 from shared.search.objectives import MEASURES, mean_use
 
@@ -50,7 +51,7 @@ def refusal(command: StartEvolution, problems: Sequence[Problem], seconds: float
 def lineage(archive: Archive, grader_hash: str) -> tuple[dict[str, Any], ...]:
     """The accepted candidates, oldest first, the latest ones where there are many."""
     accepted = [entry for entry in archive.entries if entry.accepted]
-    return tuple(_line(entry, grader_hash) for entry in [*accepted[:1], *accepted[1:][-LONGEST_LINEAGE:]])
+    return tuple(_line(archive, entry, grader_hash) for entry in [*accepted[:1], *accepted[1:][-LONGEST_LINEAGE:]])
 
 
 def candidate_rows(archive: Archive, grader_hash: str) -> list[dict[str, Any]]:
@@ -61,6 +62,7 @@ def candidate_rows(archive: Archive, grader_hash: str) -> list[dict[str, Any]]:
             "parent": entry.candidate.parent,
             "operator": entry.candidate.operator,
             "text": entry.candidate.text,
+            "changes": _changes(archive, entry),
             "accepted": entry.accepted,
             "mean": entry.mean,
             "cases": len(entry.grades),
@@ -71,6 +73,12 @@ def candidate_rows(archive: Archive, grader_hash: str) -> list[dict[str, Any]]:
         }
         for birth, entry in enumerate(archive.entries)
     ]
+
+
+def _changes(archive: Archive, entry: Entry) -> list[str]:
+    """Against the parent, where it is in the archive."""
+    parent = entry.candidate.parent
+    return changes(archive[parent].candidate.document, entry.candidate.document) if parent in archive else []
 
 
 def outcome_of(decision: Decision) -> str:
@@ -97,12 +105,13 @@ def concluded(pending: Mapping[str, Any], gate: Mapping[str, Any] | None, decisi
     )
 
 
-def _line(entry: Entry, grader_hash: str) -> dict[str, Any]:
+def _line(archive: Archive, entry: Entry, grader_hash: str) -> dict[str, Any]:
     candidate = entry.candidate
     return {
         "digest": candidate.digest,
         "parent": candidate.parent,
         "operator": candidate.operator,
         "text": candidate.text,
+        "changes": _changes(archive, entry),
         "score": score(list(entry.grades.values()), grader_hash).model_dump(mode="json"),
     }

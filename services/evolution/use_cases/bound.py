@@ -22,6 +22,8 @@ class Evolution:
     in_flight: int = 8
     run_seconds: float = 60.0
     rewrites: int = 6
+    models: tuple[str, ...] = ()
+    """`family:model`, cheapest first: what searches may try besides the models of the document."""
     under_way: UnderWay = field(default_factory=UnderWay)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from services.evolution.use_cases.bound import Evolution
 from shared.errors import FrozenError, UnavailableError
 from shared.events.message import derive_id
-from shared.events.runs import ExecuteRun, RunFinished
+from shared.events.runs import ExecuteRun, FaultPlan, RunFinished
 from shared.events.values import Case, GraderSpec, GrantedScope
 from shared.evidence import grade, grade_run, grader_hash
 from shared.search.candidates import Candidate, Failure
@@ -26,6 +26,8 @@ from shared.search.strategies.strategy import SearchOverError
 
 Pair = tuple[str, str]
 """(digest, case id)."""
+FAULTED = "!faults"
+"""Ends the id of a case on which the provider fails on purpose: an evaluation of its own, not a second opinion on the case."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +83,15 @@ class Evaluations:
         await self._heartbeat()
         return [[self._rows[candidate.digest, case]["grade"] for case in cases] for candidate in candidates]
 
+    async def endured(self, candidates: Sequence[Candidate], cases: Sequence[str]) -> list[list[bool]]:
+        """Whether each still gives a gradable answer where its provider fails on purpose; counted like any other evaluation."""
+        rows = await self.measure(candidates, [f"{case}{FAULTED}" for case in cases])
+        return [[grade is not None for grade in row] for row in rows]
+
     def failures(self, digest: str) -> tuple[Failure, ...]:
         """Cases that this candidate answered wrongly, in order of measurement."""
-        wrong = [row for (owner, _), row in self._rows.items() if owner == digest and (row["grade"] or 0.0) < 1.0]
+        rows = [row for (owner, case), row in self._rows.items() if owner == digest and not case.endswith(FAULTED)]
+        wrong = [row for row in rows if (row["grade"] or 0.0) < 1.0]
         return tuple(Failure(self._for.cases[row["case_id"]], row["answer"]) for row in wrong if row["answer"] is not None)
 
     def uses(self, digest: str) -> Mapping[str, Mapping[str, float]]:
@@ -111,7 +119,7 @@ class Evaluations:
                 await self._at.cache.keep(list(rows.values()))
             for pair, key in keys.items():
                 self._rows[pair] = row = rows[key] if key in rows else known[key]
-                if row.get("use"):
+                if row.get("use") and not pair[1].endswith(FAULTED):
                     self._uses.setdefault(pair[0], {})[pair[1]] = row["use"]
         except BaseException:
             self.spent -= len(pairs)
@@ -154,21 +162,22 @@ class Evaluations:
         return self._at.run_seconds * math.ceil(runs / self._at.in_flight)
 
     def _command(self, candidate: Candidate, case: str) -> ExecuteRun:
-        task, latest = self._for, self._at.clock.now() + timedelta(seconds=3600)
+        task, faulted, latest = self._for, case.endswith(FAULTED), self._at.clock.now() + timedelta(seconds=3600)
         return ExecuteRun(
             run_id=derive_id(task.evolution_id, f"{candidate.digest}:{case}:{task.seed}"),
-            inputs=task.cases[case].input,
+            inputs=self._case(case).input,
             document=dict(candidate.document),
             scope=task.scope,
             purpose="evaluation",
             group_id=task.evolution_id,
-            case_id=case,
+            case_id=case.removesuffix(FAULTED),
+            faults=FaultPlan() if faulted else None,
             seed=task.seed,
             deadline_at=latest.isoformat(),
         )
 
     def _row(self, candidate: Candidate, case: str, run: RunFinished | None) -> dict[str, Any]:
-        grade = grade_run(self._for.grader, self._for.cases[case].expected, run) if run else None
+        grade = grade_run(self._for.grader, self._case(case).expected, run) if run else None
         return {
             "_id": self._key(candidate.digest, case),
             "evolution_id": self._for.evolution_id,
@@ -189,7 +198,10 @@ class Evaluations:
             return False
         if row["status"] != "succeeded":
             return row["grade"] is None
-        return bool(row["grade"] == grade(self._for.grader, self._for.cases[case].expected, row["answer"]))
+        return bool(row["grade"] == grade(self._for.grader, self._case(case).expected, row["answer"]))
+
+    def _case(self, case: str) -> Case:
+        return self._for.cases[case.removesuffix(FAULTED)]
 
     def _key(self, digest: str, case: str) -> str:
         return derive_id(f"{digest}:{self._grader_hash}", f"{self._for.dataset_id}/{case}:{self._for.seed}")

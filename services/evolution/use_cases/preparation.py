@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from services.evolution.ports import LabelledCases
 from services.evolution.use_cases.bound import Evolution
@@ -37,26 +39,40 @@ class Prepared:
     data: LabelledCases
     plan: Plan
     scope: GrantedScope
+    borrowed: Mapping[str, Mapping[str, Any]]
+    """Documents of other pipelines by digest, whose steps may be taken over."""
+    models: tuple[str, ...]
 
     @property
     def context(self) -> OperatorContext:
         shown = tuple(case for case in self.data.cases if case.split == "train")
         labels = tuple(dict.fromkeys(str(case.expected) for case in self.data.cases)) if self.data.grader.kind == "label" else ()
-        return OperatorContext(seed=self.seed.document, shown=shown, labels=tuple(sorted(labels)))
+        return OperatorContext(
+            seed=self.seed.document,
+            shown=shown,
+            labels=tuple(sorted(labels)),
+            families=self.scope.scope.providers,
+            models=self.models,
+            donors=tuple(self.borrowed.values()),
+        )
 
 
 async def prepare(command: StartEvolution, began: datetime, at: Evolution) -> Prepared:
     """Raises `PermanentError` with what is wrong: unknown pipeline or dataset, too few cases, budget too small, scope refused."""
+    if command.weights.get("robustness") and not command.fault_cases:
+        reason = "robustness is not measured where no case runs with faults"
+        raise InvalidInputError(Problem(path="weights.robustness", reason=reason, suggestion="set fault_cases, to 8 for example"))
     stable = await at.custodian.stable(command.pipeline)
     data = await at.custodian.dataset(command.dataset_id)
     plan = plan_evolution(data.cases, command.evaluations, command.seed)
     document = load_document(stable.document)
     refuse_unfitting(document, data)
+    borrowed = await _borrowed(command, at)
     query = _scope_query(command, document, at)
     estimate = await at.custodian.estimate(command.pipeline, query.budget.runs)
     scope = await at.custodian.grant_scope(query.model_copy(update={"estimate": estimate}))
     seed = candidate_of(document)
-    return Prepared(command, began, seed, document, data, plan, scope)
+    return Prepared(command, began, seed, document, data, plan, scope, borrowed, at.models)
 
 
 def refuse_unfitting(document: Document, data: LabelledCases) -> None:
@@ -66,6 +82,18 @@ def refuse_unfitting(document: Document, data: LabelledCases) -> None:
     if missing := sorted(required - given):
         reason = f"pipeline {document.name} needs the inputs {missing}, dataset {data.dataset_id} gives {sorted(given)}"
         raise InvalidInputError(Problem(path="dataset_id", reason=reason, suggestion="name a dataset made for this pipeline"))
+
+
+async def _borrowed(command: StartEvolution, at: Evolution) -> dict[str, dict[str, Any]]:
+    """Stable revisions as they were when the search began: a search that goes on after a crash borrows the same."""
+    if not command.borrow_from:
+        return {}
+    record = await at.evolutions.get(command.evolution_id) or {}
+    if "borrowed" not in record:
+        found = [await at.custodian.stable(name) for name in command.borrow_from if name != command.pipeline]
+        record = {"borrowed": [{"digest": each.digest, "document": each.document} for each in found]}
+        await at.evolutions.update(command.evolution_id, record)
+    return {each["digest"]: load_document(each["document"]).canonical() for each in record["borrowed"]}
 
 
 def _scope_query(command: StartEvolution, document: Document, at: Evolution) -> GrantScope:

@@ -55,6 +55,6 @@ async def read_evolution(query: GetEvolution, at: Evolution) -> dict[str, Any]:
     record = await at.evolutions.get(query.evolution_id)
     if record is None:
         raise NotFoundError(f"no evolution {query.evolution_id!r}")
-    shown = {key: value for key, value in record.items() if key not in ("_id", "fingerprint", "proposal", "pending")}
+    shown = {key: value for key, value in record.items() if key not in ("_id", "fingerprint", "proposal", "pending", "borrowed")}
     candidates = await at.evolutions.candidates(query.evolution_id, _MOST_CANDIDATES)
     return {"evolution_id": record["_id"], **shown, "candidates": candidates}

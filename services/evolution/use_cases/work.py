@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import timedelta
 
@@ -19,7 +20,7 @@ from shared.evidence import grader_hash, score
 from shared.search.candidates import Candidate, SearchResult
 from shared.search.menu import OperatorMenu
 from shared.search.objectives import Weights, scale_of, weighted_value
-from shared.search.operators import all_operators
+from shared.search.operators import operators_for
 from shared.search.plan import FINALISTS
 from shared.search.strategies import STRATEGIES, FinalRound, Genetic, SearchOverError, Strategy, note_uses, run_finals
 from shared.search.trade_offs import finalists_of, trade_offs_of
@@ -86,7 +87,7 @@ class EvolutionWork:
         self._progress.enter("search")
         rewriting = ModelRewriter(self._command.evolution_id, prepared.scope, self._at, self._command.seed)
         menu = OperatorMenu(
-            all_operators(),
+            operators_for(prepared.context),
             prepared.context,
             prepared.scope.scope,
             rewriting=rewriting if self._at.rewrites else None,
@@ -116,6 +117,7 @@ class EvolutionWork:
             return None
         self._enter_stage(self._command.evaluations, 1.0)
         await self._progress.tell("finalists", f"{len(chosen)} candidates on fresh cases")
+        await self._endure(found, [self._prepared.seed, *chosen])
         plan = self._prepared.plan
         try:
             finals = await run_finals(
@@ -124,7 +126,7 @@ class EvolutionWork:
                 plan.fresh_cases,
                 self._evaluations,
                 min(self._evaluations.remaining, plan.final_evaluations),
-                lambda entry, seed: weighted_value(entry, seed, self._weights, scale),
+                lambda entry, seed: weighted_value(entry, seed, self._weights, scale, known=found.archive),
             )
         except SearchOverError:
             return None
@@ -132,10 +134,19 @@ class EvolutionWork:
             await self._tell_score(entry.candidate, list(entry.grades.values()))
         return finals
 
+    async def _endure(self, found: SearchResult, finalists: Sequence[Candidate]) -> None:
+        """Robustness of the finalists, at most half of what is left for them."""
+        affordable = self._evaluations.remaining // (2 * len(finalists))
+        cases = self._prepared.plan.fresh_cases[: min(self._command.fault_cases, affordable)]
+        if not cases:
+            return
+        for candidate, row in zip(finalists, await self._evaluations.endured(finalists, cases), strict=True):
+            found.archive[candidate.digest].faulted.update(zip(cases, row, strict=True))
+
     async def _propose(self, found: SearchResult, finals: FinalRound) -> Effects:
         assert finals.best is not None
         command, best = self._command, finals.best.candidate
-        await self._refuse_quarantined(self._prepared.seed.digest, best.digest)
+        await self._refuse_quarantined(self._prepared.seed.digest, best.digest, *self._prepared.borrowed)
         pending = self._pending(found, finals)
         proposal = ProposeChange(
             change_id=derive_id(command.evolution_id, "promotion"),
@@ -218,7 +229,7 @@ class EvolutionWork:
         await self._at.announcer.announce(fact, cause=self._command.evolution_id, effect=f"scored:{candidate.digest}")
 
     async def _tick(self) -> None:
-        await self._refuse_quarantined(self._prepared.seed.digest)
+        await self._refuse_quarantined(self._prepared.seed.digest, *self._prepared.borrowed)
         await self._progress.measured()
 
     async def _refuse_quarantined(self, *digests: str) -> None:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from shared.attestation import Verifier, verify_scope
-from shared.errors import InvalidInputError, LimitReachedError, NotAttestedError, OutOfScopeError, PipelineCycleError
+from shared.errors import InvalidInputError, LimitReachedError, NotAttestedError, OutOfScopeError, PipelineCycleError, Problem
 from shared.events.runs import ExecuteRun, RunArm
 from shared.events.values import Attestation, GrantedScope
 from shared.evidence.assignment import assign_arm
@@ -129,6 +129,13 @@ def check_start(command: ExecuteRun, now: datetime) -> None:
         raise InvalidInputError("deadline_at has no time zone")
     if deadline <= now:
         raise LimitReachedError("deadline", f"the run had to start by {command.deadline_at}")
+
+
+def check_faults(command: ExecuteRun) -> None:
+    """Raises where a run that is no trial asks for faults: nobody's production fails on purpose."""
+    if command.faults is not None and (command.scope is None or command.purpose != "evaluation"):
+        reason = f"faults are for evaluations under a trial scope, this run is `{command.purpose}`"
+        raise InvalidInputError(Problem(path="faults", reason=reason, suggestion="leave `faults` out"))
 
 
 def check_no_cycle(command: ExecuteRun, document: Document) -> None:

@@ -156,6 +156,7 @@ def _run_finished(ending: Ending, outcome: Outcome) -> RunFinished:
         forked_from=command.forked_from,
         steps_executed=executed_steps(told),
         replayed=any(map(_is_replayed, (*live_entries(ending.entries).values(), *told))),
+        faulted=command.faults is not None,
         steps=tuple(step_fact(entry) for entry in told if entry.kind == "step"),
         group_id=command.group_id,
         case_id=command.case_id,

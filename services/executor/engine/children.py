@@ -237,6 +237,7 @@ def _command(state: RunState, position: str, child: ChildSpec, bounds: Mapping[s
         unit_id=parent.unit_id or state.record.run_id,
         limits=dict(bounds),
         pools=state.shared.ids,
+        faults=parent.faults,
     )
 
 

@@ -9,6 +9,7 @@ import structlog
 
 from services.executor.domain.meter import estimated_input_tokens
 from services.executor.domain.spending import Reserved, Spending, unused
+from services.executor.engine.faults import Completing, FaultyModel
 from services.executor.engine.patience import patiently
 from services.executor.engine.permits import Permit, Permits, Wanted
 from services.executor.engine.run_state import RunState
@@ -92,12 +93,12 @@ class Completions:
         model = self.model(state, request.family)
         async with state.call_slots, self._permits.permit(self._wanted(state, request)) as permit:
             bounded = self._in_time(state, state.meter.start_call(request))
-            completion = await self._called(state, PermittedModel(model, permit), bounded, charge)
+            completion = await self._called(state, _with_faults(PermittedModel(model, permit), state), bounded, charge)
         if keep and completion.stop == "end" and not completion.replayed:
             await patiently(lambda: self._answers.put(answer_key(state.record.command.tenant, request), completion), self._clock)
         return completion
 
-    async def _called(self, state: RunState, model: PermittedModel, bounded: CompletionRequest, charge: Charge) -> Completion:
+    async def _called(self, state: RunState, model: Completing, bounded: CompletionRequest, charge: Charge) -> Completion:
         try:
             reserved = await self.reserve(state, Budget(calls=1, tokens=estimated_input_tokens(bounded) + bounded.max_tokens))
             state.check_held()
@@ -166,3 +167,8 @@ class Completions:
         if left <= 0:
             raise LimitReachedError("seconds", f"the run may take {state.meter.limits.seconds:g} s")
         return request.model_copy(update={"timeout_seconds": min(request.timeout_seconds, left)})
+
+
+def _with_faults(model: Completing, state: RunState) -> Completing:
+    plan = state.record.command.faults
+    return FaultyModel(model, state, plan) if plan else model

@@ -100,7 +100,9 @@ class RunContext:
         self._names["vars"] = {**self._names.get("vars", {}), name: value}
 
     def breaker(self, key: str) -> CircuitBreaker:
-        return self._services.breakers.get(key)
+        if self._state.record.command.faults is None:
+            return self._services.breakers.get(key)
+        return self._state.own_breakers.setdefault(key, CircuitBreaker(self.clock))
 
     @property
     def left(self) -> RunLeft:

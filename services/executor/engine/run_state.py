@@ -15,6 +15,7 @@ from services.executor.engine.run_journal import RunJournal
 from services.executor.engine.run_time import RunTime
 from services.executor.engine.sharing import SharedLimits
 from shared.events.values import Usage
+from shared.pipeline.breaker import CircuitBreaker
 from shared.pipeline.dataflow import AutoContext, auto_context
 from shared.pipeline.document import Document, Step
 from shared.pipeline.names import step_view
@@ -55,6 +56,10 @@ class RunState:
     Settled before, it would be settled again by the next owner."""
     doubtful_batches: set[str] = field(default_factory=set)
     """Steps whose batch may have been submitted without this executor hearing of it."""
+    calls_begun: int = 0
+    """Of a run with faults: what decides which call fails."""
+    own_breakers: dict[str, CircuitBreaker] = field(default_factory=dict)
+    """Of a run with faults its own: what it makes fail must not keep others from the provider."""
     _contexts: dict[str, AutoContext] = field(default_factory=dict)
     call_slots: asyncio.Semaphore = field(init=False)
 

@@ -11,6 +11,7 @@ from services.executor.domain.admission import (
     Admitted,
     LoadedDocument,
     canonical_json,
+    check_faults,
     check_granted,
     check_no_cycle,
     check_revision,
@@ -75,6 +76,7 @@ class Admission:
     async def admit(self, command: ExecuteRun) -> Admitted:
         """What to run. A trial's run is counted in its scope. Raises a `PermanentError` that says why the run is refused."""
         check_start(command, self._clock.now())
+        check_faults(command)
         admitted = await self._approved(command)
         check_no_cycle(command, admitted.loaded.document)
         check_shadow(command, admitted.loaded.facts)

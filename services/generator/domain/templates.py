@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.generator.domain.task import Task, balanced
-from shared.errors import InvalidInputError, Problem
 from shared.events.values import Case
+from shared.pipeline.blanks import fill as fill
 
-BLANK = re.compile(r"\[\[\s*([a-z][a-z0-9_]*)\s*\]\]")
 POOL_SIZE = 120
 LONGEST_EXAMPLE = 400
 
@@ -54,37 +53,6 @@ def instantiate(template: Template, blanks: Mapping[str, Any], *, name: str, des
     document = fill(dict(template.document), blanks)
     document.update(name=name, description=description, domain=domain)
     return dict(document)
-
-
-def fill(value: Any, blanks: Mapping[str, Any]) -> Any:
-    if isinstance(value, str):
-        return _fill_text(value, blanks)
-    if isinstance(value, Mapping):
-        if list(value) == ["title"] and BLANK.fullmatch(str(value["title"]).strip()):
-            return _fill_text(value["title"], blanks)
-        return {key: fill(member, blanks) for key, member in value.items()}
-    if isinstance(value, Sequence):
-        return [filled for member in value for filled in _fill_member(member, blanks)]
-    return value
-
-
-def _fill_member(member: Any, blanks: Mapping[str, Any]) -> list[Any]:
-    filled = fill(member, blanks)
-    whole = isinstance(member, str) and BLANK.fullmatch(member.strip())
-    return filled if whole and isinstance(filled, list) else [filled]
-
-
-def _fill_text(text: str, blanks: Mapping[str, Any]) -> Any:
-    whole = BLANK.fullmatch(text.strip())
-    if whole:
-        return _blank(whole[1], blanks)
-    return BLANK.sub(lambda match: str(_blank(match[1], blanks)), text)
-
-
-def _blank(name: str, blanks: Mapping[str, Any]) -> Any:
-    if name not in blanks:
-        raise InvalidInputError(Problem(path=f"[[ {name} ]]", reason="this task has no value for the blank"))
-    return blanks[name]
 
 
 def escape(text: str) -> str:

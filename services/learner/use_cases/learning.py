@@ -42,7 +42,7 @@ async def remember_score(fact: PipelineScored, at: Learner) -> Effects:
 
 
 async def remember_run(run: RunFinished, at: Learner) -> Effects:
-    if run.digest and not run.replayed:
+    if run.digest and not run.replayed and not run.faulted:
         await at.store.count_run(run.end_id, run.digest, run.status == "succeeded")
     return []
 

@@ -1,4 +1,5 @@
-"""Component-wise crossover by role: the answering steps of two parents exchange instruction, examples, label order or numbers."""
+"""Component-wise crossover by role: answering steps exchange instruction, examples, label order or numbers, steps that prepare or
+check an answer their instructions."""
 
 from __future__ import annotations
 
@@ -8,10 +9,13 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from shared.search.candidates import OperatorContext, Proposal
-from shared.search.genome import with_labels
-from shared.search.operators.edits import Site, answering_site, with_step
+from shared.search.genome import steps_of, with_labels
+from shared.search.operators.edits import Site, answering_site, with_prompt, with_step
+from shared.search.prompts import read_prompt
+from shared.search.roles import Role, with_role
 
 _PARTS = ("instruction", "examples", "labels", "numbers")
+_HELPING: tuple[Role, ...] = ("prepares", "checks")
 
 
 class Crossover:
@@ -27,11 +31,24 @@ class Crossover:
         if base is None or donor is None:
             return None
         chosen = [part for part in _PARTS if generator.random() < 0.5]
-        step = _crossed(base, donor, chosen)
-        if step == base.step:
+        changed = with_step(pair[0], base.index, _crossed(base, donor, chosen))
+        told = [f"{', '.join(chosen)} of {base.step['name']}"] if changed["steps"] != pair[0]["steps"] else []
+        for role in _HELPING:
+            ours, theirs = with_role(pair[0], role), with_role(pair[1], role)
+            if ours and theirs and generator.random() < 0.5:
+                index = generator.choice(ours)
+                changed = _with_instruction(changed, index, steps_of(pair[1])[generator.choice(theirs)])
+                told.append(f"instruction of {steps_of(changed)[index]['name']}")
+        if changed["steps"] == pair[0]["steps"]:
             return None
-        changed = with_step(pair[0], base.index, step)
-        return Proposal(changed, self.name, f"{', '.join(chosen)} of {base.step['name']} from a mate")
+        return Proposal(changed, self.name, f"{'; '.join(told)} from a mate")
+
+
+def _with_instruction(document: dict[str, Any], index: int, donor: Mapping[str, Any]) -> dict[str, Any]:
+    ours, theirs = read_prompt(steps_of(document)[index]["prompt"]), read_prompt(donor["prompt"])
+    if ours is None or theirs is None:
+        return document
+    return with_prompt(document, index, replace(ours, instruction=theirs.instruction))
 
 
 def _crossed(base: Site, donor: Site, chosen: list[str]) -> dict[str, Any]:

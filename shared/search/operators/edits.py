@@ -91,5 +91,10 @@ def drawn_examples(context: OperatorContext, count: int, shown: Sequence[str], g
     return drawn[:count]
 
 
+def framed(frame: str, site: Site) -> str:
+    """The step's instruction in another phrasing. Not `str.format`: instructions may hold braces of their own."""
+    return frame.replace("{labels}", escape(", ".join(site.labels))).replace("{core}", site.prompt.instruction)
+
+
 def _plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -11,9 +11,8 @@ from typing import Any, ClassVar
 
 from shared.search.candidates import OperatorContext, Proposal
 from shared.search.genome import answer_expression, copied, free_name, redirected, steps_of
-from shared.search.operators.edits import Site, answering_site, with_inserted
+from shared.search.operators.edits import Site, answering_site, framed, with_inserted
 from shared.search.operators.phrases import LABEL_FRAMES
-from shared.search.prompts import escape
 
 
 class Vote:
@@ -44,5 +43,4 @@ class Vote:
         return Proposal(changed, self.name, f"majority of {len(expressions)} phrasings")
 
     def _voice(self, site: Site, frame: str, name: str) -> dict[str, Any]:
-        instruction = frame.replace("{labels}", escape(", ".join(site.labels))).replace("{core}", site.prompt.instruction)
-        return {**copied(site.step), "name": name, "prompt": replace(site.prompt, instruction=instruction).text()}
+        return {**copied(site.step), "name": name, "prompt": replace(site.prompt, instruction=framed(frame, site)).text()}

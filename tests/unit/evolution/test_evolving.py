@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from services.evolution.use_cases import read_evolution, record_gate, record_verdict, start_evolution
+from services.evolution.use_cases import forget, read_evolution, record_gate, record_verdict, start_evolution
 from shared.errors import InvalidInputError, NotFoundError, UnavailableError
 from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, GateFinished, ProposeChange
 from shared.events.improvement import EvolutionFinished, EvolutionProgressed, GetEvolution, PipelineScored, StartEvolution
@@ -13,7 +13,7 @@ from shared.events.runs import ExecuteRun, RunFinished
 from shared.events.trade_offs import TradeOffs
 from shared.events.values import Attestation, Case, Score, Usage
 from shared.pipeline.loading import load_document
-from tests.fakes.evolution_world import World, finished, labelled_cases, seed_document, small_world
+from tests.fakes.evolution_world import World, donor_document, finished, labelled_cases, seed_document, small_world
 
 SCORE = Score(mean=0.7, low=0.6, high=0.8, cases=100, grader_hash="h")
 ATTESTATION = Attestation(
@@ -48,7 +48,8 @@ async def test_the_better_document_is_proposed_with_its_evidence(strategy: str) 
     assert change.parent_digest == load_document(seed_document()).digest != document.digest
     (evidence,) = change.evidence
     assert evidence.score and evidence.baseline and evidence.score.mean > evidence.baseline.mean
-    assert evidence.calls == len(set(world.runs.started)) <= 200
+    measured = {run for run in world.runs.started if world.runs.ended[run].purpose == "evaluation"}
+    assert evidence.calls == len(measured) <= 200
 
 
 async def test_a_search_that_ends_closes_its_scope_and_one_that_never_had_any_closes_none() -> None:
@@ -324,3 +325,55 @@ async def test_a_weight_on_cost_chooses_a_cheaper_finalist() -> None:
         assert isinstance(message, ProposeChange | EvolutionFinished)
         sizes.append(len(str(message.document["steps"])) if isinstance(message, ProposeChange) else 0)
     assert sizes[1] < sizes[0]
+
+
+async def test_steps_of_another_pipeline_are_borrowed_as_they_were_when_the_search_began() -> None:
+    whole = small_world()
+    whole.custodian.documents["triage"] = donor_document()
+    uninterrupted = await archive_digest(whole, seed=4, borrow_from=("triage",))
+    world = small_world(crash_after=60)
+    world.custodian.documents["triage"] = donor_document()
+    with pytest.raises(RuntimeError, match="killed"):
+        await start_evolution(command(seed=4, borrow_from=("triage",)), world.evolution)
+    world.custodian.documents["triage"] = seed_document(name="triage")
+    assert await archive_digest(world, seed=4, borrow_from=("triage",)) == uninterrupted
+    record = await read_evolution(GetEvolution(evolution_id="evo-1"), world.evolution)
+    transferred = [row for row in record["candidates"] if row["operator"] == "transfer"]
+    assert transferred and all(row["changes"] for row in transferred) and "borrowed" not in record
+
+
+async def test_a_pipeline_that_cannot_be_borrowed_from_is_refused() -> None:
+    answer = await ended(small_world(), borrow_from=("nobody",))
+    assert answer.verdict == "refused" and "nobody" in str(answer.problems[0])
+
+
+async def test_a_search_that_borrowed_from_what_was_taken_back_ends() -> None:
+    world = small_world()
+    world.custodian.documents["triage"] = donor_document()
+    await forget([load_document(donor_document()).digest], world.evolution)
+    answer = await ended(world, borrow_from=("triage",))
+    assert answer.verdict == "refused" and "taken back" in str(answer.problems[0])
+
+
+async def test_finalists_are_tried_with_faults_within_the_budget_and_the_front_shows_it() -> None:
+    def answers(order: ExecuteRun) -> RunFinished:
+        if order.faults is None:
+            return world.runs._answer(order)
+        robust = any(step["type"] != "claude" for step in (order.document or {})["steps"])
+        return world.runs._answer(order) if robust else finished(order, "failed", None, error="a fault of this trial")
+
+    world = small_world()
+    world.runs.answers = answers
+    await start_evolution(command(fault_cases=5), world.evolution)
+    evaluations = [run for run in world.runs.started if world.runs.ended[run].purpose == "evaluation"]
+    assert len(evaluations) == len(set(evaluations)) <= 200
+    record = await read_evolution(GetEvolution(evolution_id="evo-1"), world.evolution)
+    told = TradeOffs.model_validate(record["trade_offs"])
+    shares = {one.value for member in told.front for one in member.objectives if one.name == "robustness"}
+    assert shares <= {0.0, 1.0} and shares
+    assert any(note.startswith("robustness is known of") for note in told.notes)
+
+
+async def test_a_weight_on_robustness_that_nobody_measures_is_refused() -> None:
+    answer = await ended(small_world(), weights={"robustness": 0.2})
+    assert answer.verdict == "refused" and "fault_cases" in str(answer.problems[0])

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import random
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -13,16 +17,29 @@ from shared.events.changes import GrantScope
 from shared.events.values import Budget, Case
 from shared.pipeline.loading import load_document
 from shared.search.candidates import Entry, Failure, OperatorContext
+from shared.search.changes import changes
 from shared.search.genome import answering_step, labels_of, steps_of, with_room
 from shared.search.menu import OperatorMenu, candidate_of
 from shared.search.operators import Operator, all_operators
 from shared.search.operators.rewrite import rewriting_document, rewriting_inputs, rewritten
 from shared.search.prompts import read_prompt, split_examples
-from tests.fakes.evolution_world import LABELS, SteppingClock, granted, labelled_cases, seed_document
+from shared.search.roles import role_of
+from tests.fakes.evolution_world import LABELS, SteppingClock, donor_document, granted, labelled_cases, seed_document
+from tests.fakes.generated_documents import documents
 
 POOL = [{"text": f"text {label}", "label": label} for label in LABELS]
+LIBRARY = Path(__file__).parents[3] / "pipelines" / "library"
+TEMPLATES = tuple(yaml.safe_load(file.read_text()) for file in sorted(LIBRARY.glob("*.yaml")))
+
+
 CONTEXT = OperatorContext(
-    seed=seed_document(), shown=tuple(case for case in labelled_cases() if case.split == "train"), labels=LABELS
+    seed=seed_document(),
+    shown=tuple(case for case in labelled_cases() if case.split == "train"),
+    labels=LABELS,
+    families=("claude", "gemini"),
+    models=("claude:small-1", "gemini:middle-1", "claude:large-1"),
+    templates=TEMPLATES,
+    donors=(donor_document(),),
 )
 
 
@@ -97,8 +114,12 @@ def test_any_chain_of_operators_gives_valid_documents_or_nothing(start: str, nam
 def test_every_operator_has_an_offer_somewhere_and_is_repeatable(name: str) -> None:
     with_examples = apply("examples_add", seed_document())
     two_steps = apply("verify", seed_document())
-    for document in (*DOCUMENTS.values(), with_examples, two_steps):
+    thinking, voting = apply("reason_first", seed_document()), apply("vote", seed_document())
+    numbers = tuple(Case(id=f"n{index}", input={"text": f"{index} things"}, expected=index) for index in range(8))
+    for document in (*DOCUMENTS.values(), with_examples, two_steps, thinking, voting):
         context = OperatorContext(**{**CONTEXT.__dict__, "mates": (with_examples,)})
+        if name == "answer_format":
+            context = replace(context, labels=(), shown=numbers)
         offers = [operator(name).apply(document, context, random.Random(number)) for number in range(10)]
         assert offers == [operator(name).apply(document, context, random.Random(number)) for number in range(10)]
         if any(offers):
@@ -184,6 +205,95 @@ def test_crossover_takes_examples_of_the_mate() -> None:
         for n in range(20)
     ]
     assert any(offer and "Examples:" in prompt_of(offer.document) for offer in offers)
+
+
+def test_a_cascade_asks_the_strong_model_only_where_the_cheap_one_disagrees_with_itself() -> None:
+    changed = apply("cascade", seed_document())
+    first, second, third = steps_of(changed)
+    assert (first["model"], second["model"], third["model"]) == ("small-1", "small-1", "large-1")
+    assert first["prompt"] != second["prompt"] and first["prompt"] == third["prompt"]
+    assert "steps.classify.result.label != steps.classify_again.result.label" in third["when"]
+    assert "else steps.classify_strong.result.label" in changed["outputs"]["answer"]
+    assert apply("cascade", seed_document())["limits"]["calls"] == 3
+
+
+def test_swaps_stay_among_the_providers_and_models_of_the_context() -> None:
+    swapped = steps_of(apply("provider_swap", seed_document()))[0]
+    assert swapped["type"] == "gemini" and swapped["schema"] == seed_document()["steps"][0]["schema"]
+    models = {steps_of(apply("model_swap", seed_document(), seed=n))[0]["model"] for n in range(0, 200, 20)}
+    assert models == {"small-1", "middle-1", "large-1"}
+    for name in ("provider_swap", "model_swap", "cascade", "graft_template", "transfer"):
+        bare = OperatorContext(seed=CONTEXT.seed, shown=CONTEXT.shown, labels=LABELS)
+        assert operator(name).apply(seed_document(), bare, random.Random(1)) is None
+
+
+def test_a_duplicated_thought_is_read_beside_the_first_one() -> None:
+    changed = apply("duplicate_step", apply("reason_first", seed_document()))
+    assert [step["name"] for step in steps_of(changed)] == ["reason", "reason_2", "classify"]
+    assert "{{ steps.reason.text }}\n{{ steps.reason_2.text }}" in prompt_of(changed)
+
+
+def test_a_step_never_moves_before_what_it_reads() -> None:
+    voting = apply("vote", seed_document())
+    for number in range(12):
+        moved = operator("reorder_steps").apply(voting, CONTEXT, random.Random(number))
+        assert moved is not None and [step["name"] for step in moved.document["steps"]][-1] == "majority"
+        load_document(moved.document)
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda template: template["name"])
+def test_every_library_template_that_fits_labels_can_be_grafted(template: dict[str, Any]) -> None:
+    offer = operator("graft_template").apply(seed_document(), replace(CONTEXT, templates=(template,)), random.Random(1))
+    if not template["name"].startswith(("classify", "plain")):
+        return
+    assert offer is not None
+    document = load_document(with_room(offer.document)).canonical()
+    assert document["name"] == "tweets" and document["domain"] == "social" and "[[" not in json.dumps(document)
+    assert "text" in json.dumps(document["steps"])
+
+
+def test_what_is_transferred_keeps_our_task_and_their_shape() -> None:
+    changed = apply("transfer", seed_document())
+    think, decide = steps_of(changed)
+    assert (think["name"], decide["type"], decide["max_tokens"]) == ("think", "claude_extract", 16)
+    text = json.dumps(changed)
+    assert "mail" not in text.replace("Say what asks for haste", "") and "urgent" not in text
+    assert labels_of(decide) == list(LABELS) and "{{ steps.think.text }}" in decide["prompt"]
+    assert changed["inputs"] == load_document(seed_document()).canonical()["inputs"]
+
+
+def test_answers_that_are_no_labels_get_the_format_of_the_examples() -> None:
+    numbers = tuple(Case(id=f"n{index}", input={"text": f"{index} things"}, expected=index) for index in range(8))
+    changed = apply("answer_format", free_text_document(), labels=(), shown=numbers)
+    assert steps_of(changed)[0]["schema"]["properties"] == {"answer": {"type": "number"}}
+    objects = tuple(Case(id=f"o{index}", input={"text": "x"}, expected={"amount": 1.5, "who": "x"}) for index in range(4))
+    shaped = apply("answer_format", free_text_document(), labels=(), shown=objects)
+    fields = steps_of(shaped)[0]["schema"]["properties"]["answer"]["properties"]
+    assert fields == {"amount": {"type": "number"}, "who": {"type": "string"}}
+    texts = tuple(Case(id=f"t{index}", input={"text": "x"}, expected=f"free {index}") for index in range(4))
+    offer = operator("answer_format").apply(free_text_document(), replace(CONTEXT, labels=(), shown=texts), random.Random(1))
+    assert offer is None
+
+
+def test_crossover_exchanges_the_instructions_of_steps_that_prepare() -> None:
+    ours, mate = apply("reason_first", seed_document()), apply("reason_first", apply("instruction_variant", seed_document()))
+    assert role_of(ours, 0) == "prepares" and role_of(ours, 1) == "answers"
+    offers = [operator("crossover").apply(ours, replace(CONTEXT, mates=(mate,)), random.Random(n)) for n in range(20)]
+    assert any(offer and "instruction of reason" in offer.text for offer in offers)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(document=documents(), name=st.sampled_from([one.name for one in all_operators()]), number=st.integers(0, 1000))
+def test_whatever_the_document_an_operator_yields_a_valid_one_or_nothing(document: dict[str, Any], name: str, number: int) -> None:
+    parent = Entry(candidate_of(load_document(document)))
+    before = json.dumps(parent.candidate.document, sort_keys=True)
+    context = replace(CONTEXT, seed=parent.candidate.document, mates=(seed_document(),))
+    menu = OperatorMenu(all_operators(), context, None)
+    child = asyncio.run(menu.propose(name, parent, (seed_document(),), random.Random(number)))
+    assert json.dumps(parent.candidate.document, sort_keys=True) == before
+    if child is not None:
+        assert child.digest != parent.candidate.digest and load_document(child.document).digest == child.digest
+        assert child.parent == parent.candidate.digest and changes(parent.candidate.document, child.document)
 
 
 def test_a_rewrite_keeps_the_labels_and_refuses_what_is_no_instruction() -> None:
