@@ -83,7 +83,7 @@ async def _is_kept(record: ChangeRecord, at: Guardrail) -> bool:
 
 
 async def _out_of_use(status: str, parent: str | None, record: ChangeRecord, at: Guardrail) -> str:
-    """Why nobody may run it, though it was approved; empty where everybody may. What descends from something quarantined is, too."""
+    """Why nobody may run it, though it was approved; empty where all may. Whatever descends from it is quarantined, too."""
     if status == "quarantined":
         return "this revision was quarantined after a rollback; propose another one"
     if ancestor := await quarantined_ancestor(parent, at):
