@@ -9,6 +9,7 @@ import random
 import sys
 import uuid
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,10 @@ async def service(nats_url: str, mongo_url: str, tmp_path: Path) -> AsyncIterato
         await process.wait()
 
 
+def has_evaluated(executor: ScriptedExecutor, least: int) -> bool:
+    return len(executor.evaluated) >= least
+
+
 async def end_of(bus: Bus, command: StartEvolution) -> dict[str, Any]:
     async def answered() -> Any:
         with contextlib.suppress(Exception):  # nobody answers while the service is dead
@@ -81,7 +86,7 @@ async def test_killed_again_and_again_it_ends_with_the_archive_of_a_search_that_
         for moment in moments:
             async with service(nats_url, mongo_url, tmp_path) as process:
                 await bus.publish(command, cause=uuid.uuid4().hex)  # as the same command line does again
-                await eventually(lambda least=moment: len(executor.evaluated) >= least, 60)
+                await eventually(partial(has_evaluated, executor, moment), 60)
                 assert process.returncode is None, "it was running when it was killed"
         async with service(nats_url, mongo_url, tmp_path):
             record = await end_of(bus, command)

@@ -21,6 +21,7 @@ class ModelRewriter:
         self._at = at
         self._seed = seed
         self._used: set[str] = set()
+        self._useless: set[str] = set()
 
     async def __call__(self, inputs: Mapping[str, Any], key: str) -> str | None:
         """None where the number is used up or the model gave nothing usable."""
@@ -29,11 +30,18 @@ class ModelRewriter:
         self._used.add(key)
         run_id = derive_id(self._evolution_id, f"rewrite:{key}:{self._seed}")
         known = await self._at.cache.rewrite(run_id)
-        if known is not None:
-            return _text(known.get("text"))
-        text = await self._ask(inputs, run_id)
-        await self._at.cache.keep_rewrite(run_id, text)
+        text = _text(known.get("text")) if known is not None else await self._ask(inputs, run_id)
+        if known is None:
+            await self._at.cache.keep_rewrite(run_id, text)
+        if text is None or not text.strip():
+            self._useless.add(key)
         return text
+
+    def told(self) -> tuple[str, ...]:
+        """For whoever reads why a search ended as it did."""
+        if not self._useless:
+            return ()
+        return (f"the model gave no usable rewrite {len(self._useless)} of {len(self._used)} times; the other operators went on",)
 
     async def _ask(self, inputs: Mapping[str, Any], run_id: str) -> str | None:
         command = ExecuteRun(

@@ -95,7 +95,7 @@ class EvolutionWork:
         )
         found = await self._strategy.search(prepared.seed, prepared.plan.search_cases, self._arena, menu, self._command.seed)
         note_uses(found.archive, self._evaluations)
-        return found
+        return replace(found, reasons=(*found.reasons, *rewriting.told()))
 
     async def _traded_off(self, found: SearchResult) -> SearchResult:
         """With front and menu, which are kept with the evolution."""

@@ -113,6 +113,17 @@ async def test_a_search_tells_its_generation_its_leader_and_what_was_accepted_an
     assert record["curve"] and record["curve"][-1]["spent"] <= 400
 
 
+async def test_a_model_that_gives_no_rewrite_is_told_and_the_others_go_on() -> None:
+    world = small_world()  # every rewrite fails there
+    order = StartEvolution(evolution_id="evo-1", pipeline="tweets", dataset_id="tweets3", evaluations=300)
+    await start_evolution(order, world.evolution)
+    record = await world.evolution.evolutions.get("evo-1")
+    assert record is not None and record["pending"]["candidates"] > 3
+    (told,) = [reason for reason in record["pending"]["reasons"] if "no usable rewrite" in reason]
+    asked = int(told.split(" of ")[1].split()[0])
+    assert told.startswith(f"the model gave no usable rewrite {asked} of {asked} times") and 1 <= asked <= world.evolution.rewrites
+
+
 async def test_who_joins_gets_the_same_end_and_the_work_stops_with_the_last_one() -> None:
     under_way, begun, cancelled = UnderWay(), 0, 0
     go = asyncio.Event()
