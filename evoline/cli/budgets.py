@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from evoline.cli.output import EXIT_NO, AsJson, out, plain, print_json, print_table, run_async
+from evoline.cli.output import EXIT_NO, AsJson, moment, out, plain, print_json, print_table, run_async
 from evoline.cli.validation import SUFFIXES
 from evoline.client.connection import connected
 from shared.errors import InvalidInputError, Problem
@@ -125,7 +125,12 @@ def _print_estimate(told: dict[str, Any]) -> None:
 
 def _print_reservations(held: list[dict[str, Any]]) -> None:
     rows = [
-        (each["reservation_id"], each["holder"], *(_number(each["amounts"][name]) for name in RESOURCES[:4]), each["lease_until"])
+        (
+            each["reservation_id"],
+            each["holder"],
+            *(_number(each["amounts"][name]) for name in RESOURCES[:4]),
+            moment(each["lease_until"]),
+        )
         for each in held
     ]
     print_table(("reservation", "holder", *RESOURCES[:4], "until"), rows, empty="nothing is reserved")

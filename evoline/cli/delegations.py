@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from evoline.cli.output import AsJson, Author, out, plain, print_json, print_table, run_async
+from evoline.cli.output import AsJson, Author, moment, out, plain, print_json, print_table, run_async
 from evoline.client.connection import connected
 from evoline.client.reviews import Reviews
 from shared.events.oversight import DelegationRevoked, ListDelegations, ReviewsDelegated
@@ -48,7 +48,15 @@ def list_all(limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=500)
         print_json({"delegations": found})
         return
     rows = [
-        (one["delegation_id"], one["delegator"], one["delegate"], one["scope"], one["until"], one["revoked"] or "no", one["reason"])
+        (
+            one["delegation_id"],
+            one["delegator"],
+            one["delegate"],
+            one["scope"],
+            moment(one["until"]),
+            moment(one["revoked"]) or "no",
+            one["reason"],
+        )
         for one in found
     ]
     print_table(("delegation", "from", "to", "scope", "until", "revoked", "reason"), rows, empty="nobody delegated reviews")

@@ -87,6 +87,11 @@ async def _cancellable(work: Coroutine[Any, Any, T]) -> T:
     return await task
 
 
+def moment(text: str) -> str:
+    """A time as tables show it: to the second."""
+    return text[:19]
+
+
 def report_error(error: Exception, *, as_json: bool) -> int:
     """Prints one clear message and returns the exit code."""
     if os.environ.get(DEBUG_VARIABLE) == "1":

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from evoline.cli.output import EXIT_NO, AsJson, Author, out, plain, print_json, print_table, run_async
+from evoline.cli.output import EXIT_NO, AsJson, Author, moment, out, plain, print_json, print_table, run_async
 from evoline.cli.progress import text_of
 from evoline.cli.showing import as_yaml
 from evoline.client.connection import connected
@@ -70,7 +70,7 @@ def list_policies(limit: Annotated[int, typer.Option("-n", "--limit", min=1, max
             one["version"],
             one["source"],
             one["author"],
-            one["created_at"],
+            moment(one["created_at"]),
         )
         for one in found["policies"]
     ]

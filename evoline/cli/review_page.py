@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from evoline.cli.output import moment
+
 
 def page(found: Mapping[str, Any]) -> str:
     return "\n".join([*_head(found), *_risk(found), *_gate(found), *_votes(found), *_document(found)])
@@ -46,8 +48,8 @@ def _votes(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"votes      {given}; {found['missing']} missing; never by {', '.join(found['excluded'])}"
     glass = found.get("glass")
     if glass:
-        state = f"{glass['status']}, confirm by {glass['confirm_until']}"
-        yield f"emergency  {glass['by']} alone at {glass['at']}: {glass['reason']} ({state})"
+        state = f"{glass['status']}, confirm by {moment(glass['confirm_until'])}"
+        yield f"emergency  {glass['by']} alone at {moment(glass['at'])}: {glass['reason']} ({state})"
 
 
 def _said(each: Mapping[str, Any]) -> str:

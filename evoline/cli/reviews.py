@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 
 from evoline.cli import delegations
-from evoline.cli.output import EXIT_NO, AsJson, Author, err, out, plain, print_json, print_table, run_async
+from evoline.cli.output import EXIT_NO, AsJson, Author, err, moment, out, plain, print_json, print_table, run_async
 from evoline.cli.progress import text_of
 from evoline.cli.review_page import page
+from evoline.client.api import Client
 from evoline.client.connection import connected
 from evoline.client.reviews import Reviews
-from shared.errors import InvalidInputError, Problem
+from shared.errors import EvolineError, InvalidInputError, Problem
 from shared.events import Fact
-from shared.events.changes import ChangeVetoed, ListReviews, PipelineRolledBack
+from shared.events.changes import ChangeVetoed, GetPipeline, ListReviews, PipelineRolledBack
 
 ChangeId = Annotated[str, typer.Argument(metavar="CHANGE", help="Id of the change, from `evoline review list`.")]
 CancelRunning = Annotated[bool, typer.Option("--cancel-running", help="Cancel runs under way on it; else they finish.")]
@@ -117,20 +119,36 @@ def comment(change_id: ChangeId, comment: NeededComment, author: Author = "", as
 
 
 def _decide(change_id: str, decision: str, author: str, as_json: bool, *, seen: str = "", **wish: Any) -> None:
-    async def work() -> Fact:
+    async def work() -> Fact | None:
         async with connected(author=author, must_sign=True) as client:
             reviews = Reviews(client.bus, author=author)
             if decision == "approve":
-                wish["digest"] = _shown(await reviews.look(change_id), seen, quiet=as_json)
+                found = await reviews.look(change_id)
+                wish["digest"] = _shown(found, seen, quiet=as_json)
+                if _is_counted(found, author, wish):
+                    return None
             return await reviews.decide(change_id, decision, **wish)
 
     fact = run_async(work())
+    if fact is None:
+        if as_json:
+            print_json({"verdict": "AlreadyCounted", "change_id": change_id, "reviewer": author})
+        else:
+            out().print(plain(f"{change_id}: {author}'s approval of exactly this is counted already; nothing was done"))
+        return
     if as_json:
         print_json({"verdict": type(fact).__name__, **fact.model_dump(mode="json")})
     else:
         out().print(plain(text_of(fact)))
     if decision == "approve" and isinstance(fact, ChangeVetoed):
         raise SystemExit(EXIT_NO)
+
+
+def _is_counted(found: dict[str, Any], author: str, wish: dict[str, Any]) -> bool:
+    """Whether this very vote is in already. In an emergency, and after one, it means something else."""
+    if wish.get("break_glass") or wish.get("delegated_by") or found.get("glass"):
+        return False
+    return author.casefold() in {str(each).casefold() for each in found["votes"]}
 
 
 def _shown(found: dict[str, Any], seen: str, *, quiet: bool) -> str:
@@ -144,23 +162,53 @@ def _shown(found: dict[str, Any], seen: str, *, quiet: bool) -> str:
     return digest
 
 
-def rollback(
+def rollback(  # noqa: PLR0913  one parameter an option of the command
     pipeline: Annotated[str, typer.Argument(help="Name of the pipeline.")],
     reason: Annotated[str, typer.Option(help="Why; kept in the audit log.")],
     to: Annotated[str | None, typer.Option(help="Digest of a former revision; default: the one before.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="One further back, where it was rolled back already.")] = False,
     cancel_running: CancelRunning = False,
     author: Author = "",
     as_json: AsJson = False,
 ) -> None:
-    """Make the former revision stable again at once and quarantine the present one with everything made from it."""
+    """Make the former revision stable again at once and quarantine the present one with everything made from it.
 
-    async def work() -> PipelineRolledBack:
+    Typed twice it goes back once: the second time it says so. --again, or --to, goes further."""
+
+    async def work() -> PipelineRolledBack | dict[str, Any]:
         async with connected(author=author, must_sign=True) as client:
+            if not (again or to) and (done := await _already_back(client, pipeline)):
+                return done
             return await client.rollback(pipeline, reason, to_digest=to, cancel_running=cancel_running)
 
     fact = run_async(work())
+    if isinstance(fact, dict):
+        _tell_already_back(pipeline, fact, as_json)
+        return
     if as_json:
         print_json(fact)
         return
     out().print(plain(f"{pipeline}: {fact.from_digest[:12]} -> {fact.to_digest[:12]}"))
     out().print(plain(f"quarantined: {', '.join(digest[:12] for digest in fact.quarantined) or 'nothing'}"))
+
+
+async def _already_back(client: Client, pipeline: str) -> dict[str, Any] | None:
+    """The rollback that brought what serves. Without an answer, or for a name that is none, the rollback itself says what is wrong:
+    it must not wait for a question."""
+    try:
+        done: dict[str, Any] | None = (await client.ask(GetPipeline.model_validate({"pipeline": pipeline}), 2.0)).get("rolled_back")
+        return done
+    except (EvolineError, ValidationError):
+        return None
+
+
+def _tell_already_back(pipeline: str, done: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json({**done, "pipeline": pipeline, "already": True})
+        return
+    out().print(
+        plain(
+            f"{pipeline} is rolled back already: {done['from_digest'][:12]} -> {done['to_digest'][:12]} by {done['author']} at "
+            f"{moment(done['at'])}; nothing was done (--again goes one further back, --to DIGEST to a certain one)"
+        )
+    )

@@ -10,7 +10,7 @@ from evoline.client.control import hold_of_known
 from evoline.client.outputs import with_outputs
 from evoline.client.reviews import Reviews, Said
 from evoline.client.talk import OnFact, Talk, hold, ignore
-from shared.errors import InvalidInputError, Problem
+from shared.errors import InvalidInputError
 from shared.events import Command, Fact, Query
 from shared.events.changes import (
     ChangeApproved,
@@ -286,7 +286,7 @@ def _refuse(fact: Fact) -> Fact:
     if isinstance(fact, (DatasetRefused, RequestRejected)):
         raise InvalidInputError(fact.problems or "refused without a reason")
     if isinstance(fact, RollbackRefused):
-        raise InvalidInputError(Problem(path="pipeline", reason=fact.reason))
+        raise InvalidInputError(fact.reason)
     return fact
 
 

@@ -57,8 +57,8 @@ class Recovery:
         )
         fact = await hold(self._bus, talk)
         if isinstance(fact, ChangeVetoed):
-            raise InvalidInputError([Problem(path=field, reason=reason) for reason in fact.reasons])
+            raise InvalidInputError([Problem(reason=reason) for reason in fact.reasons])
         if isinstance(fact, FreezeRefused | QuarantineRefused):
-            raise InvalidInputError(Problem(path=field, reason=fact.reason))
+            raise InvalidInputError(fact.reason)
         assert isinstance(fact, end), f"{type(fact).__name__} ended what {end.__name__} should"
         return fact

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, cast
 
 from evoline.client.talk import Talk, hold
-from shared.errors import InvalidInputError, Problem
+from shared.errors import InvalidInputError
 from shared.events import Command, Fact
 from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, DecideReview, ReviewRefused
 from shared.events.oversight import (
@@ -74,5 +74,5 @@ class Reviews:
         )
         fact = await hold(self._bus, talk)
         if isinstance(fact, ReviewRefused | DelegationRefused):
-            raise InvalidInputError(Problem(path=key, reason=fact.reason))
+            raise InvalidInputError(fact.reason)
         return fact

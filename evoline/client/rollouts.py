@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from evoline.client.talk import Talk, hold
-from shared.errors import InvalidInputError, Problem
+from shared.errors import InvalidInputError
 from shared.events import Command
 from shared.events.rollouts import (
     ControlRollout,
@@ -86,6 +86,6 @@ class Rollouts:
         )
         fact = await hold(self._bus, talk)
         if isinstance(fact, RolloutRefused):
-            raise InvalidInputError(Problem(path="rollout", reason=fact.reason))
+            raise InvalidInputError(fact.reason)
         assert isinstance(fact, RolloutControlled)
         return fact

@@ -15,6 +15,7 @@ from services.guardrail.domain.oversight import Delegation, RegistryNote
 from services.guardrail.domain.policies import ActivePolicy, PolicyRecord
 from services.guardrail.domain.policy import Policy
 from services.guardrail.domain.records import ChangeRecord, Dataset, Deployment, RevisionRecord, RollbackRecord, SplitCases
+from services.guardrail.domain.refusals import Refusals
 from services.guardrail.domain.rollout import RolloutRecord
 from services.guardrail.domain.rollout_evidence import Observation
 from services.guardrail.domain.scope_records import ScopeRecord
@@ -273,6 +274,7 @@ class Scopes(Protocol):
 class Rollbacks(Protocol):
     async def open(self, record: RollbackRecord) -> RollbackRecord: ...
     async def save(self, record: RollbackRecord) -> None: ...
+    async def get(self, rollback_id: str) -> RollbackRecord | None: ...
     async def latest(self, limit: int) -> Sequence[RollbackRecord]:
         """Newest first, refused ones left out."""
         ...
@@ -565,3 +567,4 @@ class Guardrail:
     limits: Limits = Limits()
     loaded: LoadedPolicy = field(default_factory=LoadedPolicy)
     turns: Turns = field(default_factory=Turns)
+    refusals: Refusals = field(default_factory=Refusals)

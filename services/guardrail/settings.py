@@ -35,8 +35,9 @@ class GuardrailSettings(EvolineSettings):
     """How long one look may take before it is tried again, and in the end judged as it is."""
     checkpoint_file: Path | None = None
     """Signed checkpoints of the audit log, outside the store; None: `audit/checkpoints.jsonl` beside the folder of the keys."""
-    checkpoint_interval_seconds: float = Field(default=30.0, gt=0)
-    """How long entries may wait for a checkpoint that covers them."""
+    checkpoint_interval_seconds: float = Field(default=2.0, gt=0)
+    """How long entries may wait for a checkpoint that covers them, and can be rewritten unseen. One costs 0.5 ms of CPU, a synced
+    line of 400 bytes and a fact; none is made while the log does not grow."""
     audit_check_interval_seconds: float = Field(default=3600.0, gt=0)
     """How often the whole audit log is recomputed and compared with every checkpoint, beside the start."""
     held_interval_seconds: float = Field(default=1.0, gt=0)

@@ -371,10 +371,11 @@ class GetChange(Query):
 
 
 class GetPipeline(Query):
-    """Answer: `{name, stable, canary, maturity, previous: [...], generation, frozen, attestation, revisions: [{digest, status,
-    change_id, quarantine, ...}], document}`.
+    """Answer: `{name, stable, canary, maturity, previous: [...], generation, frozen, attestation, rolled_back, revisions: [{digest,
+    status, change_id, quarantine, ...}], document}`.
 
-    `frozen` is the id of the freeze that keeps it as it is, `quarantine` says why a revision is out of use."""
+    `frozen` is the id of the freeze that keeps it as it is, `quarantine` says why a revision is out of use, `rolled_back` is the
+    rollback that brought what serves, or null."""
 
     subject: ClassVar[str] = "api.guardrail.get_pipeline"
     owner: ClassVar[str] = "guardrail"

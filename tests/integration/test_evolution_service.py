@@ -40,7 +40,7 @@ from shared.pipeline.loading import load_document
 from shared.settings import SharedSettings
 from tests.conftest import OpenBus
 from tests.eventually import eventually
-from tests.fakes.evolution_world import LABELS, ScriptedRuns, labelled_cases, seed_document
+from tests.fakes.evolution_world import FUNCTIONS, LABELS, STEP_TYPES, ScriptedRuns, labelled_cases, seed_document
 from tests.fakes.executor import Notary
 from tests.messaging import consuming
 
@@ -88,7 +88,8 @@ class ScriptedGuardrail:
         return {"total": {"runs": query.runs, "calls": query.runs, "tokens": 100 * query.runs, "cost_usd": 0.0}}
 
     async def scope(self, query: GrantScope, _: Signature) -> Answer:
-        return NOTARY.granted(query, minutes=query.seconds / 60)
+        narrow = {"step_types": STEP_TYPES, "providers": ("claude",), "functions": FUNCTIONS}
+        return NOTARY.granted(query, minutes=query.seconds / 60, **narrow)
 
     async def change(self, query: GetChange) -> Answer:
         return {"change_id": query.change_id, "gate": self.gates.get(query.change_id)}

@@ -186,11 +186,13 @@ async def test_people_work_through_the_queue_by_the_command_line(
         code, shown, _ = await command("review", "show", "c2")
         assert code == 0 and "0 of 2 approvals by people with the role reviewer; 2 missing; never by alice" in shown
         code, _, said = await command("review", "approve", "c2", "--as", "alice")
-        assert code == 1 and "an author never approves" in said
+        assert code == 1 and "an author never approves" in said and "change_id: " not in said
         code, _, said = await command("review", "approve", "c2", "--as", "bob", "--digest", "0000")
         assert code == 1 and "not 0000" in said
         code, answer, _ = await command("review", "approve", "c2", "--as", "bob", "--json")
         assert code == 0 and (answer["verdict"], answer["missing"]) == ("ReviewRecorded", 1)
+        code, said, _ = await command("review", "approve", "c2", "--as", "bob")
+        assert code == 0 and "bob's approval of exactly this is counted already" in said
         (row,) = (await bus.ask(ListReviews()))["reviews"]
         assert (row["change_id"], row["votes"], row["missing"]) == ("c2", ["bob"], 1)
         code, given, _ = await command("review", "delegate", "carol", "--scope", "domain:support", "--as", "bob", "--json")
@@ -201,3 +203,23 @@ async def test_people_work_through_the_queue_by_the_command_line(
         assert (broken.by, broken.reason) == ("bob", "outage")
         code, answer, _ = await command("review", "deny", "c2", "--as", "alice", "--comment", "not the cause", "--json")
         assert code == 0 and answer["verdict"] == "GlassLapsed"
+
+
+async def test_a_rollback_that_is_typed_twice_goes_back_once(
+    guardrail: Path, open_bus: OpenBus, command: RunCommand, tmp_path: Path
+) -> None:
+    key_file(tmp_path / "home" / "keys" / "identities", "alice")
+    bus = (await open_bus("test")).signed_by(signer("alice"))
+    digests = []
+    async with bus.follow(ChangeApproved) as stream:
+        for number, text in enumerate(("Say: {{ text }}", "Name: {{ text }}", "Tell: {{ text }}"), 1):
+            await bus.publish(proposal(pipeline(text), f"c{number}", author="alice"), cause=uuid.uuid4().hex)
+            fact, _ = await anext(stream)
+            digests.append(str(getattr(fact, "digest")))  # noqa: B009  a union of facts
+    line = ("rollback", "triage", "--reason", "it insults", "--as", "alice")
+    code, first, _ = await command(*line, "--json")
+    assert code == 0 and (first["from_digest"], first["to_digest"]) == (digests[2], digests[1])
+    code, said, _ = await command(*line)
+    assert code == 0 and f"rolled back already: {digests[2][:12]} -> {digests[1][:12]} by alice" in said
+    code, again, _ = await command(*line, "--again", "--json")
+    assert code == 0 and (again["from_digest"], again["to_digest"]) == (digests[1], digests[0])

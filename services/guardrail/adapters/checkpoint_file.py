@@ -14,7 +14,7 @@ from shared.audit.checkpoints import Checkpoint, opened
 from shared.errors import ConfigurationError, EvolineError, UnavailableError
 
 _MOST = 1000
-"""Of the newest checkpoints that are read: the last one covers all that those before it cover."""
+"""Of the newest checkpoints that are read and remembered: the last one covers all that those before it cover."""
 
 
 class CheckpointFile:
@@ -56,7 +56,7 @@ class CheckpointFile:
                 os.fsync(file.fileno())
         except OSError as error:
             raise UnavailableError(f"the checkpoint over {head.size} entries cannot be written to {self._path}: {error}") from error
-        self._known.append(checkpoint)
+        self._known = [*self._known, checkpoint][-_MOST:]
 
 
 def _whole_lines(file: BinaryIO) -> list[bytes]:

@@ -202,6 +202,10 @@ class MongoRollbacks:
     async def save(self, record: RollbackRecord) -> None:
         await self._rollbacks.put(_document(record, record.rollback_id))
 
+    async def get(self, rollback_id: str) -> RollbackRecord | None:
+        found = await self._rollbacks.get(rollback_id)
+        return RollbackRecord.model_validate(found) if found else None
+
     async def latest(self, limit: int) -> Sequence[RollbackRecord]:
         found = await self._rollbacks.find({"refused": ""}, sort=[("at", -1)], limit=limit)
         return [RollbackRecord.model_validate(each) for each in found]

@@ -24,6 +24,7 @@ from shared.events.audit import (
 from shared.events.changes import RollbackRefused
 from shared.events.message import Command, Message
 
+NOBODY = "unknown"
 MOST_BYTES = 600_000
 """Of the entries in one answer; a message holds 1 MB."""
 
@@ -44,7 +45,7 @@ async def audit_refusals(command: Command, effects: Effects, at: Guardrail, *, m
 
 async def audit_unauthorized(command: Command, reason: str, at: Guardrail, *, signer: str, message_id: str) -> None:
     """That somebody tried what is not theirs. A log that is closed takes nothing more; the dead letter keeps it then."""
-    if not at.audit.is_sound:
+    if not at.audit.is_sound or not at.refusals.is_to_be_told(signer or NOBODY, command.subject, at.clock.now()):
         return
     names = ("change_id", "pipeline", "rollback_id", "freeze_id", "scope_id", "delegation_id")
     about = {name: getattr(command, name) for name in names if getattr(command, name, None)}
@@ -53,12 +54,30 @@ async def audit_unauthorized(command: Command, reason: str, at: Guardrail, *, si
             key=f"unauthorized:{message_id}",
             at=at.clock.now().isoformat(),
             action="command.refused",
-            actor=signer or "unknown",
+            actor=signer or NOBODY,
             subject=str(about.get("pipeline", command.subject)),
             policy_revision=at.policy.revision,
             facts={"command": command.subject, "reason": reason, **about},
         )
     )
+
+
+async def audit_refused_minutes(at: Guardrail) -> None:
+    """Numbers of the refusals that got no entry of their own."""
+    if not at.audit.is_sound:
+        return
+    for each in at.refusals.over(at.clock.now()):
+        facts = {"minute": each.minute, "more": each.refusals, "process": at.refusals.name}
+        note = AuditNote(
+            key=f"refusals:{each.signer}:{each.kind}:{each.minute}:{at.refusals.name}",
+            at=at.clock.now().isoformat(),
+            action="refusals.counted",
+            actor=each.signer,
+            subject=each.kind,
+            policy_revision=at.policy.revision,
+            facts=facts,
+        )
+        await at.audit.append(note)
 
 
 def _refusal(command: Command, fact: Message, key: str, at: Guardrail) -> AuditNote:

@@ -55,9 +55,9 @@ class LateAudit:
         self._notes = notes
         self._clock = clock
 
-    async def append(self, note: AuditNote) -> AuditEntry:
+    async def append(self, note: AuditNote, *, is_first: bool = False) -> AuditEntry:
         try:
-            return await self._log.append(note)
+            return await self._log.append(note, is_first=is_first)
         except AuditLogUnsoundError:
             return unplaced(await self._notes.keep(note, self._clock.now().isoformat()))
 

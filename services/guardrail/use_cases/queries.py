@@ -6,9 +6,10 @@ from datetime import datetime
 from typing import Any
 
 from services.guardrail.domain.oversight import excluded_names, standing
-from services.guardrail.domain.records import ChangeRecord, RevisionRecord
+from services.guardrail.domain.records import ChangeRecord, Deployment, RevisionRecord
 from services.guardrail.domain.risk import class_of
 from services.guardrail.ports import Guardrail
+from services.guardrail.use_cases.taking_out import FENCE
 from shared.errors import NotAttestedError, NotFoundError
 from shared.events.changes import GetChange, GetPipeline, ListPipelines, ListReviews
 from shared.events.oversight import GetReview
@@ -56,6 +57,7 @@ async def get_pipeline(query: GetPipeline, at: Guardrail) -> dict[str, Any]:
         "canary": deployment.canary if deployment else None,
         "maturity": deployment.maturity if deployment else "experimental",
         "previous": list(deployment.previous) if deployment else [],
+        "rolled_back": await _rolled_back(deployment, at),
         "generation": deployment.generation if deployment else 0,
         "updated_at": deployment.updated_at if deployment else "",
         "digest": revision.digest,
@@ -64,6 +66,15 @@ async def get_pipeline(query: GetPipeline, at: Guardrail) -> dict[str, Any]:
         "revisions": [{**_summary(each), "quarantine": await at.revisions.why_quarantined(each.digest)} for each in revisions],
         "document": revision.document,
     }
+
+
+async def _rolled_back(deployment: Deployment | None, at: Guardrail) -> dict[str, Any] | None:
+    """The rollback that brought what serves, where nothing else moved the deployment since."""
+    causes = [each for each in (deployment.causes if deployment else {}) if not each.endswith(FENCE)]
+    record = await at.rollbacks.get(causes[-1]) if causes else None
+    if record is None or deployment is None or record.to_digest != deployment.stable:
+        return None
+    return record.model_dump(mode="json", include={"rollback_id", "from_digest", "to_digest", "author", "reason", "at"})
 
 
 async def list_pipelines(query: ListPipelines, at: Guardrail) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from services.guardrail.domain.audit import AuditNote
 from services.guardrail.domain.records import Deployment, RollbackRecord, redeployed
 from services.guardrail.ports import Guardrail, LostRaceError
 from services.guardrail.use_cases.judging import descendants
-from services.guardrail.use_cases.taking_out import Cause, step_back, take_out
+from services.guardrail.use_cases.taking_out import FENCE, Cause, step_back, take_out
 from services.guardrail.use_cases.telling import Effects
 from shared.errors import NotAttestedError
 from shared.events.changes import PipelineDeployed, PipelineRolledBack, RollbackPipeline, RollbackRefused
@@ -46,7 +46,7 @@ async def _carried_out(record: RollbackRecord, command: RollbackPipeline, at: Gu
     cause = Cause(record.rollback_id, record.author, record.reason, record.at, command.cancel_running)
     doomed = await take_out(record.from_digest, (record.to_digest,), cause, at)
     # A change of the same revision may have been judged before the mark and become stable again behind this rollback.
-    await step_back(record.pipeline, record.from_digest, f"{record.rollback_id}:again", at)
+    await step_back(record.pipeline, record.from_digest, f"{record.rollback_id}:again{FENCE}", at)
     at.gauges.rolled_back()
     return record.model_copy(update={"generation": generation, "quarantined": doomed, "done": True})
 

@@ -20,11 +20,13 @@ from shared.events.values import GrantedScope, TrialScope
 async def grant_scope(query: GrantScope, at: Guardrail) -> GrantedScope:
     """Raises `OutOfScopeError` with every part that policy does not allow, `LimitReachedError` where the day's quota is used up.
 
-    The same scope id gets the same scope; with another wish it is refused. What was refused, and why, is audited."""
+    The same scope id gets the same scope; with another wish it is refused. What was refused, and why, is audited: the first ones of
+    a minute each for itself, the others by their number."""
     try:
         return await _granted(query, at)
     except (OutOfScopeError, LimitReachedError) as error:
-        await at.audit.append(_refusal(query, error, at))
+        if at.refusals.is_to_be_told(query.holder, query.subject, at.clock.now()):
+            await at.audit.append(_refusal(query, error, at))
         raise
 
 

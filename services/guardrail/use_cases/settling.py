@@ -12,6 +12,7 @@ from services.guardrail.domain.audit import AuditNote
 from services.guardrail.domain.budgets import Amounts, Reservation, day_of
 from services.guardrail.domain.scope_records import ScopeRecord
 from services.guardrail.ports import Guardrail, ScopeUse
+from services.guardrail.use_cases.auditing import audit_refused_minutes
 from services.guardrail.use_cases.budget_gauges import gauge_budgets
 from services.guardrail.use_cases.production import PRODUCTION, announce_quotas
 from services.guardrail.use_cases.telling import Effects
@@ -48,6 +49,7 @@ async def sweep_budgets(at: Guardrail) -> int:
     """Settles what is over: closed and expired scopes, and reservations of which nothing came. Returns how many this guardrail
     settled; any number of them may sweep at once."""
     await announce_quotas(at)
+    await audit_refused_minutes(at)
     now, settled = at.clock.now(), 0
     for reservation in await at.budgets.reservations(day_of(now - timedelta(days=SWEPT_DAYS))):
         settled += await _try_to_settle(reservation, at)

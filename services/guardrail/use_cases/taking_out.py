@@ -11,6 +11,8 @@ from services.guardrail.ports import Guardrail, LostRaceError
 from services.guardrail.use_cases.judging import descendants
 
 _TRIES = 20
+FENCE = ":fence"
+"""How causes of a deployment's generation end that moved nothing."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ async def _mark(digest: str, cause: Cause, at: Guardrail) -> None:
 
 async def _fence(pipeline: str, doomed: Sequence[str], cause: Cause, at: Guardrail) -> None:
     """Once a cause. A canary or shadow that nobody may run any more would fail its share of the runs; its rollout ends with it."""
-    key = f"{cause.cause_id}:fence"
+    key = f"{cause.cause_id}{FENCE}"
     for _ in range(_TRIES):
         current = await at.deployments.get(pipeline)
         if current is None:

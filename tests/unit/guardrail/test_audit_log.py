@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from services.guardrail.adapters import checkpoint_file
 from services.guardrail.adapters.audit_log import MongoAuditLog
 from services.guardrail.adapters.checkpoint_file import CheckpointFile
 from services.guardrail.ports import AuditLogUnsoundError
+from services.guardrail.settings import GuardrailSettings
 from services.guardrail.use_cases import (
     check_audit_log,
     checkpoint_audit_log,
@@ -282,6 +284,19 @@ async def test_a_new_key_signs_the_log_anew_and_then_needs_the_former_one_no_mor
     await checkpoint_audit_log(at.at)
     (kept,) = CheckpointFile(path, new.verifier.keys).all()
     assert kept.head.root == head_of(made(3)).root
+
+
+def test_a_process_remembers_the_newest_checkpoints_only_and_the_last_two_seconds_are_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint_file, "_MOST", 3)
+    signer = bench().signer
+    file = CheckpointFile(tmp_path / "checkpoints", signer.verifier.keys)
+    for size in range(1, 8):
+        file.add(signed(signer.key, TreeHead(size, "00" * 32, "2026-11-22T12:00:00+00:00")))
+    assert [each.head.size for each in file.all()] == [5, 6, 7]
+    assert len((tmp_path / "checkpoints").read_text().splitlines()) == 7
+    assert GuardrailSettings().checkpoint_interval_seconds <= 2
 
 
 def test_a_checkpoint_that_nobody_trusted_signed_is_refused_with_its_line(tmp_path: Path) -> None:
