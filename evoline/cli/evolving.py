@@ -31,6 +31,14 @@ def _known_strategy(name: str) -> str:
     return name
 
 
+def _weight(text: str) -> tuple[str, float]:
+    name, _, points = text.partition("=")
+    try:
+        return name, float(points)
+    except ValueError:
+        raise InvalidInputError(Problem(path="--weigh", reason=f"{text!r} is no weight", suggestion="write cost=0.05")) from None
+
+
 def evolve(  # noqa: PLR0913 - the options of the command line
     pipeline: Annotated[str, typer.Argument(help="Name of a deployed pipeline.")],
     dataset_file: Annotated[
@@ -45,6 +53,14 @@ def evolve(  # noqa: PLR0913 - the options of the command line
     population: Annotated[int, typer.Option(min=2, max=1000, help="Of the genetic algorithm.")] = 50,
     seconds: Annotated[float, typer.Option(help="Time for the search.")] = 600.0,
     seed: Annotated[int, typer.Option(help="Makes the search repeatable.")] = 0,
+    borrow: Annotated[list[str] | None, typer.Option(help="A deployed pipeline whose steps may be taken over; repeatable.")] = None,
+    fault_cases: Annotated[
+        int, typer.Option(min=0, max=200, help="Cases on which finalists run while 30% of their calls fail: their robustness.")
+    ] = 0,
+    weigh: Annotated[
+        list[str] | None,
+        typer.Option(metavar="OBJECTIVE=POINTS", help="What the final choice gives for cost, latency or robustness, as cost=0.05."),
+    ] = None,
     new: Annotated[bool, typer.Option("--new", help="Another evolution, although the same was asked for before.")] = False,
     evolution_id: Annotated[str, typer.Option("--id", help="Of the evolution; default: made of all that is asked for.")] = "",
     report: Annotated[
@@ -66,6 +82,9 @@ def evolve(  # noqa: PLR0913 - the options of the command line
         "population": population,
         "seconds": seconds,
         "seed": seed,
+        "borrow_from": borrow or [],
+        "fault_cases": fault_cases,
+        "weights": dict(map(_weight, weigh or [])),
         "author": author,
     }
     StartEvolution.model_validate(fields)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from shared.evidence.scores import score
 from shared.search.candidates import Candidate, Entry
@@ -162,6 +162,12 @@ class WatchedArena:
         """As `KnowsUse`; nothing where the arena around which this is does not know."""
         known = getattr(self.inner, "uses", None)
         found: Mapping[str, Mapping[str, float]] = known(digest) if callable(known) else {}
+        return found
+
+    def explain(self, digest: str, case: str) -> Mapping[str, Any]:
+        """As `Explains`; the case's id alone where the arena around which this is tells no more."""
+        known = getattr(self.inner, "explain", None)
+        found: Mapping[str, Any] = known(digest, case) if callable(known) else {"Inputs": case}
         return found
 
     def note_generation(self, number: int, of: int) -> None:

@@ -90,6 +90,10 @@ def test_the_id_of_an_evolution_is_made_of_the_order() -> None:
         (["tweets", "--dataset-id", "d", "--seconds", "0"], "seconds"),
         (["tweets", "--dataset-id", "d", "--new", "--id", "mine"], "give one of them"),
         (["Tweets!", "--dataset-id", "d"], "pipeline"),
+        (["tweets", "--dataset-id", "d", "--weigh", "cost"], "write cost=0.05"),
+        (["tweets", "--dataset-id", "d", "--weigh", "beauty=0.1"], "weights"),
+        (["tweets", "--dataset-id", "d", "--weigh", "cost=7"], "weights.cost"),
+        (["tweets", "--dataset-id", "d", "--borrow", "No Name"], "borrow_from"),
     ],
 )
 def test_what_cannot_be_searched_is_told_before_anything_is_asked(

@@ -94,6 +94,17 @@ async def test_a_search_killed_anywhere_resumes_to_the_same_archive_without_runn
     assert len(world.runs.started) == len(set(world.runs.started)) == len(whole.runs.started)
 
 
+@pytest.mark.parametrize("strategy", ["genetic", "gepa", "best_of"])
+@pytest.mark.parametrize("crash_after", [30, 130])
+async def test_every_strategy_goes_on_to_the_same_archive_after_a_kill(strategy: str, crash_after: int) -> None:
+    uninterrupted = await archive_digest(small_world(), strategy=strategy)
+    world = small_world(crash_after=crash_after)
+    with pytest.raises(RuntimeError, match="killed"):
+        await start_evolution(command(strategy=strategy), world.evolution)
+    assert await archive_digest(world, strategy=strategy) == uninterrupted
+    assert len(world.runs.started) == len(set(world.runs.started))
+
+
 async def test_the_same_order_again_repeats_its_effect_and_searches_nothing() -> None:
     world = small_world()
     first = await proposed(world)

@@ -41,4 +41,4 @@ def test_nobody_pays_for_the_sort_who_sorts_nothing() -> None:
     code = "import sys, evoline, evoline.cli.app, services.evolution.app; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "evoline.cli.app" in loaded
-    assert not {"deap", "moocore", "rapidfuzz", "gepa", "numpy"} & set(loaded)
+    assert not {"deap", "moocore", "rapidfuzz", "gepa"} & set(loaded)
