@@ -37,7 +37,7 @@ from tests.servers import free_port, mongo_server, nats_server
 
 pytestmark = [pytest.mark.alone, pytest.mark.timeout(240)]
 ROOT = Path(__file__).parents[2]
-OUTAGE_SECONDS = float(os.environ.get("EVOLINE_TEST_OUTAGE_SECONDS", "7"))
+OUTAGE_SECONDS = float(os.environ.get("EVOLINE_TEST_OUTAGE_SECONDS", "5"))
 
 
 class Fleet:
