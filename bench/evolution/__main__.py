@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping
 
-from bench.evolution import exploits, generations, honesty, landscapes, online, reaching
+from bench.evolution import exploits, generations, honesty, landscapes, online, reaching, real_model
 from bench.evolution.competitors import missing
 from bench.evolution.sizes import FULL, QUICK, Size
 
@@ -17,6 +17,7 @@ PARTS: Mapping[str, Callable[[Size], None]] = {
     "racing": generations.run,
     "exploits": exploits.run,
     "online": online.run,
+    "real": real_model.run,
 }
 
 

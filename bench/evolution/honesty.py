@@ -36,7 +36,7 @@ CELLS = tuple(Cell(*cell) for cell in product(FLIPS, DEV_CASES, BUDGETS))
 def run(size: Size) -> None:
     """In two rounds, a quarter of the seeds first: an interrupted bench has something of everything."""
     rows, peers = Rows("honesty"), installed()
-    competitors = sorted((*(Certified(name) for name in STRATEGIES), *peers), key=lambda one: one.name in LAST)
+    competitors: list[Competitor] = sorted((*(Certified(name) for name in STRATEGIES), *peers), key=lambda one: one.name in LAST)
     wanted = {one.name: size.honesty_seeds for one in competitors} | {
         peer.name: count_for(peer, size.peer_honesty_seeds) for peer in peers
     }

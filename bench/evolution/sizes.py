@@ -24,6 +24,8 @@ class Size:
     reaching: int
     """Landscapes a family whose calls to 95% are counted."""
     every_cell: bool = True
+    real_budgets: tuple[int, ...] = (300, 600)
+    real_tasks: int = 3
 
     def honesty_cells(self, cells: Sequence[T]) -> Sequence[T]:
         return cells if self.every_cell else cells[::6]
@@ -37,4 +39,6 @@ QUICK = Size(
     landscapes=2,
     reaching=1,
     every_cell=False,
+    real_budgets=(),
+    real_tasks=1,
 )

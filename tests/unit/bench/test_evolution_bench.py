@@ -17,6 +17,9 @@ from bench.evolution.peer_process import PeerError, PeerProcess
 from bench.evolution.planted import FAMILIES, NAMES, SEED, additive, flat
 from bench.evolution.problems import EvaluationServer, OverBudgetError, landscape_problem
 from bench.evolution.reaching import text as reaching_text
+from bench.evolution.real_model import RECORDINGS, SMOKE_CASES, held_out
+from bench.evolution.real_tasks import TASKS, RealTask, load
+from bench.evolution.recording import NotRecordedError, RecordedModel
 from bench.evolution.report import TITLES, write_section
 from bench.evolution.rows import Rows
 
@@ -114,6 +117,44 @@ def test_a_section_is_replaced_and_the_others_stay_in_order(tmp_path: Path) -> N
     shown = path.read_text()
     assert shown.index("first") < shown.index("second again") and "\nsecond\n" not in shown
     assert shown.count("\n## ") == 2
+
+
+def test_recorded_answers_are_replayed_without_the_model(tmp_path: Path) -> None:
+    """The first 20 held-out cases with the seed, as the local model answered them; its accuracy there was 55%."""
+    recorded = RecordedModel(RECORDINGS / f"{TASKS[0].name}.jsonl")
+    real = load(TASKS[0], recorded)
+    assert real is not None
+    grades = held_out(real, TASKS[0].seed, SMOKE_CASES)
+    assert sum(grades) / len(grades) == 0.55 and recorded.asked == 0
+    with pytest.raises(NotRecordedError, match="run the bench"):
+        real.evaluate({**TASKS[0].seed, "hints": "never asked"}, real.held_out[0])
+
+
+def test_an_answer_is_asked_once_and_a_cut_line_again(tmp_path: Path) -> None:
+    table = tmp_path / "answers.jsonl"
+    first = RecordedModel(table, lambda prompt, schema: f"answer to {prompt}")
+    assert [first(prompt, {}) for prompt in ("a", "b", "a")] == ["answer to a", "answer to b", "answer to a"] and first.asked == 2
+    table.write_bytes(table.read_bytes()[:-4])
+    again = RecordedModel(table, lambda prompt, schema: "another")
+    assert [again(prompt, {}) for prompt in ("a", "b")] == ["answer to a", "another"]
+
+
+def test_real_tasks_split_their_cases_without_overlap_and_propose_what_is_new() -> None:
+    real = load(TASKS[1], lambda prompt, schema: "{}")
+    assert real is not None
+    parts = [real.train, real.dev, real.gate, real.held_out]
+    assert [len(part) for part in parts] == [60, 60, 60, 150] and len({case for part in parts for case in part}) == 330
+    propose, texts = real.proposer(1), real.task.seed
+    for _ in range(40):
+        child = propose(texts, None)
+        assert child != texts and child.keys() == texts.keys()
+        texts = child
+    shown = [case for case in (*real.dev, *real.gate, *real.held_out) if f"Input: {_price(real, case)}\n" in texts["examples"]]
+    assert texts["examples"] != "-" and len(shown) < 3, "only training cases are shown; a few prices stand in several splits"
+
+
+def _price(real: RealTask, case: str) -> str:
+    return real.prompt({**real.task.seed, "instruction": "-"}, real._cases[case]["input"]).split("Input: ")[1].split("\n")[0]
 
 
 def test_landscapes_are_what_they_say() -> None:
