@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from bench.evolution import exploits, generations, honesty, landscapes, online, reaching, real_model
 from bench.evolution.competitors import missing
@@ -25,10 +26,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="reduced size, into .bench/evolution/quick.md")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--so-far", action="store_true", help="measure nothing, write what there is (landscapes, shipped, honesty)")
     chosen = parser.parse_args()
     if absent := missing():
         print(f"not installed, left out: {', '.join(absent)} (make bench-evolution installs them)")
-    size = QUICK if chosen.quick else FULL
+    size = replace(QUICK if chosen.quick else FULL, only_known=chosen.so_far)
     for name in chosen.only:
         print(f"{name} ...", flush=True)
         PARTS[name](size)

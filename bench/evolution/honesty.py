@@ -12,7 +12,7 @@ from bench.evolution.ours import Certified
 from bench.evolution.planted import flat
 from bench.evolution.problems import Competitor, Found, landscape_problem
 from bench.evolution.report import table, write_section
-from bench.evolution.rows import Rows
+from bench.evolution.rows import Rows, so_far
 from bench.evolution.sizes import Size
 
 TITLE = "Honesty: no edit can help"
@@ -35,7 +35,7 @@ CELLS = tuple(Cell(*cell) for cell in product(FLIPS, DEV_CASES, BUDGETS))
 
 def run(size: Size) -> None:
     """In two rounds, a quarter of the seeds first: an interrupted bench has something of everything."""
-    rows, peers = Rows("honesty"), installed()
+    rows, peers = Rows("honesty", only_known=size.only_known), installed()
     competitors: list[Competitor] = sorted((*(Certified(name) for name in STRATEGIES), *peers), key=lambda one: one.name in LAST)
     wanted = {one.name: size.honesty_seeds for one in competitors} | {
         peer.name: count_for(peer, size.peer_honesty_seeds) for peer in peers
@@ -46,7 +46,7 @@ def run(size: Size) -> None:
             with ready(competitor):
                 for cell in size.honesty_cells(CELLS):
                     seeds = max(1, wanted[competitor.name] // part)
-                    results[competitor.name, cell] = list(answers(rows, competitor, cell, seeds))
+                    results[competitor.name, cell] = so_far(answers(rows, competitor, cell, seeds))
             write_section(TITLE, text(results, list(wanted), [peer.name for peer in peers]), size.results)
 
 
@@ -66,7 +66,7 @@ def text(results: dict[tuple[str, Cell], list[Found]], names: Sequence[str], pee
             ("competitor", "runs", "ships a change as better", "upper bound", "claim minus truth, points", "most in a cell"),
             _sums(results, peers),
         ),
-        "\nBy cell (share certified, or shipped by peers; claim minus truth in points over all runs):\n",
+        "\nBy cell (certified, or shipped by a peer, of how many runs, with its upper bound; mean claim minus truth, points):\n",
         table(("flip", "dev", "budget", *names), _cells(results, names, peers)),
     ]
     return "\n".join(lines)
@@ -79,7 +79,9 @@ def ships(found: Found, *, is_peer: bool) -> bool:
 
 def _sums(results: dict[tuple[str, Cell], list[Found]], peers: Sequence[str]) -> Iterator[tuple[object, ...]]:
     for name in dict.fromkeys(name for name, _ in results):
-        cells = [found for (owner, _), found in results.items() if owner == name]
+        cells = [found for (owner, _), found in results.items() if owner == name and found]
+        if not cells:
+            continue
         everything = [one for found in cells for one in found]
         shipped = sum(ships(one, is_peer=name in peers) for one in everything)
         worst = max(sum(ships(one, is_peer=name in peers) for one in found) / len(found) for found in cells)
@@ -104,6 +106,6 @@ def _cells(
             shipped = sum(ships(one, is_peer=name in peers) for one in found)
             claim = sum(one.claim for one in found) / max(1, len(found))
             shown.append(
-                f"{shipped / len(found):.1%} (≤{upper_bound(shipped, len(found)):.1%}); {100 * claim:+.1f}" if found else "-"
+                f"{shipped} of {len(found)} (≤{upper_bound(shipped, len(found)):.1%}); {100 * claim:+.1f}" if found else "-"
             )
         yield cell.flip, cell.dev, cell.budget, *shown

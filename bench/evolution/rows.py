@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".bench" / "evolution"
@@ -33,10 +36,15 @@ _OF_STRATEGY = {
 }
 
 
+class NotMeasuredError(Exception):
+    """The row is not known, and nothing is to be measured now."""
+
+
 class Rows:
     """Rows by key, in a file of lines; a line that a kill cut off is measured again."""
 
-    def __init__(self, part: str, folder: Path = FOLDER) -> None:
+    def __init__(self, part: str, folder: Path = FOLDER, *, only_known: bool = False) -> None:
+        self._only_known = only_known
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / f"{part}.jsonl"
         self._known: dict[str, Any] = {}
@@ -53,10 +61,21 @@ class Rows:
         """The row of `key`, measured and kept where it is not known. Rows are JSON."""
         name = json.dumps(key)
         if name not in self._known:
+            if self._only_known:
+                raise NotMeasuredError(name)
             self._known[name] = measure()
             with self._path.open("ab") as file:
                 file.write(json.dumps([name, self._known[name]]).encode() + b"\n")
         return self._known[name]
+
+
+def so_far(measured: Iterable[T]) -> list[T]:
+    """Those that are known; all of them where everything is measured."""
+    found: list[T] = []
+    with suppress(NotMeasuredError):
+        for one in measured:
+            found.append(one)  # noqa: PERF402  what came before the end is kept
+    return found
 
 
 def code_of(strategy: str) -> str:

@@ -24,6 +24,8 @@ class Size:
     reaching: int
     """Landscapes a family whose calls to 95% are counted."""
     every_cell: bool = True
+    only_known: bool = False
+    """Nothing is measured: the sections show what there is so far."""
     real_budgets: tuple[int, ...] = (300, 600)
     real_tasks: int = 3
 
