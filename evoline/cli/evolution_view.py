@@ -19,6 +19,7 @@ from evoline.cli.output import err, plain
 from evoline.cli.progress import text_of
 from shared.events import Fact
 from shared.events.improvement import EvolutionFinished, EvolutionProgressed
+from shared.events.runs import RunFinished
 from shared.events.values import Score
 
 QUIET_SECONDS = 10.0
@@ -35,6 +36,7 @@ class EvolutionState:
     latest: EvolutionProgressed | None = None
     seed: Score | None = None
     heard_at: float = 0.0
+    sealed_runs: int = 0
 
     def hear(self, fact: EvolutionProgressed, now: float) -> None:
         self.latest, self.heard_at = fact, now
@@ -57,7 +59,7 @@ class EvolutionState:
 
     def _end(self, fact: EvolutionProgressed, now: float) -> str:
         if fact.stage == "gate":
-            return "when the sealed cases are measured and the policy has decided"
+            return f"when the sealed cases are measured ({self.sealed_runs} runs seen) and the policy has decided"
         if fact.seconds_left is None:
             return "too little has run to tell"
         left = max(0.0, fact.seconds_left - (now - self.heard_at))
@@ -71,7 +73,7 @@ class EvolutionView:
     def __init__(self, title: str, *, quiet: bool = False, console: Console | None = None) -> None:
         self._console = console or err()
         self._quiet = quiet
-        self._state = EvolutionState(title)
+        self.state = EvolutionState(title)
         self._live: Live | None = None
         self._told: tuple[object, ...] = ()
         self._told_at = -QUIET_SECONDS
@@ -83,11 +85,15 @@ class EvolutionView:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """What is printed from now on stands below the view."""
         if self._live is not None:
             self._live.stop()
 
     def title(self, text: str) -> None:
-        self._state.title = text
+        self.state.title = text
 
     def line(self, text: str) -> None:
         if not self._quiet:
@@ -99,11 +105,21 @@ class EvolutionView:
 
     def on_fact(self, fact: Fact) -> None:
         if isinstance(fact, EvolutionProgressed):
-            self._state.hear(fact, time.monotonic())
+            self.state.hear(fact, time.monotonic())
             if self._live is None and self._is_worth_a_line(fact, time.monotonic()):
                 self.line(line_of(fact))
+        elif isinstance(fact, RunFinished):
+            self._count(fact, time.monotonic())
         elif not isinstance(fact, EvolutionFinished) and (text := text_of(fact)):
             self.line(text)
+
+    def _count(self, run: RunFinished, now: float) -> None:
+        if run.purpose != "gate":
+            return
+        self.state.sealed_runs += 1
+        if self._live is None and now - self._told_at >= QUIET_SECONDS:
+            self._told_at = now
+            self.line(f"gate: {self.state.sealed_runs} runs on sealed cases")
 
     def _is_worth_a_line(self, fact: EvolutionProgressed, now: float) -> bool:
         told = (fact.stage, fact.generation, fact.operator, fact.change)
@@ -113,7 +129,7 @@ class EvolutionView:
         return True
 
     def _picture(self) -> RenderableType:
-        return picture(self._state, time.monotonic())
+        return picture(self.state, time.monotonic())
 
 
 def picture(state: EvolutionState, now: float) -> RenderableType:
@@ -141,7 +157,8 @@ def spent_text(fact: EvolutionProgressed) -> str:
 
 def line_of(fact: EvolutionProgressed) -> str:
     """One line for people."""
-    parts = [f"{fact.stage}: {fact.text}" if fact.stage != "search" else f"search: {spent_text(fact)}"]
+    is_counted = fact.stage == "search" or fact.text.endswith(" evaluations")
+    parts = [f"{fact.stage}: {spent_text(fact) if is_counted else fact.text}"]
     if fact.generation:
         parts.append(f"generation {_generation(fact)}")
     if fact.best:

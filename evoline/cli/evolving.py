@@ -127,6 +127,7 @@ class _Order:
                     await self._write_report(client, command.evolution_id, self.report, view)
                 return finished
             except asyncio.CancelledError:
+                view.stop()
                 view.say(f"{command.evolution_id} goes on without you. Follow it: {self._way_back(command)}")
                 view.say(f"look: evoline lineage {command.evolution_id}")
                 raise

@@ -87,7 +87,7 @@ def _grow(branch: Tree, root: Node) -> None:
 
 
 def _label(node: Node) -> str:
-    made = plain(f"{node.operator}: {node.text}".removesuffix(": ") if node.operator else node.text)
+    made = plain(node.made)
     parts = [f"[bold]{node.digest[:12]}[/bold]", made[:160]]
     if node.score:
         parts.append(plain(f"{node.score['mean']:.3f} [{node.score['low']:.3f}, {node.score['high']:.3f}] n={node.score['cases']}"))

@@ -45,6 +45,7 @@ from shared.events.improvement import (
     StartEvolution,
     TemplateLearned,
 )
+from shared.events.message import derive_id
 from shared.events.oversight import ChangesRequested
 from shared.events.runs import CancelRun, ExecuteRun, FinishedRuns, RunFinished, RunStarted
 from shared.large_values import LargeValues
@@ -231,12 +232,13 @@ class Client:
     async def _evolution(
         self, evolution_id: str, seconds: float, on_fact: OnFact, command: StartEvolution | None
     ) -> EvolutionFinished:
+        own = {evolution_id, derive_id(evolution_id, "promotion")}  # runs of the gate are those of the change
         talk = Talk(
             key=evolution_id,
             command=command,
             ends=(EvolutionFinished,),
             progress=EVOLUTION_PROGRESS,
-            belongs=lambda fact: evolution_id in (getattr(fact, "evolution_id", ""), getattr(fact, "group_id", "")),
+            belongs=lambda fact: not own.isdisjoint((getattr(fact, "evolution_id", ""), getattr(fact, "group_id", ""))),
             recall=lambda: self._recall_answer(GetEvolution(evolution_id=evolution_id), EvolutionFinished),
             timeout_seconds=seconds,
             look_later=f"evoline show evolution {evolution_id}",

@@ -36,6 +36,11 @@ class Node:
     def is_notable(self) -> bool:
         return bool(self.status or self.accepted or self.verdict or self.on_front)
 
+    @property
+    def made(self) -> str:
+        """What made it, in words."""
+        return f"{self.operator}: {self.text}".removesuffix(": ") if self.operator not in ("", "seed") else self.text
+
     def told(self) -> dict[str, Any]:
         """Everything but the children, for JSON."""
         names = ("digest", "parent", "operator", "text", "score", "accepted", "on_front", "evolution_id", "verdict", "status")

@@ -12,6 +12,7 @@ from evoline.cli import run
 from evoline.cli.evolution_view import EvolutionState, EvolutionView, duration, line_of, picture
 from evoline.client.evolutions import same_id
 from shared.events.improvement import EvolutionProgressed, StartEvolution
+from shared.events.runs import RunFinished
 from shared.events.values import Score
 
 BEST = Score(mean=0.75, low=0.5, high=0.9, cases=16, grader_hash="h")
@@ -60,6 +61,17 @@ def test_without_a_terminal_a_line_is_told_for_what_is_new_and_no_other(capsys: 
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3
     assert "40 of 200 spent" in lines[0] and "accepted vote" in lines[1] and "gate: proposed abc" in lines[2]
+
+
+def test_the_runs_of_the_gate_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    run_fields = {"run_id": "r", "pipeline": "p", "digest": "", "domain": "d", "status": "succeeded", "outputs": {}}
+    with EvolutionView("e") as view:
+        for purpose in ("evaluation", "gate", "gate"):
+            view.on_fact(RunFinished.model_validate({**run_fields, "purpose": purpose}))
+        assert view.state.sealed_runs == 2
+        assert capsys.readouterr().err.splitlines() == ["  gate: 1 runs on sealed cases"]
+        view.on_fact(progressed(stage="gate", text="proposed"))
+        assert "2 runs seen" in shown(view.state)
 
 
 def test_where_it_is_quiet_nothing_is_told(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 
 import pytest
 
+from services.evolution.adapters.descent import MongoDescent
 from services.evolution.domain.pace import seconds_left
 from services.evolution.use_cases import start_evolution
+from services.evolution.use_cases.descent import read_lineage
 from services.evolution.use_cases.under_way import Effects, UnderWay
 from shared.events.improvement import EvolutionProgressed, StartEvolution
+from shared.events.lineage import GetLineage
 from shared.search.candidates import Candidate
 from shared.search.watching import POINTS, Watch, WatchedArena, note_accepted, note_generation
 from tests.fakes.evolution_world import small_world
@@ -110,6 +113,9 @@ async def test_a_search_tells_its_generation_its_leader_and_what_was_accepted_an
     assert all(fact.done <= fact.evaluations <= 400 and fact.best is not None for fact in searching)
     record = await world.evolution.evolutions.get("evo-1")
     assert record is not None and record["progress"]["stage"] == "gate"
+    (told_later,) = (await read_lineage(GetLineage(pipeline="tweets"), MongoDescent(world.database)))["evolutions"]
+    assert told_later["status"] == "proposed" and told_later["verdict"] is None, "the gate has not spoken"
+    assert {row["digest"] for row in told_later["candidates"]} >= {told_later["best_digest"], told_later["seed_digest"]}
     assert record["curve"] and record["curve"][-1]["spent"] <= 400
 
 
