@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 from typing import Any
 
 import pytest
@@ -388,3 +389,11 @@ async def test_finalists_are_tried_with_faults_within_the_budget_and_the_front_s
 async def test_a_weight_on_robustness_that_nobody_measures_is_refused() -> None:
     answer = await ended(small_world(), weights={"robustness": 0.2})
     assert answer.verdict == "refused" and "fault_cases" in str(answer.problems[0])
+
+
+async def test_a_search_by_gepa_where_it_is_not_installed_is_refused_with_the_next_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    world = small_world()
+    answer = await ended(world, strategy="gepa")
+    assert answer.verdict == "refused" and "pip install 'evoline[gepa]'" in str(answer.problems[0])
+    assert world.runs.started == []
