@@ -317,9 +317,11 @@ async def test_two_guardrails_judging_rivals_for_one_name_leave_one_line_of_depl
         return ids <= {*(fact.change_id for fact in approved), *(fact.change_id for fact in vetoed)}
 
     await eventually(all_decided, 30)
-    line = {fact.generation: fact for fact in heard.all(PipelineDeployed, pipeline="triage")}
     answer = await deployed(bus)
-    assert sorted(line) == list(range(1, answer["generation"] + 1))
+    generations = list(range(1, answer["generation"] + 1))
+    # A verdict is told before what it did.
+    await eventually(lambda: sorted(fact.generation for fact in heard.all(PipelineDeployed, pipeline="triage")) == generations)
+    line = {fact.generation: fact for fact in heard.all(PipelineDeployed, pipeline="triage")}
     for generation in range(2, answer["generation"] + 1):
         assert line[generation].previous_digest == line[generation - 1].digest
     assert line[answer["generation"]].digest == answer["stable"]
