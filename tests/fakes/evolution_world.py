@@ -261,6 +261,7 @@ class World:
     custodian: ScriptedCustodian
     announcer: RecordingAnnouncer
     clock: SteppingClock
+    database: InMemoryDatabase
 
 
 def small_world(*, cases: tuple[Case, ...] | None = None, document: dict[str, Any] | None = None, **runs: Any) -> World:
@@ -272,4 +273,4 @@ def small_world(*, cases: tuple[Case, ...] | None = None, document: dict[str, An
     custodian = ScriptedCustodian({"tweets": document or seed_document()}, data, clock)
     fleet = ScriptedRuns({case.id: case for case in chosen}, **runs)
     evolution = Evolution(MongoEvolutions(database), MongoEvaluationCache(database), custodian, fleet, announcer, clock)
-    return World(evolution, fleet, custodian, announcer, clock)
+    return World(evolution, fleet, custodian, announcer, clock, database)
