@@ -30,6 +30,7 @@ from evoline.optimization.task import Task, as_case, plan_task
 from shared.errors import InvalidInputError, Problem
 from shared.evidence.paired import PairedTest, paired_test
 from shared.evidence.scores import score
+from shared.evidence.selection import claimable_gain
 from shared.evidence.verdicts import judge_pairs
 from shared.search.candidates import Archive, Candidate, OperatorContext, SearchResult
 from shared.search.objectives import Weights, scale_of, weighted_value
@@ -217,7 +218,8 @@ def _judged(seed: Candidate, best: Candidate, look: _Look, evidence: Evidence, a
     )
     if verdict == "rejected":
         return _kept(seed, evidence, archive)
-    return Outcome(dict(best.document), verdict, test.gain, (test.gain_low, test.gain_high), evidence, archive)
+    claim = claimable_gain(test, evidence.alpha) if verdict == "certified" else test.gain
+    return Outcome(dict(best.document), verdict, claim, (test.gain_low, test.gain_high), evidence, archive)
 
 
 def _kept(seed: Candidate, evidence: Evidence, archive: Archive) -> Outcome:

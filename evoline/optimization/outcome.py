@@ -51,9 +51,10 @@ class Outcome:
     best: Mapping[str, Any]
     verdict: Verdict
     claim: float
-    """Gain of `best` over the seed on sealed cases that no search has seen; 0 for the seed itself."""
+    """Gain of `best` over the seed, from sealed cases that no search has seen; 0 for the seed itself. Of a certified one
+    the likeliest gain given that the test was passed (`shared.evidence.selection`): what was seen would be too good."""
     interval: tuple[float, float]
-    """Of the claim, at confidence 1 - 2 alpha."""
+    """Of the gain as it was seen on the sealed cases, at confidence 1 - 2 alpha."""
     evidence: Evidence
     archive: Archive
     trade_offs: TradeOffs = field(default_factory=TradeOffs)
