@@ -38,10 +38,10 @@ def run_shipped(size: Size) -> None:
     rows, found = Rows("shipped", only_known=size.only_known), {}
     for strategy in CERTIFIED:
         competitor = Certified(strategy)
-        for family in FAMILIES:
-            for budget in BUDGETS:
+        for budget in BUDGETS:
+            for family in FAMILIES:
                 found[strategy, family, budget] = so_far(solved_family(rows, competitor, family, budget, size.landscapes))
-        write_section(SHIPPED, _shipped_text(found, size), size.results)
+            write_section(SHIPPED, _shipped_text(found, size), size.results)
 
 
 def solved_family(

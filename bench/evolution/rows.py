@@ -22,6 +22,7 @@ _ALWAYS = (
     "evoline/optimization/optimizing.py",
     "evoline/optimization/task.py",
     "shared/evidence/paired.py",
+    "shared/evidence/selection.py",
     "shared/evidence/verdicts.py",
     "shared/search/candidates.py",
     "shared/search/strategies/finalists.py",
