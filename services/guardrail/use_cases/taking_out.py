@@ -53,10 +53,8 @@ async def step_back(pipeline: str, digest: str, cause: str, at: Guardrail) -> De
     """The deployment after the newest former revision that may run took the place of `digest`, which is quarantined and serves.
     None where it does not serve, or there is none to go back to. Raises `LostRaceError`; repeatable."""
     current = await at.deployments.get(pipeline)
-    if current is None or cause in current.causes:
-        return current
-    if current.stable != digest:
-        return None
+    if current is None or current.stable != digest:
+        return current if current and cause in current.causes else None
     runnable = [each for each in reversed(current.previous) if await may_serve(each, at)]
     if not runnable:
         return None
