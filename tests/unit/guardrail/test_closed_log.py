@@ -9,7 +9,7 @@ import pytest
 
 from services.guardrail.ports import AuditLogUnsoundError
 from services.guardrail.subscribers import register
-from services.guardrail.use_cases import take_up_late_notes
+from services.guardrail.use_cases import check_audit_log, take_up_late_notes
 from shared.errors import NotAttestedError
 from shared.events.audit import AuditBypassed
 from shared.events.changes import (
@@ -202,3 +202,12 @@ async def test_a_freeze_beside_a_closed_log_is_told_with_what_it_is_about() -> N
     freeze = FreezeSystem(freeze_id="f2", scope="domain", domain="support", reason="the log was changed", author="alice")
     bypassed = (await on.send(freeze))[-1]
     assert isinstance(bypassed, AuditBypassed) and bypassed.about == "support"
+
+
+async def test_after_a_restart_with_a_closed_log_it_is_still_shown_how_much_waits_for_it() -> None:
+    on = await office()
+    await on.tamper()
+    await on.send(FREEZE)
+    on.bench.tally.late = 0
+    assert await check_audit_log(on.at)
+    assert on.bench.tally.late == 1
