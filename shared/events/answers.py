@@ -9,7 +9,7 @@ from typing import Any
 from shared.errors import EvolineError, UnavailableError
 from shared.events.message import Query
 
-_UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
+_UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 """A `ValidationError` is a `ValueError`."""
 
 

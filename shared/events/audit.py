@@ -36,7 +36,7 @@ class AuditBypassed(Fact):
     """Its subject."""
     author: str
     about: str
-    """The pipeline, or `all`."""
+    """The pipeline or the domain, or `all`."""
     reason: str = ""
 
 

@@ -12,16 +12,19 @@ from pydantic import Field
 from shared.events.message import Command, Fact, Part, Query, Value
 from shared.events.values import Domain, Identifier, PipelineName, PipelineReference
 
+MOST = 10**12
+"""Of anything counted here: no sum of a day's answers leaves the numbers that the store can hold."""
+
 
 class Spent(Part):
     """Amounts of what budgets count. `cost_usd` is exact to the millionth, seconds to the thousandth."""
 
-    runs: int = Field(default=0, ge=0)
-    calls: int = Field(default=0, ge=0)
-    tokens: int = Field(default=0, ge=0)
-    cost_usd: float = Field(default=0.0, ge=0)
-    cpu_seconds: float = Field(default=0.0, ge=0)
-    wall_seconds: float = Field(default=0.0, ge=0)
+    runs: int = Field(default=0, ge=0, le=MOST)
+    calls: int = Field(default=0, ge=0, le=MOST)
+    tokens: int = Field(default=0, ge=0, le=MOST)
+    cost_usd: float = Field(default=0.0, ge=0, le=MOST)
+    cpu_seconds: float = Field(default=0.0, ge=0, le=MOST)
+    wall_seconds: float = Field(default=0.0, ge=0, le=MOST)
 
 
 class CloseScope(Command):

@@ -61,6 +61,8 @@ class FaultPlan(Part):
     kinds: tuple[Literal["rate_limit", "overload", "timeout", "connection", "server"], ...] = Field(
         default=("rate_limit", "overload", "timeout", "connection"), min_length=1
     )
+    place: str = Field(default="", max_length=64)
+    """Of a nested run, within the outermost one; set by executors, so that runs beside each other do not all fail together."""
 
 
 class ExecuteRun(Command):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -94,7 +95,7 @@ def problems_in(error: BaseException) -> tuple[Problem, ...]:
 def open_answer(body: bytes, subject: str = "a question") -> Answered:
     """The data of a success; raises the error that a failure describes, `UnavailableError` for what is no answer of this bus."""
     try:
-        envelope = json.loads(body, parse_constant=_no_number)
+        envelope = json.loads(body, parse_constant=_no_number, parse_float=_finite)
         answered, data = envelope["ok"], envelope.get("data")
         if not isinstance(answered, bool):
             raise TypeError("`ok` is neither true nor false")
@@ -104,6 +105,12 @@ def open_answer(body: bytes, subject: str = "a question") -> Answered:
     if failure is not None:
         raise failure
     return Answered(data if isinstance(data, dict) else {"value": data}, subject)
+
+
+def _finite(text: str) -> float:
+    """`1e999` is a number of JSON, but none that can be counted with."""
+    number = float(text)
+    return number if math.isfinite(number) else _no_number(text)
 
 
 def _no_number(text: str) -> float:

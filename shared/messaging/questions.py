@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.errors import ConnectionClosedError, NoRespondersError
+from nats.errors import BadSubscriptionError, ConnectionClosedError, ConnectionDrainingError, NoRespondersError
 
 from shared.identity import MessageSigner, Registry, Signature
 from shared.identity.signing import check_signature
@@ -38,7 +38,8 @@ class Asker:
             await self.client.publish(subject, body, reply=inbox, headers={**fields, **self.signer.sign(subject, inbox, body, now)})
             answer = await subscription.next_msg(timeout=timeout_seconds)
         finally:
-            with contextlib.suppress(ConnectionClosedError):
+            # A connection that is being closed ends the subscription itself; an answer that came is one all the same.
+            with contextlib.suppress(ConnectionClosedError, ConnectionDrainingError, BadSubscriptionError):
                 await subscription.unsubscribe()
         if (answer.headers or {}).get("Status") == _NO_RESPONDERS:
             raise NoRespondersError

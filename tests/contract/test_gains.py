@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 from pydantic import SecretStr
 
+from services.learner.adapters import gains as adapter
 from services.learner.adapters.gains import MongoGains
 from shared.storage import connect
 from tests.fakes.storage import InMemoryDatabase
@@ -61,3 +62,14 @@ async def test_a_run_and_its_first_report_are_one_outcome_and_a_failed_run_is_wo
     assert [(row["_id"], row["score"]) for row in joined if row] == [("r1", 0.5), ("r2", 0.0)]
     assert await gains.count("triage", "new") == 2 and await gains.count("triage", "old") == 0
     assert {row["_id"] for row in await gains.outcomes("triage", ("new", "old"))} == {"r1", "r2"}
+
+
+async def test_a_revision_with_many_outcomes_leaves_those_of_the_other_in_sight(
+    gains: MongoGains, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapter, "_MOST_OUTCOMES", 3)
+    for number, digest in enumerate(("old",) * 5 + ("new",) * 2):
+        await gains.add_run(f"r{number}", {"pipeline": "triage", "digest": digest, "arm": "", "failed": False})
+        await gains.add_report(f"r{number}", 1.0)
+        await gains.join(f"r{number}")
+    assert [each["digest"] for each in await gains.outcomes("triage", ("new", "old"))] == ["new"] * 2 + ["old"] * 3

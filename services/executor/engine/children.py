@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 
 from services.executor.domain.control import next_command
 from services.executor.domain.records import LOCAL_SEQUENCE, RunRecord
+from services.executor.engine.faults import of_child
 from services.executor.engine.generated import TrialScopes, is_generated
 from services.executor.engine.patience import patiently
 from services.executor.engine.run_state import RunState
@@ -237,7 +238,7 @@ def _command(state: RunState, position: str, child: ChildSpec, bounds: Mapping[s
         unit_id=parent.unit_id or state.record.run_id,
         limits=dict(bounds),
         pools=state.shared.ids,
-        faults=parent.faults,
+        faults=of_child(parent.faults, position, child.key),
     )
 
 

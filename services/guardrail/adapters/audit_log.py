@@ -6,7 +6,7 @@ documents, never the whole log. What this process knows of the log it has recomp
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -44,13 +44,15 @@ class MongoAuditLog:
     async def check(self, heads: Sequence[TreeHead] = ()) -> tuple[str, ...]:
         """Recomputes the whole log. What does not fit closes it for appending, until a later check finds it sound."""
         known = [TreeHead(self._recount.frontier.size, self._recount.frontier.root.hex(), "this process")]
-        recount = Recount([*heads, *known])
-        await self._read_all(recount)
+        recount, keys = Recount([*heads, *known]), deque[str](maxlen=_KNOWN_KEYS)
+        await self._read_all(recount, keys)
         beyond = await self._beyond(recount.frontier.size)
         async with self._turn:
             self._faults, self._is_checked = (*recount.end(), *beyond), True
             if not self._faults and recount.frontier.size >= self._recount.frontier.size:
                 self._recount = recount
+            for key in keys:
+                self._know(key)
         return self._faults
 
     @property
@@ -143,11 +145,14 @@ class MongoAuditLog:
 
     def _take_in(self, entry: Mapping[str, Any]) -> None:
         self._recount.take(entry)
-        self._newest[str(entry.get("key"))] = None
+        self._know(str(entry.get("key")))
+
+    def _know(self, key: str) -> None:
+        self._newest[key] = None
         if len(self._newest) > _KNOWN_KEYS:
             self._newest.popitem(last=False)
 
-    async def _read_all(self, recount: Recount) -> None:
+    async def _read_all(self, recount: Recount, keys: deque[str]) -> None:
         while True:
             size = recount.frontier.size
             span = {"$gt": _name(size), "$lte": _name(size + _CHECK_PAGE)}
@@ -159,6 +164,7 @@ class MongoAuditLog:
                 if late is None and entry["_id"] != _name(expected):
                     return recount.missing(expected)
                 await self._take(late or entry, recount)
+                keys.append(str((late or entry).get("key")))
                 if late is not None:
                     break
             else:

@@ -10,7 +10,7 @@ from services.guardrail.ports import LeaseUse, ScopeUse
 from shared.errors import UnavailableError
 from shared.events.answers import malformed, reading
 from shared.events.changes import GrantScope
-from shared.events.quotas import CountLease, SealScope, Spent
+from shared.events.quotas import MOST, CountLease, SealScope, Spent
 from shared.events.values import GrantedScope
 from shared.messaging.bus import Bus
 from shared.storage.collection import Database
@@ -54,11 +54,14 @@ class BusSealing:
         with reading(SealScope):
             used = Amounts.of_spent(Spent.model_validate(answer["used"]))
             use = ScopeUse(used, int(answer["open_calls"]), int(answer["open_tokens"]))
-        if answer.get("scope_id") != scope_id or min(use.open_calls, use.open_tokens) < 0:
-            raise malformed(SealScope.subject, f"it counts {use.open_calls} open calls of scope {answer.get('scope_id')}")
+        if answer.get("scope_id") != scope_id or not (0 <= use.open_calls <= MOST and 0 <= use.open_tokens <= MOST):
+            raise malformed(SealScope.subject, f"it counts {use.open_calls:.3g} open calls of scope {answer.get('scope_id')}")
         return use
 
     async def count_lease(self, lease_id: str) -> LeaseUse:
         answer = await self._bus.ask(CountLease(lease_id=lease_id), timeout_seconds=_COUNT_SECONDS)
         with reading(CountLease):
-            return LeaseUse(Amounts.of_spent(Spent.model_validate(answer["used"])), int(answer["running"]))
+            use = LeaseUse(Amounts.of_spent(Spent.model_validate(answer["used"])), int(answer["running"]))
+        if use.running < 0:
+            raise malformed(CountLease.subject, f"it counts {use.running:.3g} running runs of lease {lease_id}")
+        return use

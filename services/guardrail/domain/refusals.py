@@ -39,12 +39,13 @@ class Refusals:
         return self._counts[key] <= ENTRIES_A_MINUTE
 
     def over(self, now: datetime) -> Iterator[Uncounted]:
-        """Once for each minute that is over and had more than it was given."""
+        """Once for each minute that is over and had more than it was given; again where whoever tells it failed to."""
         present = _minute(now)
         for key in [each for each in self._counts if each[-1] != present]:
-            more = self._counts.pop(key) - ENTRIES_A_MINUTE
+            more = self._counts.get(key, 0) - ENTRIES_A_MINUTE
             if more > 0:
                 yield Uncounted(*key, refusals=more)
+            self._counts.pop(key, None)
 
 
 def _minute(now: datetime) -> str:

@@ -33,6 +33,7 @@ async def check_audit_log(at: Guardrail) -> tuple[str, ...]:
     """Compares the whole log with every kept checkpoint. What does not fit closes it: nothing is decided any more."""
     faults = await at.audit.check([each.head for each in at.checkpoints.all()])
     at.gauges.audit_checked(size=await at.audit.count(), faults=len(faults))
+    at.gauges.audit_late(len(await at.late_notes.all()))
     return faults
 
 

@@ -31,7 +31,7 @@ async def told_loudly(command: Command, effects: Effects, at: Guardrail) -> Effe
     bypassed = AuditBypassed(
         command=command.subject,
         author=str(getattr(command, "author", "")),
-        about=str(getattr(command, "pipeline", None) or "all"),
+        about=str(getattr(command, "pipeline", None) or getattr(command, "domain", None) or "all"),
         reason=str(getattr(command, "reason", "")),
     )
     return [*effects, ("audit bypassed", bypassed)]

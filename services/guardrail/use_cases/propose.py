@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -53,8 +54,11 @@ async def propose_change(
     record = await at.changes.open(opened.model_copy(update={"cause": place.message_id, "sequence": place.sequence, "version": 0}))
     patient = attempt < at.limits.patient_attempts
     async with at.turns.of(record.pipeline):
-        if record.is_open:
-            await _carry_on_earlier(record, at, patient=patient)
+        earlier = await at.changes.earlier(record) if record.is_open and record.sequence else ()
+        if earlier and (freeze := await at.freeze.holding(record.pipeline, record.domain)):
+            # It waits behind them, however many they are: what is held is carried on in its order.
+            return await told(await held(record, freeze, at), at)
+        await _carry_on(earlier, at, patient=patient)
         _, effects = await carried_on(record, at, patient=patient)
         return effects
 
@@ -72,10 +76,10 @@ async def carried_on(record: ChangeRecord, at: Guardrail, *, patient: bool) -> t
     return record, await told(record, at, with_gate=not record.decisions, is_first=is_first)
 
 
-async def _carry_on_earlier(record: ChangeRecord, at: Guardrail, *, patient: bool) -> None:
+async def _carry_on(changes: Sequence[ChangeRecord], at: Guardrail, *, patient: bool) -> None:
     """One that failed and will be delivered again, or that another process took, is judged before those that came after it; its
     own delivery then tells it. Whoever is faster writes: the other one's write is refused."""
-    for earlier in await at.changes.earlier(record) if record.sequence else ():
+    for earlier in changes:
         try:
             await carried_on(earlier, at, patient=patient)
         except TransientError:

@@ -21,7 +21,7 @@ FULL_DIGEST = 64
 
 async def quarantine_revision(command: QuarantineRevision, at: Guardrail) -> Effects:
     """Idempotent by quarantine id: what was done is in the audit log, and told again from there."""
-    key = f"quarantine:{command.quarantine_id}"
+    key = _key(command)
     entry = await at.audit.find(key)
     if entry is None:
         try:
@@ -36,7 +36,7 @@ async def quarantine_revision(command: QuarantineRevision, at: Guardrail) -> Eff
         cause = Cause(command.quarantine_id, command.author, command.reason, now, command.cancel_running)
         doomed = await take_out(digest, (), cause, at)
         # It did not serve when it was looked at; a rollout or a change may have been faster than the mark.
-        after = None if command.even_if_serving else await step_back(command.pipeline, digest, command.quarantine_id, at)
+        after = None if command.even_if_serving else await step_back(command.pipeline, digest, key, at)
         entry = await at.audit.append(_note(key, command, digest, doomed, now, after))
     fact = RevisionQuarantined(
         quarantine_id=command.quarantine_id,
@@ -136,6 +136,11 @@ def _refused(request_id: str, pipeline: str, reason: str) -> tuple[str, Quaranti
     return "refused", QuarantineRefused(request_id=request_id, pipeline=pipeline, reason=reason)
 
 
+def _key(command: QuarantineRevision) -> str:
+    """Of its entry, and of what it moves: not the bare id, which a change that moved the pipeline may have, too."""
+    return f"quarantine:{command.quarantine_id}"
+
+
 def _went_back(entry: AuditEntry) -> Effects:
     if not (back := entry.facts.get("went_back_to")):
         return []
@@ -152,7 +157,7 @@ def _went_back(entry: AuditEntry) -> Effects:
 def _note(
     key: str, command: QuarantineRevision, digest: str, doomed: Sequence[str], now: str, after: Deployment | None
 ) -> AuditNote:
-    back = {"went_back_to": after.stable, "generation": after.causes[command.quarantine_id]} if after else {}
+    back = {"went_back_to": after.stable, "generation": after.causes[key]} if after else {}
     return AuditNote(
         key=key,
         at=now,

@@ -6,9 +6,8 @@ from services.guardrail.domain.audit import AuditNote
 from services.guardrail.domain.records import Deployment, RollbackRecord, redeployed
 from services.guardrail.ports import Guardrail, LostRaceError
 from services.guardrail.use_cases.judging import descendants
-from services.guardrail.use_cases.taking_out import FENCE, Cause, step_back, take_out
+from services.guardrail.use_cases.taking_out import FENCE, Cause, may_serve, step_back, take_out
 from services.guardrail.use_cases.telling import Effects
-from shared.errors import NotAttestedError
 from shared.events.changes import PipelineDeployed, PipelineRolledBack, RollbackPipeline, RollbackRefused
 
 
@@ -46,7 +45,9 @@ async def _carried_out(record: RollbackRecord, command: RollbackPipeline, at: Gu
     cause = Cause(record.rollback_id, record.author, record.reason, record.at, command.cancel_running)
     doomed = await take_out(record.from_digest, (record.to_digest,), cause, at)
     # A change of the same revision may have been judged before the mark and become stable again behind this rollback.
-    await step_back(record.pipeline, record.from_digest, f"{record.rollback_id}:again{FENCE}", at)
+    again = f"{record.rollback_id}:again{FENCE}"
+    after = await step_back(record.pipeline, record.from_digest, again, at)
+    generation = after.causes.get(again, generation) if after else generation
     at.gauges.rolled_back()
     return record.model_copy(update={"generation": generation, "quarantined": doomed, "done": True})
 
@@ -77,23 +78,9 @@ async def _target(current: Deployment, wanted: str | None, at: Guardrail) -> tup
     if wanted and len(candidates) > 1:
         return "", f"{wanted} names {len(candidates)} former revisions; give more digits"
     for digest in candidates:
-        if digest not in bred and not await at.revisions.is_quarantined(digest) and await _may_be_trusted(digest, at):
+        if digest not in bred and await may_serve(digest, at):
             return digest, ""
     return "", "every former revision that fits is quarantined, not attested, or descends from the one that serves now"
-
-
-async def _may_be_trusted(digest: str, at: Guardrail) -> bool:
-    """While the audit log is not sound, the deployment's own word on what served before is not enough: the attestation is."""
-    if at.audit.is_sound:
-        return True
-    revision = await at.revisions.get(digest)
-    if revision is None:
-        return False
-    try:
-        at.signer.check(revision.attestation, kind="revision", digest=digest)
-    except NotAttestedError:
-        return False
-    return True
 
 
 async def _moved(record: RollbackRecord, at: Guardrail) -> int | None:

@@ -9,6 +9,7 @@ from typing import Any
 from services.guardrail.domain.records import Deployment, moved, redeployed
 from services.guardrail.ports import Guardrail, LostRaceError
 from services.guardrail.use_cases.judging import descendants
+from shared.errors import NotAttestedError
 
 _TRIES = 20
 FENCE = ":fence"
@@ -52,11 +53,9 @@ async def step_back(pipeline: str, digest: str, cause: str, at: Guardrail) -> De
     """The deployment after the newest former revision that may run took the place of `digest`, which is quarantined and serves.
     None where it does not serve, or there is none to go back to. Raises `LostRaceError`; repeatable."""
     current = await at.deployments.get(pipeline)
-    if current is None or cause in current.causes:
-        return current
-    if current.stable != digest:
-        return None
-    runnable = [each for each in reversed(current.previous) if not await at.revisions.is_quarantined(each)]
+    if current is None or current.stable != digest:
+        return current if current and cause in current.causes else None
+    runnable = [each for each in reversed(current.previous) if await may_serve(each, at)]
     if not runnable:
         return None
     target = runnable[0]
@@ -65,6 +64,23 @@ async def step_back(pipeline: str, digest: str, cause: str, at: Guardrail) -> De
     if not await at.deployments.swap(after, from_generation=current.generation):
         raise LostRaceError(f"the deployment of {pipeline} moved at this moment")
     return after
+
+
+async def may_serve(digest: str, at: Guardrail) -> bool:
+    """Whether a former revision may serve again. While the audit log is not sound, the deployment's own word on what served before
+    is not enough: the attestation is."""
+    if await at.revisions.is_quarantined(digest):
+        return False
+    if at.audit.is_sound:
+        return True
+    revision = await at.revisions.get(digest)
+    if revision is None:
+        return False
+    try:
+        at.signer.check(revision.attestation, kind="revision", digest=digest)
+    except NotAttestedError:
+        return False
+    return True
 
 
 async def _mark(digest: str, cause: Cause, at: Guardrail) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from shared.storage.collection import Database
 
 _MOST_OUTCOMES = 20_000
+"""Of one revision. Each has its own share: one that served for a year must not crowd out the one that has just begun."""
 
 
 class MongoGains:
@@ -57,5 +58,5 @@ class MongoGains:
         return await self._outcomes.count({"pipeline": pipeline, "digest": digest})
 
     async def outcomes(self, pipeline: str, digests: Sequence[str]) -> list[dict[str, Any]]:
-        wanted = {"pipeline": pipeline, "digest": {"$in": list(digests)}}
-        return await self._outcomes.find(wanted, limit=_MOST_OUTCOMES)
+        found = [await self._outcomes.find({"pipeline": pipeline, "digest": each}, limit=_MOST_OUTCOMES) for each in digests]
+        return [outcome for part in found for outcome in part]

@@ -69,7 +69,8 @@ async def note_report(fact: OutcomeReported, at: Gains) -> Effects:
 
 
 async def note_rollout(fact: RolloutCompleted | RolloutRolledBack, at: Gains) -> Effects:
-    """The end of a rollout is a look of its own, with what the rollout saw of successes."""
+    """The end of the first rollout is a look of its own, with what the rollout saw of successes. Later ones are none: the level
+    of all looks together leaves room for one."""
     seen = fact.numbers
     successes = {"success_gain": seen.gain, "success_gain_low": seen.gain_low, "success_gain_high": seen.gain_high}
     effects: Effects = []
@@ -78,8 +79,9 @@ async def note_rollout(fact: RolloutCompleted | RolloutRolledBack, at: Gains) ->
             continue
         if claim.get("look_cause") == fact.rollout_id:
             effects += _told(claim)
-            continue
-        effects += await _look({**claim, "successes": successes}, fact.rollout_id, at, successes=successes)
+        elif not claim.get("rollout_look"):
+            seen_too = {"successes": successes, "rollout_look": fact.rollout_id}
+            effects += await _look({**claim, **seen_too}, fact.rollout_id, at, **seen_too)
     return effects
 
 

@@ -44,6 +44,23 @@ async def test_a_step_that_tries_again_survives_and_the_same_case_meets_the_same
     assert len(set(one)) > 1, "cases meet different faults"
 
 
+async def nested_attempts(prompt: str) -> list[int]:
+    child = {**asking(prompt=prompt, retry={"max_attempts": 9, "initial_seconds": 0.0}), "name": "child"}
+    steps = [{"name": f"nest_{number}", "type": "pipeline", "pipeline": child} for number in range(8)]
+    kit = ExecutorKit(slots=1)
+    source = {"name": "parent", "steps": steps}
+    run = await kit.trial(source, purpose="evaluation", faults=FaultPlan(share=0.5), case_id="case-1", seed=4)
+    assert run.status == "succeeded"
+    *inner, _ = kit.ends()
+    return [each.steps[0].attempts for each in inner]
+
+
+async def test_nested_runs_beside_each_other_do_not_all_meet_the_same_faults_but_every_candidate_meets_them() -> None:
+    found = await nested_attempts("Say one.")
+    assert len(found) == 8 and len(set(found)) > 1
+    assert await nested_attempts("Say one, please.") == found
+
+
 @pytest.mark.parametrize("purpose", ["trial", "gate", "measure"])
 async def test_no_other_run_fails_on_purpose(purpose: str) -> None:
     kit = ExecutorKit()

@@ -306,3 +306,13 @@ def test_a_checkpoint_that_nobody_trusted_signed_is_refused_with_its_line(tmp_pa
         CheckpointFile(path, signer.verifier.keys)
     with pytest.raises(ConfigurationError, match="cannot be used"):
         CheckpointFile(tmp_path, signer.verifier.keys)
+
+
+async def test_an_entry_that_another_process_made_before_a_check_is_not_made_again() -> None:
+    database = InMemoryDatabase()
+    ours, theirs = MongoAuditLog(database), MongoAuditLog(database)
+    await ours.append(note(1))
+    entry = await theirs.append(note(2))
+    assert await ours.check() == ()
+    assert await ours.append(note(2), is_first=True) == entry
+    assert await ours.count() == 2

@@ -9,7 +9,7 @@ import pytest
 
 from services.guardrail.ports import AuditLogUnsoundError
 from services.guardrail.subscribers import register
-from services.guardrail.use_cases import take_up_late_notes
+from services.guardrail.use_cases import check_audit_log, take_up_late_notes
 from shared.errors import NotAttestedError
 from shared.events.audit import AuditBypassed
 from shared.events.changes import (
@@ -182,3 +182,32 @@ async def test_a_refusal_beside_a_closed_log_is_kept_too() -> None:
     assert isinstance(refused, QuarantineRefused)
     ((note, _),) = await on.at.late_notes.all()
     assert (note.action, note.facts["reason"]) == ("quarantine.refused", refused.reason)
+
+
+async def test_a_quarantine_beside_a_closed_log_leads_to_an_attested_revision_only() -> None:
+    """One that died behind its mark, and finds that the revision serves."""
+    on = await office()
+    await on.tamper()
+    revisions = on.bench.database.collection("revisions")
+    await revisions.update_if({"_id": on.digests[0]}, {"$set": {"attestation.signature": "AAAA"}})
+    await on.at.revisions.quarantine(on.digests[1], cause="q1", reason="x", at="2026-11-22T12:00:00+00:00")
+    out = QuarantineRevision(quarantine_id="q1", pipeline="triage", digest=on.digests[1], reason="x", author="alice")
+    assert [type(each) for each in await on.send(out)] == [RevisionQuarantined, AuditBypassed]
+    assert await on.stable() == on.digests[1]
+
+
+async def test_a_freeze_beside_a_closed_log_is_told_with_what_it_is_about() -> None:
+    on = await office()
+    await on.tamper()
+    freeze = FreezeSystem(freeze_id="f2", scope="domain", domain="support", reason="the log was changed", author="alice")
+    bypassed = (await on.send(freeze))[-1]
+    assert isinstance(bypassed, AuditBypassed) and bypassed.about == "support"
+
+
+async def test_after_a_restart_with_a_closed_log_it_is_still_shown_how_much_waits_for_it() -> None:
+    on = await office()
+    await on.tamper()
+    await on.send(FREEZE)
+    on.bench.tally.late = 0
+    assert await check_audit_log(on.at)
+    assert on.bench.tally.late == 1

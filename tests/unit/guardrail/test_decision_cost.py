@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from services.guardrail.use_cases import freeze_system, propose_change
+from services.guardrail.use_cases import Place, freeze_system, propose_change
 from shared.events.changes import ChangeApproved
 from shared.events.recovery import FreezeSystem
 from tests.fakes.guardrail import Bench, bench, facts, pipeline, proposal
@@ -72,3 +72,16 @@ async def test_a_repeat_of_what_was_only_stored_is_answered_as_before_whatever_c
     assert facts(await propose_change(command, at.at)) == told
     await at.at.revisions.quarantine(approved.digest, cause="b1", reason="bad", at=at.clock.now().isoformat())
     assert facts(await propose_change(command, at.at)) == told
+
+
+async def test_a_proposal_during_a_freeze_costs_the_same_however_many_wait_before_it() -> None:
+    at, database = await quiet_bench()
+    freeze = FreezeSystem.model_validate({"freeze_id": "f1", "reason": "incident", "author": "alice", "scope": "all"})
+    await freeze_system(freeze, at.at)
+    costs = []
+    for number in range(1, 31):
+        database.calls.clear()
+        await propose_change(proposal(pipeline(), f"h{number}"), at.at, place=Place(f"m{number}", number))
+        costs.append(database.calls.total())
+    assert costs[1] == costs[-1]
+    assert [each.change_id for each in await at.at.changes.held(100)] == [f"h{number}" for number in range(1, 31)]

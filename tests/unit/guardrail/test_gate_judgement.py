@@ -92,3 +92,26 @@ def test_a_sealed_text_inside_the_document_is_found(where: str) -> None:
     stolen = f"Remember:\n{SEALED[7].input['text'].upper()}"
     assert copied_cases({"steps": [{where: stolen}]}, SEALED) == (SEALED[7].id,)
     assert copied_cases({"steps": [{where: "train message number 1 about something bad"}]}, SEALED) == ()
+
+
+def test_a_perfect_candidate_is_no_shortcut_where_most_labels_are_the_same() -> None:
+    rows = [case.model_copy(update={"expected": "fraud" if number % 25 == 0 else "fine"}) for number, case in enumerate(SEALED * 4)]
+    labels = tuple(case.expected for case in rows)
+    perfect, lazy = Arm("d", (1.0,) * len(rows), labels), ["fine"] * (len(rows) - 1) + ["Fine."]
+    before = Arm("b", tuple(0.0 if number % 2 else 1.0 for number in range(len(rows))), ("?",) * len(rows))
+    report = judge(perfect, before, rows, LABEL, RULE, 0.05)
+    assert (report.verdict, report.reasons[0][:6]) == ("certified", "better")
+    as_ever = Arm("d", tuple(float(label == "fine") for label in labels), tuple(lazy))
+    assert judge(as_ever, before, rows, LABEL, RULE, 0.05).reasons[-1] == "a shortcut: it answers as `majority` does"
+
+
+def test_a_category_of_many_cases_in_a_prompt_is_no_copy_of_them() -> None:
+    rows = [case.model_copy(update={"input": {**case.input, "topic": "electronics"}}) for case in SEALED]
+    assert copied_cases({"prompt": "topics are electronics and clothing"}, rows) == ()
+
+
+@pytest.mark.parametrize("between", ["\t", "\n", "\r\n"])
+def test_short_texts_are_found_whatever_stands_between_them(between: str) -> None:
+    rows = [case.model_copy(update={"input": {"text": f"plate {number:03d}x"}}) for number, case in enumerate(SEALED)]
+    document = {"prompt": between.join(row.input["text"] for row in rows[:9])}
+    assert copied_cases(document, rows) == tuple(row.id for row in rows[:9])

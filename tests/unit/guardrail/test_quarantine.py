@@ -62,6 +62,15 @@ async def decide(at: Bench, change_id: str, reviewer: str = "bob") -> Message:
     return (await at.decide(change_id, "approve", reviewer, f"d-{change_id}-{reviewer}"))[0]
 
 
+async def test_a_quarantine_of_the_same_id_as_a_change_tells_nothing_but_what_it_did() -> None:
+    at = bench()
+    bad = await approved(at, "Say", "c1")
+    await approved(at, "State", "q1")
+    assert isinstance(await quarantine(at, bad, "q1"), RevisionQuarantined)
+    (entry,) = [each for each in await at.at.audit.entries() if each.action == "revision.quarantined"]
+    assert "went_back_to" not in entry.facts
+
+
 async def test_a_revision_goes_out_of_use_with_everything_made_from_it() -> None:
     at = bench()
     bad = await approved(at, "Say", "c1")

@@ -73,7 +73,7 @@ class Race:
 
     async def roll_back(self, by: Bench) -> None:
         command = RollbackPipeline(rollback_id="b1", pipeline="triage", reason="it insults", author="alice")
-        await again(lambda: roll_back(command, by.at))
+        self.answers += facts(await again(lambda: roll_back(command, by.at)))
 
     async def interrupted(self, operation: int, first: Actor, second: Actor) -> bool:
         """False where `first` takes fewer operations."""
@@ -140,6 +140,9 @@ async def test_a_revision_that_is_proposed_again_while_it_is_rolled_back_does_no
             break
         serving = await race.deployment()
         assert not await race.bench.at.revisions.is_quarantined(serving.stable), f"at operation {operation}"
+        (told,) = (each for each in race.answers if isinstance(each, PipelineDeployed))
+        assert told.digest == serving.stable
+        assert told.generation > serving.causes.get("c4", 0), f"at operation {operation}: told is what was before the other change"
     assert operation > 5
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from services.guardrail.domain.audit import AuditEntry, AuditNote
 from services.guardrail.domain.refusals import ENTRIES_A_MINUTE, Refusals
+from services.guardrail.ports import AuditLog
 from services.guardrail.use_cases import audit_unauthorized, grant_scope, sweep_budgets
-from shared.errors import OutOfScopeError
+from services.guardrail.use_cases.auditing import audit_refused_minutes
+from services.guardrail.use_cases.late_audit import LateAudit
+from shared.errors import OutOfScopeError, UnavailableError
 from shared.events.changes import GrantScope, RollbackPipeline
 from shared.events.values import Budget
 from tests.fakes.guardrail import Bench, bench
@@ -65,3 +70,22 @@ def test_a_minute_is_counted_once_and_forgotten() -> None:
     found = [(each.signer, each.kind, each.minute, each.refusals) for each in counts.over(later)]
     assert found == [("ann", "a", "2026-11-26T12:00", 2), ("ann", "b", "2026-11-26T12:00", 1)]
     assert list(counts.over(later)) == []
+
+
+async def test_a_number_that_the_log_did_not_take_is_told_later() -> None:
+    at = bench()
+    await wished(at, 9)
+    at.clock.pass_seconds(60)
+    failing = replace(at.at, audit=Unreachable(at.at.audit))
+    with pytest.raises(UnavailableError):
+        await audit_refused_minutes(failing)
+    await audit_refused_minutes(at.at)
+    assert (await told(at))[-1] == ("refusals.counted", "learner", 9 - ENTRIES_A_MINUTE)
+
+
+class Unreachable(LateAudit):
+    def __init__(self, log: AuditLog) -> None:
+        self._log = log
+
+    async def append(self, note: AuditNote, *, is_first: bool = False) -> AuditEntry:
+        raise UnavailableError("the store is away")

@@ -144,9 +144,9 @@ async def test_without_scored_runs_there_is_no_data_and_never_a_gain_of_zero() -
     assert on.gauges.points == {} and on.gauges.outcomes == {"no_data": 1}
 
 
-def completed(stable: str = "old") -> RolloutCompleted:
+def completed(stable: str = "old", rollout_id: str = "r1") -> RolloutCompleted:
     numbers = RolloutNumbers(pairs=50, gain=0.02, gain_low=-0.05, gain_high=0.09)
-    return RolloutCompleted(rollout_id="r1", pipeline="triage", canary="new", stable=stable, share=1.0, numbers=numbers)
+    return RolloutCompleted(rollout_id=rollout_id, pipeline="triage", canary="new", stable=stable, share=1.0, numbers=numbers)
 
 
 async def test_the_arms_of_a_rollout_are_compared_where_they_have_enough_and_its_end_is_a_look() -> None:
@@ -161,6 +161,17 @@ async def test_the_arms_of_a_rollout_are_compared_where_they_have_enough_and_its
     assert fact.outcome == "undecided"
     assert await note_rollout(completed(), on.at) == [(f"realised:c1:{completed().rollout_id}", fact)]
     assert await note_rollout(completed("another"), on.at) == []
+
+
+async def test_no_more_looks_are_taken_than_the_level_is_shared_among() -> None:
+    on = await promoted()
+    await on.serve("old", drawn(0.5, 30, 1))
+    await on.serve("new", drawn(0.5, 30, 2))
+    for number in range(5):
+        on.facts += [
+            fact for _, fact in await note_rollout(completed(rollout_id=f"r{number}"), on.at) if isinstance(fact, GainRealised)
+        ]
+    assert [fact.success_gain for fact in on.facts] == [None, 0.02], "one for the number of runs, one for a rollout"
 
 
 async def test_a_rollout_that_nobody_scored_has_no_data_but_its_successes_are_shown() -> None:

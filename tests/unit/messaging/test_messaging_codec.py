@@ -91,6 +91,8 @@ GARBAGE = (
     b'{"ok": "yes", "data": {}}',
     b'{"ok": 1, "data": {}}',
     b'{"ok": true, "data": {"amount": NaN}}',
+    b'{"ok": true, "data": {"amount": 1e999}}',
+    b'{"ok": false, "error": {"code": "provider", "message": "m", "retry_after_seconds": 1e999}}',
     b'{"ok": false, "error": [1]}',
     b'{"ok": false, "error": {"code": "invalid_input", "problems": [3]}}',
     b'{"ok": false, "error": {"code": "provider", "retry_after_seconds": "soon"}}',
