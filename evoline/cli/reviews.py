@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -17,6 +18,9 @@ from evoline.client.reviews import Reviews
 from shared.errors import EvolineError, InvalidInputError, Problem
 from shared.events import Fact
 from shared.events.changes import ChangeVetoed, GetPipeline, ListReviews, PipelineRolledBack
+
+SAME_INCIDENT_SECONDS = 600.0
+"""A rollback that is asked for again so soon is the same wish typed twice."""
 
 ChangeId = Annotated[str, typer.Argument(metavar="CHANGE", help="Id of the change, from `evoline review list`.")]
 CancelRunning = Annotated[bool, typer.Option("--cancel-running", help="Cancel runs under way on it; else they finish.")]
@@ -173,7 +177,8 @@ def rollback(  # noqa: PLR0913  one parameter an option of the command
 ) -> None:
     """Make the former revision stable again at once and quarantine the present one with everything made from it.
 
-    Typed twice it goes back once: the second time it says so. --again, or --to, goes further."""
+    Typed twice it goes back once: the second time it says so, with exit code 1 where the first was more than 10 minutes ago, since
+    this may be about another incident. --again, or --to, goes further."""
 
     async def work() -> PipelineRolledBack | dict[str, Any]:
         async with connected(author=author, must_sign=True) as client:
@@ -184,6 +189,8 @@ def rollback(  # noqa: PLR0913  one parameter an option of the command
     fact = run_async(work())
     if isinstance(fact, dict):
         _tell_already_back(pipeline, fact, as_json)
+        if is_long_ago(fact["at"], datetime.now(UTC)):
+            raise SystemExit(EXIT_NO)
         return
     if as_json:
         print_json(fact)
@@ -200,6 +207,11 @@ async def _already_back(client: Client, pipeline: str) -> dict[str, Any] | None:
         return done
     except (EvolineError, ValidationError):
         return None
+
+
+def is_long_ago(at: str, now: datetime) -> bool:
+    """Whether a rollback of then can hardly be the one that somebody asks for now."""
+    return (now - datetime.fromisoformat(at)).total_seconds() > SAME_INCIDENT_SECONDS
 
 
 def _tell_already_back(pipeline: str, done: dict[str, Any], as_json: bool) -> None:
