@@ -136,6 +136,8 @@ def runs() -> dict[str, dict[str, Pair]]:
             "config.candidates": config("candidates", [PIPELINE, OTHER], [OTHER, PIPELINE], **choosing),
             "config.deployment_strategy": config("deployment_strategy", "immediate", "shadow", **proposing),
             "config.wait": config("wait", 1, 2, **proposing),
+            "config.replaces": config("replaces", "triage", "answers", **proposing),
+            "config.dataset_id": config("dataset_id", "tweets", "mails", **proposing),
             "config.reason": config("reason", "faster", "cheaper", **proposing),
         },
         "pipeline": {
