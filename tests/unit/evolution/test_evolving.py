@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.util
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from services.evolution.use_cases import forget, read_evolution, record_gate, re
 from shared.errors import InvalidInputError, NotFoundError, UnavailableError
 from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, GateFinished, ProposeChange
 from shared.events.improvement import EvolutionFinished, EvolutionProgressed, GetEvolution, PipelineScored, StartEvolution
+from shared.events.message import Message
 from shared.events.quotas import CloseScope
 from shared.events.runs import ExecuteRun, RunFinished
 from shared.events.trade_offs import TradeOffs
@@ -397,3 +399,22 @@ async def test_a_search_by_gepa_where_it_is_not_installed_is_refused_with_the_ne
     answer = await ended(world, strategy="gepa")
     assert answer.verdict == "refused" and "pip install 'evoline[gepa]'" in str(answer.problems[0])
     assert world.runs.started == []
+
+
+async def test_time_that_ends_before_the_finalists_loses_nothing_of_what_was_found() -> None:
+    """Also where robustness would be measured first."""
+    for fault_cases in (0, 5):
+        world = small_world()
+        announce = world.announcer.announce
+
+        async def and_then_time_is_up(
+            message: Message, *, cause: str, effect: str, world: World = world, tell: Any = announce
+        ) -> None:
+            await tell(message, cause=cause, effect=effect)
+            if effect.startswith("progress:finalists"):
+                world.clock.moment += timedelta(seconds=3600)
+
+        world.announcer.announce = and_then_time_is_up  # type: ignore[method-assign]
+        answer = await ended(world, seconds=600, fault_cases=fault_cases)
+        assert (answer.verdict, answer.candidates > 1) == ("no_candidate", True)
+        assert any("the time is used up" in reason for reason in answer.reasons)
