@@ -63,6 +63,16 @@ async def test_a_search_that_ends_closes_its_scope_and_one_that_never_had_any_cl
         assert [each.author for each in closed] == ([] if changes else ["evolution"])
 
 
+async def test_a_scope_that_a_crash_kept_open_is_closed_when_the_order_comes_again() -> None:
+    world = small_world(quality=lambda _: 0.5)
+    await ended(world)
+    closing = [key for key, fact in world.announcer.facts.items() if isinstance(fact, CloseScope)]
+    for key in closing:
+        del world.announcer.facts[key]  # killed after the answer was kept, before this was sent
+    await ended(world)
+    assert closing and [key for key, fact in world.announcer.facts.items() if isinstance(fact, CloseScope)] == closing
+
+
 async def test_evaluations_stay_within_the_budget_and_none_runs_twice() -> None:
     for evaluations in (48, 100, 333):
         world = small_world()
