@@ -168,4 +168,6 @@ def print_evolution(finished: EvolutionFinished) -> None:
         out().print(plain(f"sealed gain: {finished.gain:+.3f} [{finished.gain_low or 0:+.3f}, {finished.gain_high or 0:+.3f}]"))
     for reason in (*finished.reasons, *finished.problems):
         out().print(f"  {plain(reason)}")
+    if finished.rollout_id:
+        out().print(plain(f"rollout: evoline rollout status {finished.rollout_id} --watch"))
     out().print(plain(f"deployed: {'yes' if finished.deployed else 'no'}; look: evoline lineage {finished.evolution_id}"))

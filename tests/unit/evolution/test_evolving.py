@@ -264,6 +264,17 @@ async def test_an_approved_change_ends_the_evolution_with_the_gates_gain() -> No
     assert await record_verdict(approval(change), world.evolution) == [(effect, answer)], "a redelivery says the same again"
 
 
+async def test_what_a_rollout_brings_in_is_not_called_deployed() -> None:
+    """Policy may ask for a rollout that the search did not ask for."""
+    world = small_world()
+    change = await proposed(world)
+    await record_gate(gate(change), world.evolution)
+    world.custodian.rollouts[change.change_id] = "rollout-7"
+    ((_, answer),) = await record_verdict(approval(change), world.evolution)
+    assert isinstance(answer, EvolutionFinished)
+    assert (answer.verdict, answer.deployed, answer.rollout_id) == ("certified", False, "rollout-7")
+
+
 async def test_a_veto_that_overtakes_the_gates_fact_still_knows_the_gate() -> None:
     world = small_world()
     change = await proposed(world)
