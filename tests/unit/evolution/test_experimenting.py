@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from evoline.client.experiments import told_end
 from services.evolution.adapters.experiments import MongoExperiments
 from services.evolution.use_cases.experiments import Laboratory, read_experiment, start_experiment
 from shared.errors import InvalidInputError, NotFoundError
@@ -307,6 +308,21 @@ async def test_an_order_that_comes_twice_at_once_is_one_experiment() -> None:
     order = command(variant("good", 95))
     first, second = await asyncio.gather(start_experiment(order, on.at), start_experiment(order, on.at))
     assert first == second and len(queries) == 1
+
+
+async def test_who_orders_again_is_not_told_the_refusal_of_the_time_before() -> None:
+    on = lab()
+    data = on.world.custodian.data.pop("tweets3")
+    await start_experiment(command(variant("good", 95)), on.at)
+    record = await read_experiment(GetExperiment(experiment_id="exp-1"), on.at)
+    assert told_end(record, 0) is not None, "who ordered it hears of its refusal"
+    assert told_end(record, record["attempt"]) is None, "the order that mends it is still waiting for its turn"
+    await start_experiment(command(variant("good", 95)), on.at)
+    again = await read_experiment(GetExperiment(experiment_id="exp-1"), on.at)
+    assert told_end(again, record["attempt"]) is not None, "it was refused again"
+    on.world.custodian.data["tweets3"] = data
+    await start_experiment(command(variant("good", 95)), on.at)
+    assert told_end(await read_experiment(GetExperiment(experiment_id="exp-1"), on.at), again["attempt"]) is None
 
 
 async def test_a_revision_that_is_taken_back_meanwhile_ends_the_experiment() -> None:
