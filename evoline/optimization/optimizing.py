@@ -230,7 +230,8 @@ def _kept(seed: Candidate, evidence: Evidence, archive: Archive) -> Outcome:
 def _context(seed: Candidate, task: Task) -> OperatorContext:
     cases = [as_case(name, task.cases[name]) for name in task.train]
     shown = tuple(case for case in cases if case is not None)
-    labels = {expected_of(case) for case in task.cases.values() if isinstance(expected_of(case), str)}
+    seen = (*task.train, *task.plan.search_cases, *task.plan.fresh_cases)  # never the sealed ones
+    labels = {label for name in seen if isinstance(label := expected_of(task.cases[name]), str)}
     return OperatorContext(seed=seed.document, shown=shown, labels=tuple(sorted(labels)) if len(labels) <= _LABEL_KINDS else ())
 
 
