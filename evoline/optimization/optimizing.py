@@ -212,6 +212,7 @@ def _judged(seed: Candidate, best: Candidate, look: _Look, evidence: Evidence, a
         evidence,
         p_value=test.p_value_better,
         more_cases_needed=more,
+        sealed_gain=(test.gain, test.gain_low, test.gain_high),
         seed_score=score(look.theirs, _GRADER),
         best_score=score(look.ours, _GRADER),
         reasons=(*evidence.reasons, *why),
