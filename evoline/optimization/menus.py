@@ -17,6 +17,7 @@ from shared.errors import InvalidInputError, Problem
 from shared.pipeline.blanks import BLANK
 from shared.pipeline.loading import load_document
 from shared.search.candidates import Candidate, Entry, OperatorContext, Proposal
+from shared.search.genome import keeps_outputs
 from shared.search.menu import candidate_of
 from shared.search.operators import Operator, all_operators, operators_for
 from shared.search.text_operators import LONGEST_TEXT, text_operators
@@ -135,7 +136,8 @@ class Menu:
         if operator == PROPOSER:
             return await self._outside.ask(parent.candidate, self._check) if self._outside else None
         offer = self._operators[operator].apply(parent.candidate.document, replace(self._context, mates=tuple(mates)), generator)
-        found = self._check(offer.document, digest, offer.operator, offer.text) if isinstance(offer, Proposal) else None
+        fits = isinstance(offer, Proposal) and keeps_outputs(self._context.seed, offer.document)
+        found = self._check(offer.document, digest, offer.operator, offer.text) if offer and fits else None
         return found if found is not None and found.digest != digest else None
 
 
