@@ -84,8 +84,8 @@ async def promote(
 
 
 def require_own(wish: Promotion, change: Mapping[str, Any]) -> None:
-    """A change is judged once: under the id of an earlier one its verdict is told. Raises InvalidInputError where that is of something
-    else than what was wished for."""
+    """A change is judged once: under the id of an earlier one its verdict is told. Raises InvalidInputError where that is of
+    something else than what was wished for."""
     if (change["pipeline"], change["digest"]) != (wish.pipeline, wish.document.digest):
         reason = f"is the change of {change['pipeline']}@{change['digest'][:12]} already, not of {wish.document.digest[:12]}"
         raise InvalidInputError(Problem(path="--id", reason=reason, suggestion="choose another id, or leave it out"))

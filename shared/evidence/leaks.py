@@ -19,8 +19,8 @@ _DEEPEST = 4
 def leaking_fields(cases: Iterable[tuple[Any, Any]]) -> list[tuple[str, int, int]]:
     """(field, cases in which it is the label, cases) of every input field that gives the label away.
 
-    `cases` are (input, label). Two labels at least: where there is one only, everything equals it. It is the label of the cases with
-    rarer labels too: a field that is nearly always 0 gives no label away that is nearly always 0."""
+    `cases` are (input, label). Two labels at least: where there is one only, everything equals it. It is the label of the cases
+    with rarer labels too: a field that is nearly always 0 gives no label away that is nearly always 0."""
     found: Counter[str] = Counter()
     labels: Counter[str] = Counter()
     agreeing: Counter[tuple[str, str]] = Counter()
