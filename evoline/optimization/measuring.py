@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import inspect
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -127,9 +128,9 @@ def checked(answer: Any) -> Measured:
         return Measured(None, fault)
     if isinstance(score, bool) or not isinstance(score, Real):
         return Measured(None, f"evaluate gave {_shown(score)} as a score: give a number from 0 to 1")
-    if not 0.0 <= score <= 1.0:  # nan is not; compared before it is converted, since a huge whole number makes no float
+    if not 0.0 <= (number := _as_float(score)) <= 1.0:
         return Measured(None, f"evaluate gave the score {_shown(score)}: give a number from 0 to 1")
-    return Measured(float(score), str(feedback)[:_LONGEST_FEEDBACK], {name: float(value) for name, value in use.items()})
+    return Measured(number, str(feedback)[:_LONGEST_FEEDBACK], {name: float(value) for name, value in use.items()})
 
 
 def _use_fault(use: Any) -> str:
@@ -138,7 +139,7 @@ def _use_fault(use: Any) -> str:
         given = ", ".join(unknown)[:100] if isinstance(use, Mapping) else _shown(use)
         return f"evaluate gave {given} as its use: give a map with some of {', '.join(MEASURES)}"
     for name, value in use.items():
-        if isinstance(value, bool) or not isinstance(value, Real) or not 0.0 <= value <= _MOST_USED:
+        if isinstance(value, bool) or not isinstance(value, Real) or not 0.0 <= _as_float(value) <= _MOST_USED:
             return f"evaluate gave {_shown(value)} as its {name}: give a number from 0 to {_MOST_USED:g}"
     return ""
 
@@ -152,6 +153,14 @@ def remembered(line: Any) -> Measured:
 def _copied(document: Mapping[str, Any]) -> dict[str, Any]:
     """For the caller to change as it likes. A map of texts needs no deep copy, which would take longer than all else here."""
     return dict(document) if all(type(value) is str for value in document.values()) else copy.deepcopy(dict(document))
+
+
+def _as_float(number: Real) -> float:
+    """Not a number where no float is as large."""
+    try:
+        return float(number)
+    except OverflowError:
+        return math.nan
 
 
 def _shown(score: Any) -> str:
