@@ -21,6 +21,7 @@ from shared.search.genome import keeps_outputs
 from shared.search.menu import candidate_of
 from shared.search.operators import Operator, all_operators, operators_for
 from shared.search.text_operators import LONGEST_TEXT, text_operators
+from shared.search.texts import is_writable
 from shared.search.texts import text_candidate as text_candidate
 
 PROPOSER = "proposer"
@@ -51,7 +52,7 @@ def seed_of(seed: Mapping[str, Any]) -> Candidate:
     wrong += [
         Problem(path=f"seed.{key!r}", reason="holds half of a character that cannot be written", suggestion="remove it")
         for key, text in seed.items()
-        if isinstance(key, str) and isinstance(text, str) and not (_is_text(key) and _is_text(text))
+        if isinstance(key, str) and isinstance(text, str) and not (is_writable(key) and is_writable(text))
     ]
     if wrong or not seed:
         raise InvalidInputError(wrong or Problem(path="seed", reason="is empty", suggestion="give at least one text"))
@@ -69,20 +70,13 @@ def checking(seed: Candidate) -> Check:
 
     def texts(content: Mapping[str, Any], parent: str, operator: str, text: str) -> Candidate | None:
         fits = content.keys() == seed.document.keys()
-        if not fits or not all(isinstance(each, str) and len(each) <= LONGEST_TEXT and _is_text(each) for each in content.values()):
+        if not fits or not all(
+            isinstance(each, str) and len(each) <= LONGEST_TEXT and is_writable(each) for each in content.values()
+        ):
             return None
         return text_candidate(content, parent, operator, text)
 
     return document if is_pipeline(seed.document) else texts
-
-
-def _is_text(text: str) -> bool:
-    """Whether it can be written at all: half of a surrogate pair cannot."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def usable_operators(seed: Candidate, wanted: Sequence[str] | None) -> tuple[Operator, ...]:

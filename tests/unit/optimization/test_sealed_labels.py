@@ -22,7 +22,11 @@ def cases(split: str, labels: tuple[str, ...], count: int = 40) -> list[dict[str
 
 def test_a_label_that_only_sealed_cases_have_is_in_no_candidate() -> None:
     known = ("good", "bad")
-    splits: dict[str, Any] = {"train": cases("train", known), "dev": cases("dev", known), "sealed": cases("sealed", (*known, "unheard"))}
+    splits: dict[str, Any] = {
+        "train": cases("train", known),
+        "dev": cases("dev", known),
+        "sealed": cases("sealed", (*known, "unheard")),
+    }
     outcome = optimize(
         DOCUMENT, lambda candidate, case: 0.5, **splits, budget=200, operators=("answer_schema",), strategy="genetic"
     )
