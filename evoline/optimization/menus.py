@@ -160,7 +160,10 @@ class OutsideProposer:
         if key not in self._journal:
             self._journal.keep(key, await self._answer(parent))
         self.counts["asked"] += 1
-        answer, fault = self._journal.get(key)
+        line = self._journal.get(key)
+        answer, fault = (
+            line if isinstance(line, list | tuple) and len(line) == 2 else (None, "the journal's line is no answer of it")
+        )
         found = check(answer, parent.digest, PROPOSER, "") if isinstance(answer, Mapping) else None
         if found is None or found.digest == parent.digest or found.digest in self._given:
             self.last_fault = fault or _fault(found, parent)
