@@ -112,7 +112,8 @@ def _print_evolved(evolved: Evolved, console: Console) -> None:
         _print_gate(evolved.gate, console)
     for reason in finished.reasons:
         console.print(plain(f"  {reason}"))
-    console.print(plain("  deployed" if finished.deployed else "  not deployed: the stable revision goes on serving"))
+    not_yet = f"rolled out by {finished.rollout_id}" if finished.rollout_id else "not deployed: the stable revision goes on serving"
+    console.print(plain("  deployed" if finished.deployed else f"  {not_yet}"))
 
 
 def _print_gate(gate: GateFinished, console: Console) -> None:

@@ -94,6 +94,10 @@ def evolve(  # noqa: PLR0913 - the options of the command line
         raise InvalidInputError(Problem(path="--new", reason="--id names one evolution, --new asks for another: give one of them"))
     if dataset_file is not None:
         read_cases(dataset_file)  # told before anything is started
+    if report is not None:
+        from evoline.plots.style import require_matplotlib  # for whoever wants pictures
+
+        require_matplotlib()
     order = _Order(fields, dataset_file, new_id("evolution") if new else evolution_id, is_new=new, report=report)
     with EvolutionView(f"of {pipeline}", quiet=as_json) as view:
         finished = run_async(order.carry_out(view))
@@ -168,4 +172,6 @@ def print_evolution(finished: EvolutionFinished) -> None:
         out().print(plain(f"sealed gain: {finished.gain:+.3f} [{finished.gain_low or 0:+.3f}, {finished.gain_high or 0:+.3f}]"))
     for reason in (*finished.reasons, *finished.problems):
         out().print(f"  {plain(reason)}")
+    if finished.rollout_id:
+        out().print(plain(f"rollout: evoline rollout status {finished.rollout_id} --watch"))
     out().print(plain(f"deployed: {'yes' if finished.deployed else 'no'}; look: evoline lineage {finished.evolution_id}"))

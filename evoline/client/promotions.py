@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,7 +78,17 @@ async def promote(
     require_promotable(wish)
     command = wish.command(client.author, change_id)
     verdict = await propose(client, command, timeout_seconds=timeout_seconds, on_fact=on_fact)
-    return Promoted(verdict, await client.ask(GetChange(change_id=verdict.change_id)))
+    change = await client.ask(GetChange(change_id=verdict.change_id))
+    require_own(wish, change)
+    return Promoted(verdict, change)
+
+
+def require_own(wish: Promotion, change: Mapping[str, Any]) -> None:
+    """A change is judged once: under the id of an earlier one its verdict is told. Raises InvalidInputError where that is of
+    something else than what was wished for."""
+    if (change["pipeline"], change["digest"]) != (wish.pipeline, wish.document.digest):
+        reason = f"is the change of {change['pipeline']}@{change['digest'][:12]} already, not of {wish.document.digest[:12]}"
+        raise InvalidInputError(Problem(path="--id", reason=reason, suggestion="choose another id, or leave it out"))
 
 
 def require_promotable(wish: Promotion) -> None:

@@ -22,6 +22,8 @@ Evaluate = Callable[[Any, Any], Any]
 """(candidate, case) -> score, (score, feedback) or (score, feedback, use); may be asynchronous. `use`: a map with what is known of
 `tokens`, `cost_usd` and `seconds`."""
 _LONGEST_FEEDBACK = 2000
+_MOST_USED = 1e15
+"""Tokens, dollars or seconds of one evaluation: more is no measurement."""
 
 
 @dataclass(frozen=True)
@@ -126,20 +128,19 @@ def checked(answer: Any) -> Measured:
         return Measured(None, fault)
     if isinstance(score, bool) or not isinstance(score, Real):
         return Measured(None, f"evaluate gave {_shown(score)} as a score: give a number from 0 to 1")
-    number = float(score)
-    if not math.isfinite(number) or not 0.0 <= number <= 1.0:
+    if not 0.0 <= (number := _as_float(score)) <= 1.0:
         return Measured(None, f"evaluate gave the score {_shown(score)}: give a number from 0 to 1")
     return Measured(number, str(feedback)[:_LONGEST_FEEDBACK], {name: float(value) for name, value in use.items()})
 
 
 def _use_fault(use: Any) -> str:
     """Why this is no map of what an evaluation used; empty where it is one."""
-    if not isinstance(use, Mapping) or (unknown := sorted(map(str, set(use) - set(MEASURES)))):
-        given = ", ".join(unknown) if isinstance(use, Mapping) else _shown(use)
+    if not isinstance(use, Mapping) or (unknown := sorted(map(_plainly, set(use) - set(MEASURES)))):
+        given = ", ".join(unknown)[:100] if isinstance(use, Mapping) else _shown(use)
         return f"evaluate gave {given} as its use: give a map with some of {', '.join(MEASURES)}"
     for name, value in use.items():
-        if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(float(value)) or float(value) < 0.0:
-            return f"evaluate gave {_shown(value)} as its {name}: give a number that is not negative"
+        if isinstance(value, bool) or not isinstance(value, Real) or not 0.0 <= _as_float(value) <= _MOST_USED:
+            return f"evaluate gave {_shown(value)} as its {name}: give a number from 0 to {_MOST_USED:g}"
     return ""
 
 
@@ -154,5 +155,20 @@ def _copied(document: Mapping[str, Any]) -> dict[str, Any]:
     return dict(document) if all(type(value) is str for value in document.values()) else copy.deepcopy(dict(document))
 
 
+def _as_float(number: Real) -> float:
+    """Not a number where no float is as large."""
+    try:
+        return float(number)
+    except OverflowError:
+        return math.nan
+
+
 def _shown(score: Any) -> str:
-    return f"{score!r} ({type(score).__name__})"[:100]
+    return f"{_plainly(score)} ({type(score).__name__})"[:100]
+
+
+def _plainly(value: Any) -> str:
+    try:
+        return value if isinstance(value, str) else repr(value)
+    except Exception as error:  # a whole number of thousands of digits; a class of the caller's
+        return f"what cannot be written ({type(error).__name__})"

@@ -17,9 +17,11 @@ from shared.errors import InvalidInputError, Problem
 from shared.pipeline.blanks import BLANK
 from shared.pipeline.loading import load_document
 from shared.search.candidates import Candidate, Entry, OperatorContext, Proposal
+from shared.search.genome import keeps_outputs
 from shared.search.menu import candidate_of
 from shared.search.operators import Operator, all_operators, operators_for
 from shared.search.text_operators import LONGEST_TEXT, text_operators
+from shared.search.texts import is_writable
 from shared.search.texts import text_candidate as text_candidate
 
 PROPOSER = "proposer"
@@ -50,7 +52,7 @@ def seed_of(seed: Mapping[str, Any]) -> Candidate:
     wrong += [
         Problem(path=f"seed.{key!r}", reason="holds half of a character that cannot be written", suggestion="remove it")
         for key, text in seed.items()
-        if isinstance(key, str) and isinstance(text, str) and not (_is_text(key) and _is_text(text))
+        if isinstance(key, str) and isinstance(text, str) and not (is_writable(key) and is_writable(text))
     ]
     if wrong or not seed:
         raise InvalidInputError(wrong or Problem(path="seed", reason="is empty", suggestion="give at least one text"))
@@ -68,20 +70,13 @@ def checking(seed: Candidate) -> Check:
 
     def texts(content: Mapping[str, Any], parent: str, operator: str, text: str) -> Candidate | None:
         fits = content.keys() == seed.document.keys()
-        if not fits or not all(isinstance(each, str) and len(each) <= LONGEST_TEXT and _is_text(each) for each in content.values()):
+        if not fits or not all(
+            isinstance(each, str) and len(each) <= LONGEST_TEXT and is_writable(each) for each in content.values()
+        ):
             return None
         return text_candidate(content, parent, operator, text)
 
     return document if is_pipeline(seed.document) else texts
-
-
-def _is_text(text: str) -> bool:
-    """Whether it can be written at all: half of a surrogate pair cannot."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def usable_operators(seed: Candidate, wanted: Sequence[str] | None) -> tuple[Operator, ...]:
@@ -135,7 +130,8 @@ class Menu:
         if operator == PROPOSER:
             return await self._outside.ask(parent.candidate, self._check) if self._outside else None
         offer = self._operators[operator].apply(parent.candidate.document, replace(self._context, mates=tuple(mates)), generator)
-        found = self._check(offer.document, digest, offer.operator, offer.text) if isinstance(offer, Proposal) else None
+        fits = isinstance(offer, Proposal) and keeps_outputs(self._context.seed, offer.document)
+        found = self._check(offer.document, digest, offer.operator, offer.text) if offer and fits else None
         return found if found is not None and found.digest != digest else None
 
 
@@ -164,7 +160,10 @@ class OutsideProposer:
         if key not in self._journal:
             self._journal.keep(key, await self._answer(parent))
         self.counts["asked"] += 1
-        answer, fault = self._journal.get(key)
+        line = self._journal.get(key)
+        answer, fault = (
+            line if isinstance(line, list | tuple) and len(line) == 2 else (None, "the journal's line is no answer of it")
+        )
         found = check(answer, parent.digest, PROPOSER, "") if isinstance(answer, Mapping) else None
         if found is None or found.digest == parent.digest or found.digest in self._given:
             self.last_fault = fault or _fault(found, parent)

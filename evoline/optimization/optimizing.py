@@ -212,6 +212,7 @@ def _judged(seed: Candidate, best: Candidate, look: _Look, evidence: Evidence, a
         evidence,
         p_value=test.p_value_better,
         more_cases_needed=more,
+        sealed_gain=(test.gain, test.gain_low, test.gain_high),
         seed_score=score(look.theirs, _GRADER),
         best_score=score(look.ours, _GRADER),
         reasons=(*evidence.reasons, *why),
@@ -230,7 +231,8 @@ def _kept(seed: Candidate, evidence: Evidence, archive: Archive) -> Outcome:
 def _context(seed: Candidate, task: Task) -> OperatorContext:
     cases = [as_case(name, task.cases[name]) for name in task.train]
     shown = tuple(case for case in cases if case is not None)
-    labels = {expected_of(case) for case in task.cases.values() if isinstance(expected_of(case), str)}
+    seen = (*task.train, *task.plan.search_cases, *task.plan.fresh_cases)  # never the sealed ones
+    labels = {label for name in seen if isinstance(label := expected_of(task.cases[name]), str)}
     return OperatorContext(seed=seed.document, shown=shown, labels=tuple(sorted(labels)) if len(labels) <= _LABEL_KINDS else ())
 
 

@@ -42,6 +42,8 @@ class Evidence:
     reasons: tuple[str, ...] = ()
     best_digest: str = ""
     """Of the candidate that the sealed cases judged; empty where it came to no judgement."""
+    sealed_gain: tuple[float, float, float] | None = None
+    """(gain, low, high) of that candidate, also where it was rejected; None where the gate was not reached."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ class Story:
     title: str
     verdict: str
     claim: tuple[float, float, float] | None
-    """(gain, low, high) on sealed cases; None where they were not looked at."""
+    """(gain, low, high) on sealed cases, also of what was rejected there; None where they were not looked at."""
     confidence: float
     """Of the claim's interval."""
     points: Sequence[GainPoint]
@@ -37,7 +37,6 @@ class Story:
 def of_outcome(outcome: Outcome) -> Story:
     """Of a search in library mode."""
     evidence, entries = outcome.evidence, outcome.archive.entries
-    low, high = outcome.interval
     seed = entries[0].candidate.digest if entries else ""
     candidates = [
         {
@@ -51,14 +50,14 @@ def of_outcome(outcome: Outcome) -> Story:
         }
         for entry in entries
     ]
-    looked = evidence.spent.get("gate", 0) > 0
     end: dict[str, Any] = {"seed_digest": seed, "best_digest": evidence.best_digest, "verdict": outcome.verdict}
-    end |= {"gain": outcome.claim, "gain_low": low, "gain_high": high} if looked else {}
+    claim = (outcome.claim, *outcome.interval) if outcome.verdict != "rejected" else evidence.sealed_gain
+    end |= dict(zip(("gain", "gain_low", "gain_high"), claim or (), strict=False))
     search = {"evolution_id": "search", "strategy": evidence.strategy, "created_at": "", "status": "finished"}
     return Story(
         title=f"{evidence.strategy}, seed number {evidence.seed_number}",
         verdict=outcome.verdict,
-        claim=(outcome.claim, low, high) if looked else None,
+        claim=claim,
         confidence=1 - 2 * evidence.alpha,
         points=outcome.curve,
         budget=evidence.budget,

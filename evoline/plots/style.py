@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import re
 import warnings
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 BLUE, ORANGE, GREEN, VERMILION, SKY, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#6B6B6B"
 """Okabe and Ito (2008): distinct with any colour vision."""
 TEXT = "#1A1A1A"
+_MISSING = "pictures need matplotlib: pip install 'evoline[plots]'"
 _SETTINGS: Any = {
     "font.size": 10,
     "font.family": "DejaVu Sans",
@@ -45,12 +47,18 @@ _SETTINGS: Any = {
 }
 
 
+def require_matplotlib() -> None:
+    """Before anything is waited for that is to be drawn. Raises `ConfigurationError` where matplotlib is not installed."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ConfigurationError(_MISSING)
+
+
 def drawn(draw: Callable[[Figure], None], *, width: float = 8.0, height: float = 4.5) -> Figure:
     """A figure of so many inches. Raises `ConfigurationError` where matplotlib is not installed."""
     try:
         from matplotlib.figure import Figure as NewFigure
     except ImportError as error:
-        raise ConfigurationError("pictures need matplotlib: pip install 'evoline[plots]'") from error
+        raise ConfigurationError(_MISSING) from error
     with _settings():
         figure = NewFigure(figsize=(width, height), layout="constrained")
         draw(figure)

@@ -101,6 +101,10 @@ class Custodian(Protocol):
         """`GateFinished` of the change as a map; None where it came to no gate."""
         ...
 
+    async def rollout_of(self, change_id: str) -> str:
+        """Id of the rollout that the change began; empty where it began none."""
+        ...
+
 
 class Runs(Protocol):
     """The executor fleet."""

@@ -224,7 +224,10 @@ class EvolutionFinished(Fact):
     """`{digest, parent, operator, text, changes, score}` of the accepted candidates, oldest first."""
     trade_offs: TradeOffs | None = None
     """Pareto front and menu of niches of all measured candidates; None where nothing was searched."""
+    rollout_id: str = ""
+    """Of the rollout that the approved candidate began; how it ends is told by the rollout."""
     deployed: bool = False
+    """Serves all runs since it was approved."""
     reasons: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
     seconds: float = 0.0

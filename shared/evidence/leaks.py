@@ -19,18 +19,26 @@ _DEEPEST = 4
 def leaking_fields(cases: Iterable[tuple[Any, Any]]) -> list[tuple[str, int, int]]:
     """(field, cases in which it is the label, cases) of every input field that gives the label away.
 
-    `cases` are (input, label). Two labels at least: where there is one only, everything equals it."""
+    `cases` are (input, label). Two labels at least: where there is one only, everything equals it. It is the label of the cases
+    with rarer labels too: a field that is nearly always 0 gives no label away that is nearly always 0."""
     found: Counter[str] = Counter()
-    labels: set[str] = set()
-    total = 0
+    labels: Counter[str] = Counter()
+    agreeing: Counter[tuple[str, str]] = Counter()
     for given, label in cases:
-        total += 1
         wanted = _plain(label)
-        labels.add(wanted)
-        found.update({path for path, value in _fields(given, "", 0) if _plain(value) == wanted})
+        labels[wanted] += 1
+        fields = {path for path, value in _fields(given, "", 0) if _plain(value) == wanted}
+        found.update(fields)
+        agreeing.update((path, wanted) for path in fields)
+    total = labels.total()
     if total < FEWEST or len(labels) < 2:
         return []
-    return [(field, count, total) for field, count in sorted(found.items()) if count >= SHARE * total]
+    commonest, most = labels.most_common(1)[0]
+    return [
+        (field, count, total)
+        for field, count in sorted(found.items())
+        if count >= SHARE * total and count - agreeing[field, commonest] >= SHARE * (total - most)
+    ]
 
 
 def _fields(value: Any, path: str, depth: int) -> Iterator[tuple[str, Any]]:

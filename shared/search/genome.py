@@ -85,6 +85,18 @@ def answer_expression(document: Mapping[str, Any]) -> str | None:
     return match[1] if match and "}}" not in match[1] else None
 
 
+def with_answer(document: Mapping[str, Any], template: str) -> dict[str, str]:
+    """The outputs with another answer; callers rely on all others, so they stay."""
+    outputs = dict(document.get("outputs", {}))
+    name = next(iter(outputs)) if len(outputs) == 1 else "answer"
+    return {**outputs, name: template}
+
+
+def keeps_outputs(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether nobody who calls the pipeline misses an output."""
+    return set(before.get("outputs", {})) <= set(after.get("outputs", {}))
+
+
 def with_room(document: Mapping[str, Any]) -> Genome:
     """Limits raised to what the steps need at least, where the document states lower ones.
 

@@ -14,7 +14,7 @@ from shared.pipeline.facts import document_facts
 from shared.pipeline.loading import load_document
 from shared.pipeline.scope import check_scope
 from shared.search.candidates import Candidate, Entry, Failure, OperatorContext, Proposal
-from shared.search.genome import with_room
+from shared.search.genome import keeps_outputs, with_room
 from shared.search.operators import Operator, rewrite
 
 Rewrite = Callable[[Mapping[str, Any], str], Awaitable[str | None]]
@@ -66,7 +66,7 @@ class OperatorMenu:
             document = load_document(with_room(offer.document))
         except InvalidInputError:
             return None  # operators are valid by this check, not by knowing every rule themselves
-        if document.digest == parent or self._is_outside(document):
+        if document.digest == parent or self._is_outside(document) or not keeps_outputs(self._context.seed, offer.document):
             return None
         return candidate_of(document, parent=parent, operator=offer.operator, text=offer.text)
 

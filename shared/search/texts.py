@@ -34,6 +34,15 @@ def text_candidate(texts: Mapping[str, str], parent: str = "", operator: str = S
     return Candidate(hashlib.sha256(content.encode()).hexdigest(), dict(texts), parent, operator, text)
 
 
+def is_writable(text: str) -> bool:
+    """Half of a surrogate pair, as a model's cut answer may hold, is not."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class TextMap:
     """The candidate is a map of texts."""
 
@@ -41,7 +50,7 @@ class TextMap:
         return dict(document)
 
     def candidate(self, texts: Mapping[str, str], parent: str, operator: str) -> Candidate | None:
-        fits = all(isinstance(text, str) and len(text) <= LONGEST_TEXT for text in texts.values())
+        fits = all(isinstance(text, str) and len(text) <= LONGEST_TEXT and is_writable(text) for text in texts.values())
         return text_candidate(texts, parent, operator) if fits else None
 
 

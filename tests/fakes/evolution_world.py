@@ -129,6 +129,8 @@ class ScriptedCustodian:
     data: dict[str, LabelledCases]
     clock: SteppingClock
     gates: dict[str, dict[str, Any]] = field(default_factory=dict)
+    rollouts: dict[str, str] = field(default_factory=dict)
+    """By the change that began them."""
 
     async def stable(self, pipeline: str) -> StablePipeline:
         if pipeline not in self.documents:
@@ -150,6 +152,9 @@ class ScriptedCustodian:
 
     async def gate_of(self, change_id: str) -> dict[str, Any] | None:
         return self.gates.get(change_id)
+
+    async def rollout_of(self, change_id: str) -> str:
+        return self.rollouts.get(change_id, "")
 
 
 Quality = Callable[[Document], float]

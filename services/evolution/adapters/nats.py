@@ -60,6 +60,12 @@ class BusCustodian:
             gate = answer.get("gate")
             return dict(gate) if gate else None
 
+    async def rollout_of(self, change_id: str) -> str:
+        query = GetChange(change_id=change_id)
+        answer = await self._bus.ask(query, timeout_seconds=_ASK_SECONDS)
+        with reading(query):
+            return str(answer.get("rollout_id") or "")
+
 
 def _same_document(digest: str, document: dict[str, Any], pipeline: str) -> StablePipeline:
     """Whatever is found on its way to the gate is compared with the revision of this digest: a search must begin with that one."""

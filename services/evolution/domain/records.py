@@ -85,8 +85,12 @@ def outcome_of(decision: Decision) -> str:
     return _OUTCOMES[type(decision)]
 
 
-def concluded(pending: Mapping[str, Any], gate: Mapping[str, Any] | None, decision: Decision, seconds: float) -> EvolutionFinished:
-    """The end of an evolution whose candidate was proposed. The verdict is the sealed gate's, or `queued` for people."""
+def concluded(
+    pending: Mapping[str, Any], gate: Mapping[str, Any] | None, decision: Decision, seconds: float, rollout_id: str = ""
+) -> EvolutionFinished:
+    """The end of an evolution whose candidate was proposed. The verdict is the sealed gate's, or `queued` for people.
+
+    What a rollout brings in is not deployed yet."""
     fallback = "canary" if isinstance(decision, ChangeApproved) else "rejected"
     verdict = "queued" if isinstance(decision, ChangeQueued) else (gate or {}).get("verdict", fallback)
     gain = {key: gate[key] for key in ("gain", "gain_low", "gain_high")} if gate else {}
@@ -98,7 +102,8 @@ def concluded(pending: Mapping[str, Any], gate: Mapping[str, Any] | None, decisi
             **pending,
             **gain,
             "verdict": verdict,
-            "deployed": isinstance(decision, ChangeApproved),
+            "rollout_id": rollout_id,
+            "deployed": isinstance(decision, ChangeApproved) and not rollout_id,
             "reasons": list(dict.fromkeys(reasons)),
             "seconds": seconds,
         }

@@ -110,8 +110,9 @@ class Evaluations:
     async def _evaluate(self, pairs: Sequence[tuple[Candidate, str]]) -> None:
         keys = {(candidate.digest, case): self._key(candidate.digest, case) for candidate, case in pairs}
         try:
-            found = await self._at.cache.known(list(keys.values()))
-            known = {key: found[key] for pair, key in keys.items() if key in found and self._is_true(found[key], *pair)}
+            found = await self._at.cache.known([*keys.values(), *map(self._own_key, keys.values())])
+            rows_of = {pair: found.get(key) or found.get(self._own_key(key)) for pair, key in keys.items()}
+            known = {keys[pair]: row for pair, row in rows_of.items() if row is not None and self._is_true(row, *pair)}
             missing = [(candidate, case) for candidate, case in pairs if keys[candidate.digest, case] not in known]
             self.done += len(pairs) - len(missing)
             rows = await self._run(missing) if missing else {}
@@ -143,11 +144,10 @@ class Evaluations:
             raise FrozenError(stopped.error)
         self.dispatched += len(commands)
         self.done += len(commands) - len(finished)
-        rows = (
-            self._row(candidate, case, finished.get(command.run_id))
+        return {
+            self._key(candidate.digest, case): self._row(candidate, case, finished.get(command.run_id))
             for (candidate, case), command in zip(missing, commands, strict=True)
-        )
-        return {row["_id"]: row for row in rows}
+        }
 
     def _has_run(self, run: RunFinished) -> None:
         self.done += 1
@@ -178,8 +178,9 @@ class Evaluations:
 
     def _row(self, candidate: Candidate, case: str, run: RunFinished | None) -> dict[str, Any]:
         grade = grade_run(self._for.grader, self._case(case).expected, run) if run else None
+        key = self._key(candidate.digest, case)
         return {
-            "_id": self._key(candidate.digest, case),
+            "_id": key if run else self._own_key(key),
             "evolution_id": self._for.evolution_id,
             "digest": candidate.digest,
             "case_id": case,
@@ -202,6 +203,11 @@ class Evaluations:
 
     def _case(self, case: str) -> Case:
         return self._for.cases[case.removesuffix(FAULTED)]
+
+    def _own_key(self, key: str) -> str:
+        """Of what did not end in time. It counts here, also after a crash; elsewhere it says more of the fleet than of the
+        candidate, so it is measured again."""
+        return derive_id(self._for.scope.scope.scope_id, key)
 
     def _key(self, digest: str, case: str) -> str:
         return derive_id(f"{digest}:{self._grader_hash}", f"{self._for.dataset_id}/{case}:{self._for.seed}")

@@ -27,6 +27,8 @@ async def _begin(command: StartEvolution, at: Evolution) -> Effects:
     if record["fingerprint"] != fingerprint(command):
         raise InvalidInputError(Problem(path="evolution_id", reason=f"{command.evolution_id!r} is another evolution already"))
     if "answer" in record:
+        if "progress" in record:  # it had a scope, which a crash may have kept open
+            await close_scope(command, at)
         return [("finished", EvolutionFinished.model_validate(record["answer"]))]
     if "proposal" in record:
         await close_scope(command, at)

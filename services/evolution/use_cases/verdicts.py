@@ -9,7 +9,7 @@ from typing import Any
 from services.evolution.domain.records import Decision, concluded, outcome_of
 from services.evolution.use_cases.bound import Effects, Evolution
 from shared.errors import NotFoundError
-from shared.events.changes import ChangeQueued, GateFinished
+from shared.events.changes import ChangeApproved, ChangeQueued, GateFinished
 from shared.events.improvement import GetEvolution
 
 _MOST_CANDIDATES = 200
@@ -26,7 +26,7 @@ async def record_gate(fact: GateFinished, at: Evolution) -> Effects:
 async def record_verdict(decision: Decision, at: Evolution) -> Effects:
     """Ends the evolution whose change it is. A change that people decide ends it twice: queued, then their verdict.
 
-    Raises `UnavailableError` where the gate's numbers are not here yet and the guardrail does not answer."""
+    Raises `UnavailableError` where the gate's numbers are not here yet, or it was approved, and the guardrail does not answer."""
     record = await at.evolutions.of_change(decision.change_id)
     if record is None:
         return []
@@ -35,7 +35,8 @@ async def record_verdict(decision: Decision, at: Evolution) -> Effects:
         return []  # out of order: people were faster than this fact
     gate = record.get("gate") or await at.custodian.gate_of(decision.change_id)
     seconds = (at.clock.now() - datetime.fromisoformat(record["created_at"])).total_seconds()
-    answer = concluded(record["pending"], gate, decision, seconds)
+    rollout_id = await at.custodian.rollout_of(decision.change_id) if isinstance(decision, ChangeApproved) else ""
+    answer = concluded(record["pending"], gate, decision, seconds, rollout_id)
     outcome = outcome_of(decision)
     fields = {"status": "finished", "decision": outcome, "gate": gate, "answer": answer.model_dump(mode="json")}
     await at.evolutions.update(record["_id"], fields)

@@ -51,6 +51,8 @@ class EvolutionWork:
         self._watch = Watch(prepared.seed, lambda: self._evaluations.spent, plan.search_evaluations)
         self._arena = WatchedArena(self._evaluations, self._watch)
         self._strategy = strategy_of(self._command)
+        self._unconfirmed = ""
+        """Why nobody was confirmed although somebody might have been."""
 
     async def run(self) -> Effects:
         """Raises `PermanentError` where the stable revision itself gives no gradable answer at all."""
@@ -110,16 +112,16 @@ class EvolutionWork:
         return Weights(**self._command.weights)
 
     async def _confirm(self, found: SearchResult) -> FinalRound | None:
-        """None where there is nobody to confirm, or no time."""
+        """None where there is nobody to confirm, or no time; that is told."""
         scale = scale_of(found.archive.entries)
         chosen = [found.archive[digest].candidate for digest in finalists_of(found, self._weights, FINALISTS - 1)]
         if not chosen:
             return None
         self._enter_stage(self._command.evaluations, 1.0)
         await self._progress.tell("finalists", f"{len(chosen)} candidates on fresh cases")
-        await self._endure(found, [self._prepared.seed, *chosen])
         plan = self._prepared.plan
         try:
+            await self._endure(found, [self._prepared.seed, *chosen])
             finals = await run_finals(
                 self._prepared.seed,
                 chosen,
@@ -128,7 +130,8 @@ class EvolutionWork:
                 min(self._evaluations.remaining, plan.final_evaluations),
                 lambda entry, seed: weighted_value(entry, seed, self._weights, scale, known=found.archive),
             )
-        except SearchOverError:
+        except SearchOverError as over:
+            self._unconfirmed = f"the finalists were not confirmed on fresh cases: {over}"
             return None
         for entry in (finals.seed, *finals.finalists):
             await self._tell_score(entry.candidate, list(entry.grades.values()))
@@ -182,7 +185,8 @@ class EvolutionWork:
         return [("propose", proposal)]
 
     async def _nothing(self, found: SearchResult, finals: FinalRound | None) -> Effects:
-        reason = "no finalist beat the stable revision on fresh cases" if finals else "the search accepted no candidate"
+        none = self._unconfirmed or "the search accepted no candidate"
+        reason = "no finalist beat the stable revision on fresh cases" if finals else none
         pending = self._pending(found, finals)
         answer = pending.model_copy(update={"reasons": (*pending.reasons, reason), "seconds": self._seconds()})
         await self._at.evolutions.update(

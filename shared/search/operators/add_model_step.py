@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from shared.search.candidates import OperatorContext, Proposal
-from shared.search.genome import copied, free_name, prompted_steps, steps_of
+from shared.search.genome import copied, free_name, prompted_steps, steps_of, with_answer
 from shared.search.operators.answer_schema import label_schema
 from shared.search.operators.edits import answer_key
 from shared.search.operators.nearest_examples import SIMILAR_HEAD, similar_block
@@ -32,5 +32,5 @@ class AddModelStep:
         steps_of(changed).append(
             {"name": name, "type": "claude", "prompt": prompt.text(), "schema": label_schema(context.labels), "max_tokens": 24}
         )
-        changed["outputs"] = {"answer": f"{{{{ steps.{name}.result.label }}}}"}
+        changed["outputs"] = with_answer(document, f"{{{{ steps.{name}.result.label }}}}")
         return Proposal(changed, self.name, f"{name} reads the nearest examples")

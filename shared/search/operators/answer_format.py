@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from shared.search.candidates import OperatorContext, Proposal
-from shared.search.genome import answering_step, copied, steps_of
+from shared.search.genome import answering_step, copied, steps_of, with_answer
 
 _LEAST_TOKENS = 24
 _TOKENS_A_FIELD = 24
@@ -29,7 +29,7 @@ class AnswerFormat:
         step["schema"] = object_of({"answer": shape})
         least = _LEAST_TOKENS + _TOKENS_A_FIELD * len(shape.get("properties", ()))
         step["max_tokens"] = max(least, step.get("max_tokens", least))
-        changed["outputs"] = {"answer": f"{{{{ steps.{step['name']}.result.answer }}}}"}
+        changed["outputs"] = with_answer(document, f"{{{{ steps.{step['name']}.result.answer }}}}")
         return Proposal(changed, self.name, f"answer of {step['name']} must be {shape['type']}")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from shared.search.candidates import OperatorContext, Proposal
-from shared.search.genome import answering_step, copied, steps_of
+from shared.search.genome import answering_step, copied, steps_of, with_answer
 
 
 class AnswerSchema:
@@ -22,7 +22,7 @@ class AnswerSchema:
         step = steps_of(changed)[index]
         step["schema"] = label_schema(context.labels)
         step["max_tokens"] = max(24, step.get("max_tokens", 24))
-        changed["outputs"] = {"answer": f"{{{{ steps.{step['name']}.result.label }}}}"}
+        changed["outputs"] = with_answer(document, f"{{{{ steps.{step['name']}.result.label }}}}")
         return Proposal(changed, self.name, f"answer of {step['name']} must be one of {', '.join(context.labels)}")
 
 

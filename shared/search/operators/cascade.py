@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from shared.search.candidates import OperatorContext, Proposal
-from shared.search.genome import answer_expression, copied, free_name, redirected, steps_of
+from shared.search.genome import answer_expression, copied, free_name, redirected, steps_of, with_answer
 from shared.search.operators.edits import answering_site, framed, with_inserted, with_step
 from shared.search.operators.model_swap import with_model
 from shared.search.operators.phrases import LABEL_FRAMES
@@ -40,5 +40,5 @@ class Cascade:
         }
         decided = redirected(expression, name, third["name"])
         changed = with_inserted(changed, len(steps_of(changed)), second, third)
-        changed["outputs"] = {"answer": f"{{{{ {expression} if {expression} == {again} else {decided} }}}}"}
+        changed["outputs"] = with_answer(document, f"{{{{ {expression} if {expression} == {again} else {decided} }}}}")
         return Proposal(changed, self.name, f"{first['model']} twice, {third['model']} where they disagree")

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from shared.search.candidates import OperatorContext, Proposal
-from shared.search.genome import answer_expression, copied, free_name, redirected, steps_of
+from shared.search.genome import answer_expression, copied, free_name, redirected, steps_of, with_answer
 from shared.search.operators.edits import Site, answering_site, framed, with_inserted
 from shared.search.operators.phrases import LABEL_FRAMES
 
@@ -39,7 +39,7 @@ class Vote:
             "arguments": {"values": [f"{{{{ {text} }}}}" for text in expressions]},
         }
         changed = with_inserted(changed, len(steps_of(changed)), majority)
-        changed["outputs"] = {"answer": f"{{{{ steps.{name}.result.winner }}}}"}
+        changed["outputs"] = with_answer(document, f"{{{{ steps.{name}.result.winner }}}}")
         return Proposal(changed, self.name, f"majority of {len(expressions)} phrasings")
 
     def _voice(self, site: Site, frame: str, name: str) -> dict[str, Any]:

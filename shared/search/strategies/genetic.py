@@ -55,7 +55,8 @@ class Genetic:
             for generation in range(self.generations):
                 note_generation(arena, generation + 1, self.generations)
                 await life.race(generation)
-                await life.breed(generation)
+                if generation + 1 < self.generations:  # nobody would measure the children of the last one
+                    await life.breed(generation)
             reasons.append(f"{self.generations} generations")
         except SearchOverError as over:
             reasons.append(str(over))

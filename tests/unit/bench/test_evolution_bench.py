@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
+from bench.evolution.exploits import passed
 from bench.evolution.honesty import Cell, answers
 from bench.evolution.numbers import mean_and_half, upper_bound
 from bench.evolution.ours import Certified, SearchAlone
@@ -170,6 +171,14 @@ def test_calls_that_never_sufficed_count_as_the_most() -> None:
         reaching_text(calls)  # a family without a landscape is no result
     whole = {name: {(family, 0): found.get(("additive", 0)) for family in FAMILIES} for name, found in calls.items()}
     assert "| guided | gepa | 4 | 0.50 [0.50, 0.50] |" in reaching_text(whole)
+
+
+def test_only_a_test_that_ran_and_passed_has_stopped_an_exploit(tmp_path: Path) -> None:
+    report = tmp_path / "report.xml"
+    ends = {"passes": "", "fails": "<failure/>", "breaks": "<error/>", "is_skipped": "<skipped/>"}
+    cases = "".join(f'<testcase name="{name}">{end}</testcase>' for name, end in ends.items())
+    report.write_text(f"<testsuites><testsuite>{cases}</testsuite></testsuites>")
+    assert passed(report) == {"passes": True, "fails": False, "breaks": False, "is_skipped": False}
 
 
 def test_bounds_are_exact() -> None:

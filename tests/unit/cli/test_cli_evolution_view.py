@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import io
-from typing import Any
+import sys
+from typing import Any, cast
 
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
 from evoline.cli import run
+from evoline.cli.app import build
 from evoline.cli.evolution_view import EvolutionState, EvolutionView, duration, line_of, picture
 from evoline.client.evolutions import same_id
+from shared.errors import ConfigurationError
 from shared.events.improvement import EvolutionProgressed, StartEvolution
 from shared.events.runs import RunFinished
 from shared.events.values import Score
@@ -118,3 +122,10 @@ def test_what_cannot_be_searched_is_told_before_anything_is_asked(
 def test_an_unknown_strategy_is_told_with_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["evolve", "tweets", "--dataset-id", "d", "--strategy", "luck"]) == 2
     assert "climb" in capsys.readouterr().err
+
+
+def test_pictures_that_nobody_can_draw_are_refused_before_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    result = CliRunner().invoke(cast("Any", build()), ["evolve", "tweets", "--dataset-id", "d", "--report", "pictures"])
+    assert isinstance(result.exception, ConfigurationError)
+    assert "pip install 'evoline[plots]'" in str(result.exception)

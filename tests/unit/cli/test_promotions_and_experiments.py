@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from evoline.cli.experiments import _command, read_variants, rollout_wish
 from evoline.cli.promoting import _file
-from evoline.client.promotions import Promotion, require_promotable
+from evoline.client.promotions import Promotion, require_own, require_promotable
 from shared.errors import InvalidInputError
 from shared.events.rollouts import RolloutPlan
 from shared.pipeline.loading import load_document
@@ -32,6 +32,14 @@ def test_the_same_wish_is_the_same_change_and_another_one_is_not() -> None:
     ids = {first.change_id, wish().command("bob").change_id, *(each.command("alice").change_id for each in others)}
     assert len(ids) == 5 and wish().command("alice", "mine").change_id == "mine"
     assert (first.kind, first.parent_digest, first.dataset_id) == ("promotion", "0" * 64, "d")
+
+
+def test_the_verdict_on_another_document_is_not_told_as_that_of_this_one() -> None:
+    own = {"pipeline": "tweets", "digest": DOCUMENT.digest}
+    require_own(wish(), own)
+    for other in ({**own, "digest": "1" * 64}, {**own, "pipeline": "mails"}):
+        with pytest.raises(InvalidInputError, match="choose another id"):
+            require_own(wish(), other)
 
 
 def test_what_cannot_be_promoted_is_told_with_what_to_do() -> None:

@@ -22,7 +22,8 @@ DEV = [f"dev-{index}" for index in range(30, 60)]
 
 
 def assignment(world: World, evolution_id: str = "evo-1", kind: str = "label") -> Assignment:
-    query = GrantScope(scope_id="s", purpose="evolution", holder="evolution", domain="social", budget=Budget(runs=100, calls=100))
+    fields = {"purpose": "evolution", "holder": "evolution", "domain": "social", "budget": Budget(runs=100, calls=100)}
+    query = GrantScope.model_validate({"scope_id": f"scope-of-{evolution_id}", **fields})
     return Assignment(
         evolution_id=evolution_id,
         dataset_id="tweets3",
@@ -146,3 +147,20 @@ async def test_wrong_answers_are_kept_for_reflection() -> None:
 def test_operator_names_are_unique() -> None:
     names = [operator.name for operator in all_operators()]
     assert len(names) == len(set(names))
+
+
+async def test_what_did_not_end_in_time_counts_in_this_search_and_is_measured_again_by_the_next() -> None:
+    """An executor that was away for a while makes no revision worse for ever."""
+    world = small_world()
+    (candidate, _), late = two_candidates(), set(DEV[:3])
+    world.runs.answers = lambda order: None if order.case_id in late else world.runs._answer(order)
+    (grades,) = await evaluations(world, 100).measure([candidate], DEV[:8])
+    assert grades[:3] == [None] * 3 and None not in grades[3:]
+    world.runs.answers = None
+    same = evaluations(world, 100)
+    assert await same.measure([candidate], DEV[:8]) == [grades] and same.dispatched == 0, "else a crash would change the archive"
+    other = evaluations(world, 100, evolution_id="evo-2")
+    (again,) = await other.measure([candidate], DEV[:8])
+    assert other.dispatched == 3 and None not in again and again[3:] == grades[3:]
+    third = evaluations(world, 100, evolution_id="evo-3")
+    assert await third.measure([candidate], DEV[:8]) == [again] and third.dispatched == 0

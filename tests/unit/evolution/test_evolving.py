@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.util
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from services.evolution.use_cases import forget, read_evolution, record_gate, re
 from shared.errors import InvalidInputError, NotFoundError, UnavailableError
 from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, GateFinished, ProposeChange
 from shared.events.improvement import EvolutionFinished, EvolutionProgressed, GetEvolution, PipelineScored, StartEvolution
+from shared.events.message import Message
 from shared.events.quotas import CloseScope
 from shared.events.runs import ExecuteRun, RunFinished
 from shared.events.trade_offs import TradeOffs
@@ -59,6 +61,16 @@ async def test_a_search_that_ends_closes_its_scope_and_one_that_never_had_any_cl
         await start_evolution(command(**changes), world.evolution)
         closed = [each for each in world.announcer.facts.values() if isinstance(each, CloseScope)]
         assert [each.author for each in closed] == ([] if changes else ["evolution"])
+
+
+async def test_a_scope_that_a_crash_kept_open_is_closed_when_the_order_comes_again() -> None:
+    world = small_world(quality=lambda _: 0.5)
+    await ended(world)
+    closing = [key for key, fact in world.announcer.facts.items() if isinstance(fact, CloseScope)]
+    for key in closing:
+        del world.announcer.facts[key]  # killed after the answer was kept, before this was sent
+    await ended(world)
+    assert closing and [key for key, fact in world.announcer.facts.items() if isinstance(fact, CloseScope)] == closing
 
 
 async def test_evaluations_stay_within_the_budget_and_none_runs_twice() -> None:
@@ -252,6 +264,17 @@ async def test_an_approved_change_ends_the_evolution_with_the_gates_gain() -> No
     assert await record_verdict(approval(change), world.evolution) == [(effect, answer)], "a redelivery says the same again"
 
 
+async def test_what_a_rollout_brings_in_is_not_called_deployed() -> None:
+    """Policy may ask for a rollout that the search did not ask for."""
+    world = small_world()
+    change = await proposed(world)
+    await record_gate(gate(change), world.evolution)
+    world.custodian.rollouts[change.change_id] = "rollout-7"
+    ((_, answer),) = await record_verdict(approval(change), world.evolution)
+    assert isinstance(answer, EvolutionFinished)
+    assert (answer.verdict, answer.deployed, answer.rollout_id) == ("certified", False, "rollout-7")
+
+
 async def test_a_veto_that_overtakes_the_gates_fact_still_knows_the_gate() -> None:
     world = small_world()
     change = await proposed(world)
@@ -397,3 +420,22 @@ async def test_a_search_by_gepa_where_it_is_not_installed_is_refused_with_the_ne
     answer = await ended(world, strategy="gepa")
     assert answer.verdict == "refused" and "pip install 'evoline[gepa]'" in str(answer.problems[0])
     assert world.runs.started == []
+
+
+async def test_time_that_ends_before_the_finalists_loses_nothing_of_what_was_found() -> None:
+    """Also where robustness would be measured first."""
+    for fault_cases in (0, 5):
+        world = small_world()
+        announce = world.announcer.announce
+
+        async def and_then_time_is_up(
+            message: Message, *, cause: str, effect: str, world: World = world, tell: Any = announce
+        ) -> None:
+            await tell(message, cause=cause, effect=effect)
+            if effect.startswith("progress:finalists"):
+                world.clock.moment += timedelta(seconds=3600)
+
+        world.announcer.announce = and_then_time_is_up  # type: ignore[method-assign]
+        answer = await ended(world, seconds=600, fault_cases=fault_cases)
+        assert (answer.verdict, answer.candidates > 1) == ("no_candidate", True)
+        assert any("the time is used up" in reason for reason in answer.reasons)

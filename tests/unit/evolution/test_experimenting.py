@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from evoline.client.experiments import told_end
 from services.evolution.adapters.experiments import MongoExperiments
 from services.evolution.use_cases.experiments import Laboratory, read_experiment, start_experiment
 from shared.errors import InvalidInputError, NotFoundError
-from shared.events.changes import ProposeChange
+from shared.events.changes import GrantScope, ProposeChange
 from shared.events.experiments import ExperimentFinished, ExperimentProgressed, GetExperiment, StartExperiment, Variant
 from shared.events.improvement import PipelineScored
 from shared.events.quotas import CloseScope
 from shared.events.runs import ExecuteRun, RunFinished
+from shared.events.values import GrantedScope
 from shared.pipeline.document import Document
 from shared.pipeline.loading import load_document
 from tests.fakes.evolution_world import World, finished, labelled_cases, seed_document, small_world
@@ -250,6 +253,7 @@ async def test_what_cannot_be_compared_is_refused_before_anything_is_run(order: 
     ("cases", "reason"),
     [
         (labelled_cases(dev=11), "register at least 12 dev cases"),
+        ((), "register at least 12 dev cases"),
         (tuple(case.model_copy(update={"expected": None}) for case in labelled_cases()), "have no label"),
         (tuple(case.model_copy(update={"expected": "neutral"}) for case in labelled_cases()), "the same label"),
     ],
@@ -277,6 +281,48 @@ async def test_a_refused_experiment_may_be_ordered_again_once_what_was_wrong_is_
     assert (await proposed(on, command(variant("good", 95)))).pipeline == "tweets"
     closed = {each.scope_id for each in on.world.announcer.facts.values() if isinstance(each, CloseScope)}
     assert len(closed) == 2
+
+
+@pytest.mark.parametrize("order", [command(variant("good", 95)), command(variant("same", 50, "please"))])
+async def test_a_scope_that_a_crash_kept_open_is_closed_when_the_order_comes_again(order: StartExperiment) -> None:
+    on = lab()
+    await start_experiment(order, on.at)
+    closing = [key for key, fact in on.world.announcer.facts.items() if isinstance(fact, CloseScope)]
+    for key in closing:
+        del on.world.announcer.facts[key]  # killed after the outcome was kept, before this was sent
+    await start_experiment(order, on.at)
+    assert closing and [key for key, fact in on.world.announcer.facts.items() if isinstance(fact, CloseScope)] == closing
+
+
+async def test_an_order_that_comes_twice_at_once_is_one_experiment() -> None:
+    """Else the one that ends first would close the scope under the other one's runs."""
+    on = lab()
+    queries: list[GrantScope] = []
+    grant = on.world.custodian.grant_scope
+
+    async def counted(query: GrantScope) -> GrantedScope:
+        queries.append(query)
+        return await grant(query)
+
+    on.world.custodian.grant_scope = counted  # type: ignore[method-assign]
+    order = command(variant("good", 95))
+    first, second = await asyncio.gather(start_experiment(order, on.at), start_experiment(order, on.at))
+    assert first == second and len(queries) == 1
+
+
+async def test_who_orders_again_is_not_told_the_refusal_of_the_time_before() -> None:
+    on = lab()
+    data = on.world.custodian.data.pop("tweets3")
+    await start_experiment(command(variant("good", 95)), on.at)
+    record = await read_experiment(GetExperiment(experiment_id="exp-1"), on.at)
+    assert told_end(record, 0) is not None, "who ordered it hears of its refusal"
+    assert told_end(record, record["attempt"]) is None, "the order that mends it is still waiting for its turn"
+    await start_experiment(command(variant("good", 95)), on.at)
+    again = await read_experiment(GetExperiment(experiment_id="exp-1"), on.at)
+    assert told_end(again, record["attempt"]) is not None, "it was refused again"
+    on.world.custodian.data["tweets3"] = data
+    await start_experiment(command(variant("good", 95)), on.at)
+    assert told_end(await read_experiment(GetExperiment(experiment_id="exp-1"), on.at), again["attempt"]) is None
 
 
 async def test_a_revision_that_is_taken_back_meanwhile_ends_the_experiment() -> None:

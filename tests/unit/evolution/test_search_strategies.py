@@ -159,3 +159,9 @@ def test_bandit_comes_to_prefer_what_gains_and_forgets_again() -> None:
         bandit.reward("bad", 0.3)
     assert chosen(bandit, 200, generator).count("bad") > 150
     assert bandit.choose(generator, frozenset(("good", "bad"))) is None
+
+
+async def test_every_child_of_the_genetic_algorithm_is_measured_where_the_budget_suffices() -> None:
+    """Children of the last generation would cost a model its answers and be in nobody's way."""
+    found, _ = await search(additive(), Genetic(generations=2, population=12), 5000, 2)
+    assert len(found.archive) > 12 and all(entry.grades for entry in found.archive.entries)

@@ -98,6 +98,20 @@ def test_a_field_that_is_the_label_now_and_then_is_none_that_leaks() -> None:
     assert leak_problems({str(index): {"input": {"text": "a"}, "expected": "a"} for index in range(100)}) == []
 
 
+def test_a_field_that_is_rarely_set_does_not_leak_a_label_that_is_rarely_set() -> None:
+    def rare(index: int, every: int) -> int:
+        return int(index % every == 0)
+
+    def cases(linked_every: int) -> dict[str, Any]:
+        return {
+            str(index): {"input": {"text": str(index), "link": rare(index, linked_every)}, "expected": rare(index, 33)}
+            for index in range(200)
+        }
+
+    assert leak_problems(cases(49)) == []
+    assert [problem.path for problem in leak_problems(cases(33))] == ["cases.link"]
+
+
 def test_a_proposer_that_repeats_itself_is_not_asked_for_ever() -> None:
     asked = 0
 

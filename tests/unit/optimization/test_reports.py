@@ -76,6 +76,20 @@ def test_the_curve_ends_with_the_search_and_its_claim_is_the_sealed_one(outcome:
     assert story.best in story.lineage.nodes and story.seed in story.lineage.nodes
 
 
+def test_what_the_sealed_cases_rejected_is_drawn_as_bad_as_it_was() -> None:
+    """The outcome claims 0, since one gets the seed; the picture is of the candidate."""
+
+    def worse_later(candidate: dict[str, str], case: dict[str, Any]) -> float:
+        good = sum(word in candidate["prompt"] for word in WORDS)
+        return float(case["luck"] < 0.4 + (0.15 if case["number"] < 100 else -0.15) * good)
+
+    cases = [{"number": number, "luck": (number * 37 % 100) / 100, "expected": str(number % 2)} for number in range(300)]
+    found = optimize({"prompt": "Say it."}, worse_later, cases[:20], cases[20:100], cases[100:], 500, proposer=proposer)
+    assert (found.verdict, found.claim) == ("rejected", 0.0)
+    story = of_outcome(found)
+    assert story.claim is not None and story.claim[1] <= story.claim[0] < 0 and story.claim == found.evidence.sealed_gain
+
+
 def test_the_same_search_is_drawn_the_same(outcome: Outcome) -> None:
     story = of_outcome(outcome)
     first, again = (as_svg(drawn(partial(draw_curve, story))) for _ in range(2))

@@ -46,6 +46,14 @@ def test_gepas_own_reflection_model_writes_texts_and_is_told_what_went_wrong() -
     assert written and all(one.parent in outcome.archive for one in written)
 
 
+def test_a_text_that_cannot_be_written_is_no_candidate_and_the_search_ends_as_any_other() -> None:
+    """A model's answer that was cut in the middle of a character."""
+    outcome = optimize(
+        SEED, Evaluator(), **PLANTED, budget=300, strategy=GepaSearch(reflection_model=lambda prompt: "```\nbe brief \ud83d\n```")
+    )
+    assert outcome.verdict == "rejected" and any("nothing new" in reason for reason in outcome.evidence.reasons)
+
+
 class Breaking(LandscapeArena):
     error: BaseException
 

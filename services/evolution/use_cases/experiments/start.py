@@ -29,15 +29,20 @@ async def start_experiment(command: StartExperiment, at: Laboratory) -> Effects:
     Whatever a crash interrupted is measured again from the cache and comes to the same end; one that was refused is tried again,
     for what was wrong around it may have been mended. Raises `InvalidInputError` where the
     id belongs to another experiment, `UnavailableError` where guardrail or executors do not answer."""
+    return await at.evolution.under_way.join(fingerprint(command), lambda: _begin(command, at))
+
+
+async def _begin(command: StartExperiment, at: Laboratory) -> Effects:
     record = await at.experiments.open(new_record(command, at.evolution.clock.now().isoformat()))
     if record["fingerprint"] != fingerprint(command):
         reason = f"{command.experiment_id!r} is another experiment already"
         raise InvalidInputError(Problem(path="experiment_id", reason=reason, suggestion="choose another id"))
     answer = ExperimentFinished.model_validate(record["answer"]) if record["answer"] else None
+    if answer or "proposal" in record:
+        await close_scope(command, record["attempt"], at.evolution)  # a crash may have kept it open
     if answer and answer.outcome != "refused":
         return [("finished", answer)]
     if "proposal" in record:
-        await close_scope(command, record["attempt"], at.evolution)
         return [("propose", ProposeChange.model_validate(record["proposal"]))]
     if answer:
         again = attempt(record["attempt"] + 1, at.evolution.clock.now().isoformat())
@@ -71,9 +76,8 @@ class _Attempt:
         stable = await self._stable()
         data = await at.evolution.custodian.dataset(command.dataset_id)
         document = load_document(stable.document)
+        self._plan(data, len(command.variants) or 1)
         refuse_unfitting(document, data)
-        if command.variants:
-            self._plan(data, len(command.variants))
         made = None
         if command.generate:
             await tell(command, "variants", "the meta pipeline makes variants", 0, at.evolution)
