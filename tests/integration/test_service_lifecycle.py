@@ -79,7 +79,10 @@ async def test_started_service_is_ready_answers_and_counts_what_it_handles(
         await client.publish(learn(), cause="test-service")
         await eventually(lambda: 'outcome="done"' in metrics_of(app))
         status, body = await asyncio.to_thread(get, app.http_address, "/ready")
-        assert (status, json.loads(body)["checks"]) == (200, dict.fromkeys(("broker", "consumers", "store", "running", "background"), "ok"))
+        assert (status, json.loads(body)["checks"]) == (
+            200,
+            dict.fromkeys(("broker", "consumers", "store", "running", "background"), "ok"),
+        )
         assert (await asyncio.to_thread(get, app.http_address, "/health"))[0] == 200
         scraped = (await asyncio.to_thread(get, app.http_address, "/metrics"))[1]
         assert 'evoline_bus_messages_total{outcome="done",subject="cmd.learner.learn"} 1.0' in scraped
