@@ -24,10 +24,15 @@ _ALWAYS = (
     "shared/evidence/paired.py",
     "shared/evidence/selection.py",
     "shared/evidence/verdicts.py",
+    "shared/evidence/scores.py",
     "shared/search/candidates.py",
+    "shared/search/menu.py",
+    "shared/search/objectives.py",
+    "shared/search/plan.py",
     "shared/search/strategies/finalists.py",
     "shared/search/text_operators.py",
     "shared/search/trade_offs.py",
+    "shared/search/watching.py",
 )
 _OF_STRATEGY = {
     "climb": ("climb.py", "bandit.py"),

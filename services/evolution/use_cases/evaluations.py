@@ -111,7 +111,7 @@ class Evaluations:
         keys = {(candidate.digest, case): self._key(candidate.digest, case) for candidate, case in pairs}
         try:
             found = await self._at.cache.known([*keys.values(), *map(self._own_key, keys.values())])
-            rows_of = {pair: found.get(key) or found.get(self._own_key(key)) for pair, key in keys.items()}
+            rows_of = {pair: found.get(self._own_key(key)) or found.get(key) for pair, key in keys.items()}
             known = {keys[pair]: row for pair, row in rows_of.items() if row is not None and self._is_true(row, *pair)}
             missing = [(candidate, case) for candidate, case in pairs if keys[candidate.digest, case] not in known]
             self.done += len(pairs) - len(missing)
@@ -180,7 +180,7 @@ class Evaluations:
         grade = grade_run(self._for.grader, self._case(case).expected, run) if run else None
         key = self._key(candidate.digest, case)
         return {
-            "_id": key if run else self._own_key(key),
+            "_id": key if _is_lasting(run.status if run else "", case) else self._own_key(key),
             "evolution_id": self._for.evolution_id,
             "digest": candidate.digest,
             "case_id": case,
@@ -198,15 +198,16 @@ class Evaluations:
         if (row["digest"], row["case_id"], row["grader_hash"]) != (digest, case, self._grader_hash):
             return False
         if row["status"] != "succeeded":
-            return row["grade"] is None
+            is_own = row["_id"] == self._own_key(self._key(digest, case))
+            return row["grade"] is None and (is_own or _is_lasting(row["status"], case))
         return bool(row["grade"] == grade(self._for.grader, self._case(case).expected, row["answer"]))
 
     def _case(self, case: str) -> Case:
         return self._for.cases[case.removesuffix(FAULTED)]
 
     def _own_key(self, key: str) -> str:
-        """Of what did not end in time. It counts here, also after a crash; elsewhere it says more of the fleet than of the
-        candidate, so it is measured again."""
+        """Of what gave no answer. It counts here, also after a crash; elsewhere it says more of the fleet or of a provider at that
+        time than of the candidate, so it is measured again."""
         return derive_id(self._for.scope.scope.scope_id, key)
 
     def _key(self, digest: str, case: str) -> str:
@@ -219,3 +220,8 @@ def use_of(run: RunFinished) -> dict[str, float]:
         return {}
     usage = run.usage
     return {TOKENS: usage.input_tokens + usage.output_tokens, COST_USD: usage.cost_usd, SECONDS: run.latency_seconds}
+
+
+def _is_lasting(status: str, case: str) -> bool:
+    """Whether other searches may believe it: an answer, or what became of faults on purpose, which are the same each time."""
+    return status == "succeeded" or (bool(status) and case.endswith(FAULTED))

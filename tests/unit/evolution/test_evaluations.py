@@ -9,7 +9,7 @@ import pytest
 from services.evolution.use_cases.evaluations import Assignment, Evaluations
 from shared.errors import UnavailableError
 from shared.events.changes import GrantScope
-from shared.events.runs import ExecuteRun
+from shared.events.runs import ExecuteRun, RunFinished
 from shared.events.values import Budget, GraderSpec
 from shared.pipeline.loading import load_document
 from shared.search.candidates import Candidate
@@ -164,3 +164,22 @@ async def test_what_did_not_end_in_time_counts_in_this_search_and_is_measured_ag
     assert other.dispatched == 3 and None not in again and again[3:] == grades[3:]
     third = evaluations(world, 100, evolution_id="evo-3")
     assert await third.measure([candidate], DEV[:8]) == [again] and third.dispatched == 0
+
+
+async def test_what_failed_because_of_a_provider_is_measured_again_by_the_next_search() -> None:
+    world = small_world()
+    (candidate, _), broken = two_candidates(), set(DEV[:3])
+
+    def failing(order: ExecuteRun) -> RunFinished:
+        run = world.runs._answer(order)
+        return run.model_copy(update={"status": "failed", "error": "overloaded"}) if order.case_id in broken else run
+
+    world.runs.answers = failing
+    (grades,) = await evaluations(world, 100).measure([candidate], DEV[:8])
+    assert grades[:3] == [None] * 3
+    world.runs.answers = None
+    same = evaluations(world, 100)
+    assert await same.measure([candidate], DEV[:8]) == [grades] and same.dispatched == 0
+    other = evaluations(world, 100, evolution_id="evo-2")
+    (again,) = await other.measure([candidate], DEV[:8])
+    assert other.dispatched == 3 and None not in again

@@ -21,6 +21,7 @@ CASES = DEV[:8]
     [
         {"grade": 1.0},
         {"grade": 1.0, "status": "timed_out", "answer": None},
+        {"grade": None, "status": "failed", "answer": None},
         {"grade": True},
         {"grade": float("nan")},
         {"grade": 1.0, "digest": "of-another"},
