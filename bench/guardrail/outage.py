@@ -18,6 +18,7 @@ from shared.messaging.bus import Bus
 from shared.storage import Database, connect
 from tests.eventually import eventually
 from tests.fakes.guardrail import pipeline, proposal
+from tests.fakes.people import own
 
 PIPELINES = 100
 
@@ -39,7 +40,7 @@ async def propose(bus: Bus, numbers: range) -> None:
         for number in numbers[index::PIPELINES]:
             steps = [{"name": "classify", "type": "set_variable", "variable": "label", "value": f"word {number}"}]
             change = proposal(pipeline(name=f"triage{number % PIPELINES}", steps=steps), f"c{number}")
-            await bus.publish(change, cause=change.change_id)
+            await own(bus, change).publish(change, cause=change.change_id)
 
     await asyncio.gather(*(lane(index) for index in range(PIPELINES)))
 

@@ -22,6 +22,7 @@ from shared.events.runs import ExecuteRun, RunFinished, RunStarted
 from shared.messaging.bus import Bus
 from tests.eventually import eventually
 from tests.fakes.guardrail import pipeline, proposal
+from tests.fakes.people import own
 
 EXECUTORS, SLOTS, RUNS_A_SECOND = 3, 8, 200
 BEFORE_SECONDS, AFTER_SECONDS = 0.6, 2.2
@@ -77,7 +78,7 @@ async def _publish(bus: Bus, command: ExecuteRun) -> None:
 async def deploy(bus: Bus, word: str) -> str:
     change = proposal(saying(word), f"c-{uuid.uuid4().hex[:12]}")
     async with bus.follow(PipelineDeployed, ChangeVetoed) as facts:
-        await bus.publish(change, cause=change.change_id)
+        await own(bus, change).publish(change, cause=change.change_id)
         async for fact, _ in facts:
             if isinstance(fact, ChangeVetoed):
                 raise EvolineError(f"not deployed: {fact.reasons}")
@@ -111,7 +112,7 @@ async def repetition(bus: Bus, starts: Starts, number: int, asked: set[str]) -> 
     bad = await deploy(bus, f"bad {number}")
     await asyncio.sleep(BEFORE_SECONDS)
     command = RollbackPipeline(rollback_id=f"r-{uuid.uuid4().hex[:12]}", pipeline=NAME, reason="bench", author="alice")
-    await bus.publish(command, cause=command.rollback_id)
+    await own(bus, command).publish(command, cause=command.rollback_id)
     await eventually(lambda: command.rollback_id in starts.rolled_back, PATIENCE_SECONDS)
     queued = len(asked - starts.ended)
     await asyncio.sleep(AFTER_SECONDS)

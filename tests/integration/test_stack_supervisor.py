@@ -128,6 +128,7 @@ async def test_an_answer_by_another_process_than_the_one_that_was_started_is_no_
             await supervisor.run()
     finally:
         stranger.close()
+        await stranger.wait_closed()
     assert "ready" not in {status_of(supervisor.record, "worker")}
 
 
