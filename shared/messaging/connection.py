@@ -11,6 +11,7 @@ from typing import Any
 import nats
 import structlog
 from nats.aio.client import Client
+from nats.aio.transport import TcpTransport
 
 from shared.errors import ConfigurationError
 from shared.messaging.denials import Denials
@@ -72,6 +73,12 @@ async def _abandon(client: Client) -> None:
 def _close_transport(client: Client) -> None:
     if client._transport is not None:
         client._transport.close()  # type: ignore[no-untyped-call]
+
+
+def _cut(client: Client) -> None:
+    """Drops the connection with what a server that reads no more did not take: closing it would wait for that for ever."""
+    if isinstance(client._transport, TcpTransport) and client._transport._io_writer is not None:
+        client._transport._io_writer.transport.abort()
 
 
 def tolerate_broken_headers(client: Client) -> None:
@@ -171,11 +178,15 @@ class ConnectionLog:
 
 
 async def close_client(client: Client, timeout_seconds: float = 3.0) -> None:
-    """Flushes what was said and closes; gives up politeness where the server is gone."""
-    if client.is_closed:
-        return
+    """Flushes what was said and closes; gives up politeness where the server is gone or stalled, after twice `timeout_seconds`."""
     try:
         async with asyncio.timeout(timeout_seconds):
-            await client.drain()
+            if not client.is_closed:
+                await client.drain()
     except (TimeoutError, OSError, nats.errors.Error):
-        await client.close()
+        with contextlib.suppress(TimeoutError, OSError, nats.errors.Error):
+            async with asyncio.timeout(timeout_seconds):
+                await client.close()
+    finally:
+        # The client calls itself closed before it closes the connection: what interrupts it in between leaves that open.
+        _cut(client)

@@ -31,7 +31,14 @@ from shared.events import Message, Query
 from shared.identity import UNSIGNED, RegistryFile, Signature
 from shared.messaging import codec, envelope, headers, questions
 from shared.messaging.bus import Bus
-from shared.messaging.connection import CONNECT_SECONDS, ConnectionLog, OnClosed, client_options, tolerate_broken_headers
+from shared.messaging.connection import (
+    CONNECT_SECONDS,
+    ConnectionLog,
+    OnClosed,
+    client_options,
+    close_client,
+    tolerate_broken_headers,
+)
 from shared.messaging.denials import DeniedError
 from shared.messaging.handling import Delivery, DeliveryDesk, Effects, Subscription
 from shared.messaging.pulling import Pull
@@ -191,8 +198,8 @@ class Consumer:
         failure = next(iter(await asyncio.gather(stopping, return_exceptions=True)))
         if isinstance(failure, Exception):
             self._log.warning("consumer did not stop cleanly", error=str(failure))
-        if self._client and not self._client.is_closed:
-            await self._client.close()
+        if self._client:
+            await close_client(self._client, timeout_seconds=1.0)
 
     async def _stop_taking(self) -> None:
         await asyncio.gather(*(pull.stop() for pull in self._pulls))
