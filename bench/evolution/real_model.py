@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import product
 
-from bench.evolution.competitors import installed, ready, solved
+from bench.evolution.competitors import PEERS, installed, ready, solved
 from bench.evolution.ours import Certified, SearchAlone, TextProposer, _Arena
 from bench.evolution.problems import Competitor, Found
 from bench.evolution.real_tasks import TASKS, RealTask, Task, load
@@ -39,45 +40,61 @@ class Shipped:
     """On the held-out cases."""
 
 
+@dataclass(frozen=True)
+class Measured:
+    task: Task
+    real: RealTask | None
+    """None where the task's file is not here."""
+    seed: Sequence[float]
+    """On the held-out cases."""
+    shipped: list[Shipped] = field(default_factory=list)
+    bred: list[tuple[int, list[float]]] = field(default_factory=list)
+
+
 def run(size: Size) -> None:
-    parts: dict[str, str] = {}
+    """Breadth first: whoever takes part is measured on all tasks before the next one is; the section grows with each row."""
+    rows = Rows("real")
     with LocalModel() as local:
-        for task in TASKS[: size.real_tasks]:
-            real = load(task, RecordedModel(RECORDINGS / f"{task.name}.jsonl", local))
-            if real is None:
-                parts[task.name] = f"### {task.name}\n\nNot measured: the task's file is not here."
-                continue
-            seed = held_out(real, task.seed, SMOKE_CASES if not size.real_budgets else None)
-            shipped: list[Shipped] = []
-            for one in _shipped(real, size.real_budgets):
-                shipped.append(one)
-                parts[task.name] = _task_text(task, seed, shipped)
-                write_section(TITLE, _text(parts), size.results)
-            bred = _generations(real) if size.real_budgets else []
-            parts[task.name] = _task_text(task, seed, shipped) + _generations_text(seed, bred)
-            write_section(TITLE, _text(parts), size.results)
+        measured = {task.name: _measured(task, local, size) for task in TASKS[: size.real_tasks]}
+        there = [one for one in measured.values() if one.real]
+        for competitor in _competitors() if size.real_budgets else ():
+            with ready(competitor):
+                for budget, one in product(size.real_budgets, there):
+                    one.shipped.append(_shipped(rows, competitor, one, budget))
+                    write_section(TITLE, _text(measured), size.results)
+        for one in there if size.real_budgets else ():
+            one.bred.extend(_generations(rows, one))
+            write_section(TITLE, _text(measured), size.results)
+        write_section(TITLE, _text(measured), size.results)
+
+
+def _competitors() -> Sequence[Competitor]:
+    """Our default and gepa first: an interrupted bench has compared these."""
+    peers, ours = installed(), [kind(name) for name in OURS for kind in (Certified, SearchAlone)]
+    return [ours[0], *peers[:1], *ours[1:], *peers[1:]]
+
+
+def _measured(task: Task, local: LocalModel, size: Size) -> Measured:
+    real = load(task, RecordedModel(RECORDINGS / f"{task.name}.jsonl", local))
+    return Measured(task, real, held_out(real, task.seed, SMOKE_CASES if not size.real_budgets else None) if real else [])
 
 
 def held_out(real: RealTask, texts: Mapping[str, str], count: int | None = None) -> list[float]:
     return [real.evaluate(texts, case) for case in real.held_out[:count]]
 
 
-def _shipped(real: RealTask, budgets: Sequence[int]) -> Iterator[Shipped]:
-    rows = Rows("real")
-    ours: list[Competitor] = [kind(name) for name in OURS for kind in (Certified, SearchAlone)]
-    for budget in budgets:
-        for competitor in (*ours, *installed()):
-            with ready(competitor):
-                found = solved(rows, competitor, [real.task.name, default_model()], real.problem(budget, NUMBER))
-            yield Shipped(competitor.name, budget, found, held_out(real, found.best))
+def _shipped(rows: Rows, competitor: Competitor, one: Measured, budget: int) -> Shipped:
+    assert one.real is not None
+    found = solved(rows, competitor, [one.task.name, default_model()], one.real.problem(budget, NUMBER))
+    return Shipped(competitor.name, budget, found, held_out(one.real, found.best))
 
 
-def _generations(real: RealTask) -> list[tuple[int, list[float]]]:
+def _generations(rows: Rows, one: Measured) -> Iterator[tuple[int, list[float]]]:
     """(calls, held-out grades of the leader) after each of the first generations of the genetic algorithm."""
-    rows, problem = Rows("real"), real.problem(BREEDING_CALLS, NUMBER)
-    found = []
+    assert one.real is not None
+    problem = one.real.problem(BREEDING_CALLS, NUMBER)
     for generations in range(1, GENERATIONS + 1):
-        key = ["generations", code_of("genetic"), real.task.name, default_model(), generations]
+        key = ["generations", code_of("genetic"), one.task.name, default_model(), generations]
 
         def bred(count: int = generations) -> tuple[int, dict[str, str]]:
             arena, strategy = _Arena(problem), Genetic(population=POPULATION, generations=count)
@@ -88,24 +105,35 @@ def _generations(real: RealTask) -> list[tuple[int, list[float]]]:
             return arena.spent, dict(best)
 
         calls, best = rows.get(key, bred)
-        found.append((calls, held_out(real, best)))
-    return found
+        yield calls, held_out(one.real, best)
 
 
-def _text(parts: Mapping[str, str]) -> str:
+def _text(measured: Mapping[str, Measured]) -> str:
     lines = [
         f"Local model `{default_model()}`, greedy, answers constrained by a schema. Texts: instruction, hints, examples, closing;",
         "the proposer that all share draws another phrasing, hint or closing, or changes the examples. 60 training, 60 dev and 60",
         f"gate cases, others held out; one run each (number {NUMBER}). Intervals: paired with the seed on the held-out cases, 95%.",
         "Target: at least +10 points over the seed where there is headroom, and not below any peer.\n",
     ]
-    return "\n".join([*lines, *parts.values()])
+    return "\n".join([*lines, *(_task_text(name, one) for name, one in measured.items())])
 
 
-def _task_text(task: Task, seed: Sequence[float], shipped: Sequence[Shipped]) -> str:
-    head = f"### {task.name}\n\nSeed: {100 * sum(seed) / len(seed):.1f}% on {len(seed)} held-out cases.\n\n"
+def _task_text(name: str, one: Measured) -> str:
+    if one.real is None:
+        return f"### {name}\n\nNot measured: the task's file is not here."
+    head = f"### {name}\n\nSeed: {100 * sum(one.seed) / len(one.seed):.1f}% on {len(one.seed)} held-out cases.\n\n"
     columns = ("competitor", "budget", "calls", "verdict", "held-out", "gain over the seed, points", "claimed")
-    return head + (table(columns, (_row(one, seed) for one in shipped)) + "\n" if shipped else "")
+    body = table(columns, (_row(each, one.seed) for each in one.shipped)) + "\n" if one.shipped else ""
+    return head + body + _beside_text(one.shipped) + _generations_text(one.seed, one.bred)
+
+
+def _beside_text(shipped: Sequence[Shipped]) -> str:
+    """Ours minus each peer at equal budgets, paired on the held-out cases."""
+    ours = [one for one in shipped if one.found.verdict]
+    peers = [one for one in shipped if one.competitor in {peer.name for peer in PEERS}]
+    pairs = [(mine, peer) for mine in ours for peer in peers if mine.budget == peer.budget]
+    body = [(mine.competitor, peer.competitor, mine.budget, _gain(mine.grades, peer.grades)) for mine, peer in pairs]
+    return "\n" + table(("ours", "minus", "budget", "held-out, points"), body) + "\n" if body else ""
 
 
 def _row(one: Shipped, seed: Sequence[float]) -> tuple[object, ...]:
