@@ -22,6 +22,7 @@ FOLDER = "EVOLINE_BENCH_TASKS"
 SEEN, HELD_OUT = 60, 150
 """Cases of train, of dev and of the gate of `optimize`; and cases that nobody but the judge of this bench sees."""
 _MOST_EXAMPLES = 8
+_MOST_CHARACTERS = 160
 NONE = "-"
 """A text that says nothing."""
 
@@ -200,5 +201,10 @@ def _answer(expected: Any) -> Any:
 
 
 def _shown(shown: Mapping[str, Any]) -> str:
-    told = {key: value for key, value in shown.items() if value is not None}
+    told = {key: _cut(value) for key, value in shown.items() if value is not None}
     return str(next(iter(told.values()))) if len(told) == 1 else json.dumps(told, ensure_ascii=False)
+
+
+def _cut(value: Any) -> Any:
+    """Emails are cut, or each call with examples would take this model many seconds."""
+    return value[:_MOST_CHARACTERS] if isinstance(value, str) else value
