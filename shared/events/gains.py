@@ -30,8 +30,12 @@ class GainRealised(Fact):
     operator: str = ""
     outcome: GainOutcome
     claimed: float
+    """The likeliest gain given that the gate's test was passed (`GateFinished.claim`)."""
+    seen: float | None = None
+    """The gain as the gate saw it on the sealed cases; None in facts of before the two were told apart: there `claimed` is it."""
     claimed_low: float
     claimed_high: float
+    """The gate's interval."""
     method: Literal["rollout", "before_after", "none"] = "none"
     """`rollout`: canary against control at the same time. `before_after`: drift in between counts too."""
     realised: float | None = None
@@ -50,9 +54,9 @@ class GainRealised(Fact):
 
 
 class GetStrategies(Query):
-    """Answer: `{strategies: [{strategy, operator, claims, with_data, claimed, realised, outcomes: {outcome: n}}], claims}`, the
-    latest `GainRealised` of each claim, newest first; `claimed` and `realised` are means over the same claims, those with data,
-    null where there are none."""
+    """Answer: `{strategies: [{strategy, operator, claims, with_data, seen, claimed, realised, outcomes: {outcome: n}}], claims}`,
+    the latest `GainRealised` of each claim, newest first; `seen`, `claimed` and `realised` are means over the same claims, those
+    with data, null where there are none."""
 
     subject: ClassVar[str] = "api.learner.strategies"
     owner: ClassVar[str] = "learner"

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from services.evolution.domain.records import Decision
+from services.evolution.domain.records import GAIN, Decision
 from services.evolution.domain.variants import STABLE, Entrant
 from shared.errors import Problem
 from shared.events.changes import ChangeApproved, ChangeQueued
@@ -121,7 +121,7 @@ def concluded(record: Mapping[str, Any], decision: Decision, change: Mapping[str
     return ExperimentFinished.model_validate(
         {
             **pending,
-            **{key: gate[key] for key in ("gain", "gain_low", "gain_high") if key in gate},
+            **{key: gate[key] for key in GAIN if key in gate},
             "outcome": outcome,
             "rollout_id": rollout_id,
             "deployed": isinstance(decision, ChangeApproved) and not rollout_id,

@@ -17,6 +17,8 @@ from shared.search.objectives import MEASURES, mean_use
 
 Decision = ChangeApproved | ChangeQueued | ChangeVetoed
 LONGEST_LINEAGE = 50
+GAIN = ("gain", "gain_low", "gain_high", "claim")
+"""What the end of a search tells of the gate's numbers."""
 _OUTCOMES: Mapping[type[Decision], str] = {ChangeApproved: "approved", ChangeQueued: "queued", ChangeVetoed: "vetoed"}
 
 
@@ -93,7 +95,7 @@ def concluded(
     What a rollout brings in is not deployed yet."""
     fallback = "canary" if isinstance(decision, ChangeApproved) else "rejected"
     verdict = "queued" if isinstance(decision, ChangeQueued) else (gate or {}).get("verdict", fallback)
-    gain = {key: gate[key] for key in ("gain", "gain_low", "gain_high")} if gate else {}
+    gain = {key: gate[key] for key in GAIN if key in gate} if gate else {}
     reasons = [*pending.get("reasons", ()), *((gate or {}).get("reasons") or ()), *decision.reasons]
     if not gate:
         reasons.append("the change was decided without a look at the sealed cases")

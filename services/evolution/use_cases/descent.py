@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from services.evolution.domain.records import GAIN
 from services.evolution.ports import Descent
 from shared.errors import InvalidInputError, NotFoundError, Problem
 from shared.events.lineage import GetCandidate, GetLineage
 
 _LONGEST_TEXT = 300
-_OF_THE_END = ("seed_digest", "best_digest", "change_id", "verdict", "gain", "gain_low", "gain_high", "deployed", "evaluations")
+_OF_THE_END = ("seed_digest", "best_digest", "change_id", "verdict", *GAIN, "deployed", "evaluations")
 
 
 async def read_lineage(query: GetLineage, descent: Descent) -> dict[str, Any]:

@@ -40,7 +40,8 @@ def realised(claim: Mapping[str, Any], outcomes: Iterable[Scored]) -> GainRealis
         strategy=claim.get("strategy") or MANUAL,
         operator=claim.get("operator") or "",
         outcome="no_data",
-        claimed=claim["gain"],
+        claimed=claim.get("claim", claim["gain"]),
+        seen=claim["gain"],
         claimed_low=claim["gain_low"],
         claimed_high=claim["gain_high"],
         runs=len(ours),
@@ -62,7 +63,7 @@ def look_due(scored: int, looks: Sequence[int]) -> int:
 
 
 def standing(facts: Sequence[GainRealised]) -> list[dict[str, Any]]:
-    """The record by strategy and operator: claimed beside realised gain over the same claims, those with data."""
+    """The record by strategy and operator: seen, claimed and realised gain over the same claims, those with data."""
     groups: dict[tuple[str, str], list[GainRealised]] = defaultdict(list)
     for fact in facts:
         groups[fact.strategy, fact.operator].append(fact)
@@ -101,7 +102,8 @@ def _outcome(found: Difference, claimed_low: float) -> GainOutcome:
 
 def _reasons(outcome: GainOutcome, found: Difference, fact: GainRealised) -> tuple[str, ...]:
     seen = f"production shows {found.gain:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
-    claimed = f"claimed {fact.claimed:+.3f} [{fact.claimed_low:+.3f}, {fact.claimed_high:+.3f}]"
+    interval = f"[{fact.claimed_low:+.3f}, {fact.claimed_high:+.3f}]"
+    claimed = f"claimed {fact.claimed:+.3f} {interval}, of {fact.seen:+.3f} seen"
     said = {
         "contradicted": f"{seen}, below what was {claimed}",
         "confirmed": f"{seen}, {claimed}",
@@ -117,6 +119,7 @@ def _line(strategy: str, operator: str, found: Sequence[GainRealised]) -> dict[s
         "operator": operator,
         "claims": len(found),
         "with_data": len(shown),
+        "seen": _mean([each.claimed if each.seen is None else each.seen for each in shown]) if shown else None,
         "claimed": _mean([each.claimed for each in shown]) if shown else None,
         "realised": _mean([each.realised or 0.0 for each in shown]) if shown else None,
         "outcomes": dict(sorted(Counter(each.outcome for each in found).items())),

@@ -36,6 +36,8 @@ async def note_claim(fact: GateFinished | ChangeApproved, at: Gains) -> Effects:
         return []
     fields = {"pipeline": fact.pipeline, "digest": fact.candidate_digest, "incumbent": fact.incumbent_digest}
     numbers = {"gain": fact.gain, "gain_low": fact.gain_low, "gain_high": fact.gain_high, "verdict": fact.verdict}
+    if fact.claim is not None:
+        numbers["claim"] = fact.claim
     await at.store.note(fact.change_id, {**fields, **numbers})
     return []
 

@@ -73,9 +73,17 @@ def report(name: str, score: float) -> OutcomeReported:
     return OutcomeReported(run_id=name, score=score, author="alice")
 
 
-def gate(gain: float = 0.2, low: float = 0.1, high: float = 0.3, change_id: str = "c1") -> GateFinished:
+def gate(gain: float = 0.2, low: float = 0.1, high: float = 0.3, change_id: str = "c1", claim: float | None = None) -> GateFinished:
     fields = {"change_id": change_id, "pipeline": "triage", "candidate_digest": "new", "incumbent_digest": "old"}
-    numbers = {"p_value": 0.01, "alpha": 0.05, "gain": gain, "gain_low": low, "gain_high": high, "verdict": "certified"}
+    numbers = {
+        "p_value": 0.01,
+        "alpha": 0.05,
+        "gain": gain,
+        "gain_low": low,
+        "gain_high": high,
+        "claim": claim,
+        "verdict": "certified",
+    }
     return GateFinished.model_validate({**fields, **numbers, "candidate": SCORE, "incumbent": SCORE})
 
 
@@ -123,6 +131,17 @@ async def test_a_gain_that_production_shows_confirms_the_claim_and_is_kept_by_st
     )
     assert line["realised"] == pytest.approx(last.realised) and line["claimed"] == 0.2
     assert on.gauges.points == {("climb", "claimed"): pytest.approx(20), ("climb", "realised"): pytest.approx(100 * last.realised)}
+
+
+async def test_what_the_gate_claims_is_compared_and_not_what_it_saw() -> None:
+    on = await promoted(claim=0.12)
+    await on.serve("old", drawn(0.5, 300, 1))
+    await on.serve("new", drawn(0.75, 300, 2))
+    assert (on.facts[-1].claimed, on.facts[-1].seen, on.facts[-1].claimed_low) == (0.12, 0.2, 0.1)
+    assert "claimed +0.120 [+0.100, +0.300], of +0.200 seen" in on.facts[-1].reasons[0]
+    (line,) = (await strategies(GetStrategies(), on.at))["strategies"]
+    assert (line["seen"], line["claimed"]) == (0.2, 0.12)
+    assert on.gauges.points["climb", "claimed"] == pytest.approx(12)
 
 
 async def test_a_claim_that_production_falls_short_of_is_told_as_contradicted() -> None:
