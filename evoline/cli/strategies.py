@@ -32,7 +32,11 @@ def strategies(
     rows = [_row(line) for line in found["strategies"]]
     columns = ("strategy", "operator", "promotions", "with data", "seen", "claimed", "realised", "outcomes")
     print_table(columns, rows, empty="no promotion was looked at yet: production runs have to be scored first (`evoline report`)")
-    for fact in map(GainRealised.model_validate, found["claims"]):
+    facts = [GainRealised.model_validate(claim) for claim in found["claims"]]
+    if facts:
+        scored, served = sum(fact.runs for fact in facts), sum(fact.served for fact in facts)
+        out().print(plain(f"{scored} of {served} production runs of these promotions were scored: of the others nothing is known"))
+    for fact in facts:
         if fact.outcome == "contradicted":
             out().print(plain(f"{fact.pipeline}@{fact.digest[:12]} ({fact.change_id}): {'; '.join(fact.reasons)}"))
 

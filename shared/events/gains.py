@@ -10,13 +10,14 @@ from shared.events.message import Fact, Query
 from shared.events.values import PipelineName
 
 GainOutcome = Literal["no_data", "confirmed", "contradicted", "undecided"]
+GainMethod = Literal["rollout", "before_after", "none"]
 
 
 class GainRealised(Fact):
     """One look at how the answers of a promoted revision were scored in production, beside those of the revision that it replaced.
 
-    `no_data`: too few runs of either were scored, which says nothing about the gain. `confirmed`: shown better in production;
-    `contradicted`: shown to gain less than the least that the claim's interval allows."""
+    `no_data`: runs of too few units of either were scored, which says nothing about the gain. `confirmed`: shown better in
+    production; `contradicted`: shown to gain less than the least that the claim's interval allows."""
 
     subject: ClassVar[str] = "evt.gain.realised"
     owner: ClassVar[str] = "learner"
@@ -36,7 +37,7 @@ class GainRealised(Fact):
     claimed_low: float
     claimed_high: float
     """The gate's interval."""
-    method: Literal["rollout", "before_after", "none"] = "none"
+    method: GainMethod = "none"
     """`rollout`: canary against control at the same time. `before_after`: drift in between counts too."""
     realised: float | None = None
     realised_low: float | None = None
@@ -46,6 +47,12 @@ class GainRealised(Fact):
     """Scored runs of the promoted revision."""
     runs_before: int = 0
     """Of the one that it replaced."""
+    units: int = 0
+    """Users or sessions behind `runs`; a run without one is its own. Each counts once, with the mean of its runs."""
+    units_before: int = 0
+    served: int = 0
+    """Production runs of the promoted revision that are remembered, scored or not."""
+    served_before: int = 0
     success_gain: float | None = None
     """Difference of the shares of runs that succeeded, as the rollout saw it: no measure of how good answers are."""
     success_gain_low: float | None = None

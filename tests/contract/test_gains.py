@@ -64,6 +64,13 @@ async def test_a_run_and_its_first_report_are_one_outcome_and_a_failed_run_is_wo
     assert {row["_id"] for row in await gains.outcomes("triage", ("new", "old"))} == {"r1", "r2"}
 
 
+async def test_runs_are_counted_whether_scored_or_not_and_by_arm(gains: MongoGains) -> None:
+    for number, arm in enumerate(("canary", "canary", "")):
+        await gains.add_run(f"r{number}", {"pipeline": "triage", "digest": "new", "arm": arm, "failed": False, "unit": None})
+    assert [await gains.served("triage", "new", arm) for arm in ("", "canary", "control")] == [3, 2, 0]
+    assert await gains.served("triage", "old", "") == await gains.served("mails", "new", "") == 0
+
+
 async def test_a_revision_with_many_outcomes_leaves_those_of_the_other_in_sight(
     gains: MongoGains, monkeypatch: pytest.MonkeyPatch
 ) -> None:
