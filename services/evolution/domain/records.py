@@ -14,9 +14,13 @@ from shared.search.candidates import Archive, Entry
 from shared.search.changes import changes
 from shared.search.niches import niche_of
 from shared.search.objectives import MEASURES, mean_use
+from shared.search.watching import Watch
 
 Decision = ChangeApproved | ChangeQueued | ChangeVetoed
 LONGEST_LINEAGE = 50
+MOST_SO_FAR = 200
+"""Candidates that are told of a search while it goes on."""
+_LONGEST_TEXT = 300
 GAIN = ("gain", "gain_low", "gain_high", "claim")
 """What the end of a search tells of the gate's numbers."""
 _OUTCOMES: Mapping[type[Decision], str] = {ChangeApproved: "approved", ChangeQueued: "queued", ChangeVetoed: "vetoed"}
@@ -75,6 +79,29 @@ def candidate_rows(archive: Archive, grader_hash: str) -> list[dict[str, Any]]:
         }
         for birth, entry in enumerate(archive.entries)
     ]
+
+
+def rows_so_far(watch: Watch, grader_hash: str) -> tuple[list[dict[str, Any]], int]:
+    """(candidates of a search that goes on, in order of birth; how many are left out): all that it took on, then the latest."""
+    births = list(enumerate(entry for entry in watch.entries.values() if entry.grades))
+    told = {watch.seed.digest, *watch.taken_on}
+    first = [each for each in births if each[1].candidate.digest in told][-MOST_SO_FAR:]
+    others = [each for each in births if each[1].candidate.digest not in told]
+    room = MOST_SO_FAR - len(first)
+    chosen = sorted([*first, *(others[-room:] if room else [])], key=lambda each: each[0])
+    rows = [
+        {
+            "digest": entry.candidate.digest,
+            "birth": birth,
+            "parent": entry.candidate.parent,
+            "operator": entry.candidate.operator,
+            "text": entry.candidate.text[:_LONGEST_TEXT],
+            "accepted": entry.candidate.digest in told,
+            "score": score(list(entry.grades.values()), grader_hash).model_dump(mode="json"),
+        }
+        for birth, entry in chosen
+    ]
+    return rows, len(births) - len(rows)
 
 
 def _changes(archive: Archive, entry: Entry) -> list[str]:

@@ -45,7 +45,8 @@ async def read_candidate(query: GetCandidate, descent: Descent) -> dict[str, Any
 
 async def _evolution(record: Mapping[str, Any], most: int, descent: Descent) -> dict[str, Any]:
     rows, left_out = await descent.of_evolution(record["_id"], most)
-    undecided = {**record.get("pending", {}), "verdict": None}
+    so_far = {"evaluations": record.get("progress", {}).get("evaluations")}
+    undecided = {**so_far, **record.get("pending", {}), "verdict": None}
     end = {**undecided, **record.get("answer", {})}
     front = {member["digest"] for member in (record.get("trade_offs") or {}).get("front", ())}
     return {

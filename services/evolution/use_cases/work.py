@@ -12,6 +12,7 @@ from services.evolution.use_cases.evaluations import Assignment, Evaluations
 from services.evolution.use_cases.preparation import Prepared
 from services.evolution.use_cases.progress import Progress
 from services.evolution.use_cases.rewriting import ModelRewriter
+from services.evolution.use_cases.so_far import KeptArena
 from shared.errors import PermanentError
 from shared.events.changes import Evidence, ProposeChange
 from shared.events.improvement import EvolutionFinished, PipelineScored, StartEvolution
@@ -24,7 +25,7 @@ from shared.search.operators import operators_for
 from shared.search.plan import FINALISTS
 from shared.search.strategies import STRATEGIES, FinalRound, Genetic, SearchOverError, Strategy, note_uses, run_finals
 from shared.search.trade_offs import finalists_of, trade_offs_of
-from shared.search.watching import Watch, WatchedArena
+from shared.search.watching import Watch
 
 _FIRST_LOOK = 8
 _SEARCH_TIME_SHARE = 0.7
@@ -49,7 +50,7 @@ class EvolutionWork:
         self._evaluations = Evaluations(assignment, at, self._tick)
         plan = prepared.plan
         self._watch = Watch(prepared.seed, lambda: self._evaluations.spent, plan.search_evaluations)
-        self._arena = WatchedArena(self._evaluations, self._watch)
+        self._arena = KeptArena(self._evaluations, self._watch, self._command.evolution_id, self._grader_hash, at)
         self._strategy = strategy_of(self._command)
         self._unconfirmed = ""
         """Why nobody was confirmed although somebody might have been."""
