@@ -51,6 +51,16 @@ async def _begin(command: StartExperiment, at: Laboratory) -> Effects:
     return await _Attempt(command, record, at).run()
 
 
+async def give_up_experiment(command: StartExperiment, at: Laboratory) -> None:
+    """Of an order that is tried no more: what it holds is free for others. Sent again, it goes on from the cache in a new scope."""
+    record = await at.experiments.get(command.experiment_id)
+    if record is None or record["answer"] or "proposal" in record:
+        return
+    await close_scope(command, record["attempt"], at.evolution)
+    again = attempt(record["attempt"] + 1, at.evolution.clock.now().isoformat())
+    await at.experiments.update(command.experiment_id, again)
+
+
 class _Attempt:
     """Knows the variants as soon as there are any, so that a refusal tells what is wrong with each."""
 
