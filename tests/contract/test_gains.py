@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import AsyncIterator
-
 import pytest
-from pydantic import SecretStr
 
 from services.learner.adapters import gains as adapter
 from services.learner.adapters.gains import MongoGains
-from shared.storage import connect
-from tests.fakes.storage import InMemoryDatabase
+from shared.storage import Database
 
 
-@pytest.fixture(params=["memory", "mongo"])
-async def gains(request: pytest.FixtureRequest) -> AsyncIterator[MongoGains]:
-    if request.param == "memory":
-        yield MongoGains(InMemoryDatabase())
-        return
-    store = connect(SecretStr(request.getfixturevalue("mongo_url")))
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    made = MongoGains(store.database(name))
+@pytest.fixture
+async def gains(database: Database) -> MongoGains:
+    made = MongoGains(database)
     await made.prepare()
-    yield made
-    await store.drop_database(name)
-    store.close()
+    return made
 
 
 async def test_a_claim_grows_in_any_order_and_counts_once_it_was_measured_and_let_in(gains: MongoGains) -> None:
