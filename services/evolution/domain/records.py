@@ -8,7 +8,9 @@ from typing import Any
 
 from shared.errors import Problem
 from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed
+from shared.events.experiments import StartExperiment
 from shared.events.improvement import EvolutionFinished, StartEvolution
+from shared.events.message import Command
 from shared.evidence import score
 from shared.search.candidates import Archive, Entry
 from shared.search.changes import changes
@@ -26,20 +28,44 @@ GAIN = ("gain", "gain_low", "gain_high", "claim")
 _OUTCOMES: Mapping[type[Decision], str] = {ChangeApproved: "approved", ChangeQueued: "queued", ChangeVetoed: "vetoed"}
 
 
-def fingerprint(command: StartEvolution) -> str:
+def fingerprint(command: Command) -> str:
     """The same for the same order: two orders under one id are a mistake."""
     return hashlib.sha256(command.model_dump_json().encode()).hexdigest()
 
 
-def new_record(command: StartEvolution, now: str) -> dict[str, Any]:
-    """Status: `searching`, `proposed`, then `finished`."""
+def opened(record_id: str, command: StartEvolution | StartExperiment, now: str) -> dict[str, Any]:
+    """What is remembered of either from the start."""
     return {
-        "_id": command.evolution_id,
+        "_id": record_id,
         "fingerprint": fingerprint(command),
         "command": command.model_dump(mode="json"),
         "pipeline": command.pipeline,
-        "status": "searching",
         "created_at": now,
+    }
+
+
+def new_record(command: StartEvolution, now: str) -> dict[str, Any]:
+    """Status: `searching`, `proposed`, then `finished`."""
+    return {**opened(command.evolution_id, command, now), "status": "searching"}
+
+
+def refused(problems: Sequence[Problem], seconds: float) -> dict[str, Any]:
+    """What the ends of both say of a refusal."""
+    return {"reasons": tuple(str(problem) for problem in problems), "problems": tuple(problems), "seconds": seconds}
+
+
+def decided(
+    pending: Mapping[str, Any], gate: Mapping[str, Any], decision: Decision, seconds: float, rollout_id: str
+) -> dict[str, Any]:
+    """What the ends of both say of a candidate that was proposed. What a rollout brings in is not deployed yet."""
+    reasons = [*pending.get("reasons", ()), *(gate.get("reasons") or ()), *decision.reasons]
+    return {
+        **pending,
+        **{key: gate[key] for key in GAIN if key in gate},
+        "rollout_id": rollout_id,
+        "deployed": isinstance(decision, ChangeApproved) and not rollout_id,
+        "reasons": list(dict.fromkeys(reasons)),
+        "seconds": seconds,
     }
 
 
@@ -48,9 +74,7 @@ def refusal(command: StartEvolution, problems: Sequence[Problem], seconds: float
         evolution_id=command.evolution_id,
         pipeline=command.pipeline,
         verdict="refused",
-        reasons=tuple(str(problem) for problem in problems),
-        problems=tuple(problems),
-        seconds=seconds,
+        **refused(problems, seconds),
     )
 
 
@@ -117,26 +141,13 @@ def outcome_of(decision: Decision) -> str:
 def concluded(
     pending: Mapping[str, Any], gate: Mapping[str, Any] | None, decision: Decision, seconds: float, rollout_id: str = ""
 ) -> EvolutionFinished:
-    """The end of an evolution whose candidate was proposed. The verdict is the sealed gate's, or `queued` for people.
-
-    What a rollout brings in is not deployed yet."""
+    """The end of an evolution whose candidate was proposed. The verdict is the sealed gate's, or `queued` for people."""
     fallback = "canary" if isinstance(decision, ChangeApproved) else "rejected"
     verdict = "queued" if isinstance(decision, ChangeQueued) else (gate or {}).get("verdict", fallback)
-    gain = {key: gate[key] for key in GAIN if key in gate} if gate else {}
-    reasons = [*pending.get("reasons", ()), *((gate or {}).get("reasons") or ()), *decision.reasons]
+    found = decided(pending, gate or {}, decision, seconds, rollout_id)
     if not gate:
-        reasons.append("the change was decided without a look at the sealed cases")
-    return EvolutionFinished.model_validate(
-        {
-            **pending,
-            **gain,
-            "verdict": verdict,
-            "rollout_id": rollout_id,
-            "deployed": isinstance(decision, ChangeApproved) and not rollout_id,
-            "reasons": list(dict.fromkeys(reasons)),
-            "seconds": seconds,
-        }
-    )
+        found["reasons"].append("the change was decided without a look at the sealed cases")
+    return EvolutionFinished.model_validate({**found, "verdict": verdict})
 
 
 def _line(archive: Archive, entry: Entry, grader_hash: str) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from services.evolution.domain.experiment_plan import ExperimentPlan, plan_experiment
-from services.evolution.domain.experiments import attempt, fingerprint, new_record, refusal, unmeasured
+from services.evolution.domain.experiments import attempt, new_record, refusal, unmeasured
+from services.evolution.domain.records import fingerprint
 from services.evolution.domain.variants import Entrant, within
 from services.evolution.ports import LabelledCases, StablePipeline
 from services.evolution.use_cases.bound import Effects
