@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from shared.errors import Problem
+from shared.errors import InvalidInputError, PermanentError, Problem
 from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed
 from shared.events.experiments import StartExperiment
 from shared.events.improvement import EvolutionFinished, StartEvolution
@@ -47,6 +47,11 @@ def opened(record_id: str, command: StartEvolution | StartExperiment, now: str) 
 def new_record(command: StartEvolution, now: str) -> dict[str, Any]:
     """Status: `searching`, `proposed`, then `finished`."""
     return {**opened(command.evolution_id, command, now), "status": "searching"}
+
+
+def problems_of(error: PermanentError) -> Sequence[Problem]:
+    """What is wrong, for the one who ordered it."""
+    return error.problems if isinstance(error, InvalidInputError) else [Problem(reason=str(error))]
 
 
 def refused(problems: Sequence[Problem], seconds: float) -> dict[str, Any]:

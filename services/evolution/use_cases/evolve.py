@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from services.evolution.domain.records import fingerprint, new_record, refusal
+from services.evolution.domain.records import fingerprint, new_record, problems_of, refusal
 from services.evolution.use_cases.bound import Effects, Evolution
 from services.evolution.use_cases.preparation import close_scope, prepare
 from services.evolution.use_cases.work import EvolutionWork
@@ -43,7 +43,7 @@ async def _searched(command: StartEvolution, began: datetime, at: Evolution) -> 
     try:
         return await EvolutionWork(await prepare(command, began, at), at).run()
     except PermanentError as error:
-        return await _refuse(command, _problems(error), began, at)
+        return await _refuse(command, problems_of(error), began, at)
 
 
 async def give_up_evolution(command: StartEvolution, at: Evolution) -> None:
@@ -56,7 +56,3 @@ async def _refuse(command: StartEvolution, problems: Sequence[Problem], began: d
     answer = refusal(command, problems, (at.clock.now() - began).total_seconds())
     await at.evolutions.update(command.evolution_id, {"status": "finished", "answer": answer.model_dump(mode="json")})
     return [("finished", answer)]
-
-
-def _problems(error: PermanentError) -> Sequence[Problem]:
-    return error.problems if isinstance(error, InvalidInputError) else [Problem(reason=str(error))]

@@ -8,7 +8,7 @@ from typing import Any
 
 from services.evolution.domain.experiment_plan import ExperimentPlan, plan_experiment
 from services.evolution.domain.experiments import attempt, new_record, refusal, unmeasured
-from services.evolution.domain.records import fingerprint
+from services.evolution.domain.records import fingerprint, problems_of
 from services.evolution.domain.variants import Entrant, within
 from services.evolution.ports import LabelledCases, StablePipeline
 from services.evolution.use_cases.bound import Effects
@@ -77,7 +77,7 @@ class _Attempt:
             ready = await self._prepare()
             effects = await ExperimentWork(ready, self._at).run()
         except PermanentError as error:
-            effects = await self._refuse(_problems(error))
+            effects = await self._refuse(problems_of(error))
         await close_scope(self._command, self._record["attempt"], self._at.evolution)
         return effects
 
@@ -124,7 +124,3 @@ class _Attempt:
         fields = {"status": "finished", "answer": answer.model_dump(mode="json")}
         await self._at.experiments.update(self._command.experiment_id, fields)
         return [("finished", answer)]
-
-
-def _problems(error: PermanentError) -> Sequence[Problem]:
-    return error.problems if isinstance(error, InvalidInputError) else [Problem(reason=str(error))]
