@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import signal
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -28,6 +30,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--so-far", action="store_true", help="measure nothing, write what there is (landscapes, shipped, honesty)")
     chosen = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the model's server and the peers are ended on the way out
     if absent := missing():
         print(f"not installed, left out: {', '.join(absent)} (make bench-evolution installs them)")
     size = replace(QUICK if chosen.quick else FULL, only_known=chosen.so_far)

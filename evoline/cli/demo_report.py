@@ -7,6 +7,7 @@ from rich.console import Console
 from evoline.cli.output import plain
 from evoline.cli.showing import as_yaml
 from evoline.demo.report import DemoReport, Evolved, Learned
+from evoline.sealed_gain import SealedGain
 from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, GateFinished
 from shared.events.generation import CandidateReport
 from shared.events.values import Score
@@ -117,7 +118,7 @@ def _print_evolved(evolved: Evolved, console: Console) -> None:
 
 
 def _print_gate(gate: GateFinished, console: Console) -> None:
-    gain = f"gain {gate.gain:+.1%} [{gate.gain_low:+.1%}, {gate.gain_high:+.1%}], p = {gate.p_value:.3f} against {gate.alpha:.3f}"
+    gain = f"gain {SealedGain.of(gate.model_dump())}, p = {gate.p_value:.3f} against {gate.alpha:.3f}"
     console.print(plain(f"  sealed gate: candidate {score_text(gate.candidate)}"))
     console.print(plain(f"               stable    {score_text(gate.incumbent)}"))
     console.print(plain(f"               {gain}"))

@@ -17,6 +17,7 @@ from evoline.client.connection import connected
 from evoline.client.datasets import read_cases
 from evoline.client.evolutions import Evolutions, Standing, same_id
 from evoline.client.lineage import Lineages
+from evoline.sealed_gain import SealedGain
 from shared.errors import InvalidInputError, Problem
 from shared.events.changes import GetPipeline
 from shared.events.improvement import EvolutionFinished, EvolutionProgressed, StartEvolution
@@ -168,8 +169,8 @@ class _Order:
 def print_evolution(finished: EvolutionFinished) -> None:
     out().print(f"[bold]{finished.verdict}[/bold] after {finished.evaluations} evaluations of {finished.candidates} candidates")
     out().print(plain(f"search: {score_text(finished.search_seed)} -> {score_text(finished.search_best)}"))
-    if finished.gain is not None:
-        out().print(plain(f"sealed gain: {finished.gain:+.3f} [{finished.gain_low or 0:+.3f}, {finished.gain_high or 0:+.3f}]"))
+    if gain := SealedGain.of(finished.model_dump()):
+        out().print(plain(f"sealed gain: {gain}"))
     for reason in (*finished.reasons, *finished.problems):
         out().print(f"  {plain(reason)}")
     if finished.rollout_id:

@@ -16,6 +16,7 @@ from evoline.cli.rollouts import read_plan
 from evoline.client.api import Client
 from evoline.client.connection import connected
 from evoline.client.experiments import Experiments
+from evoline.sealed_gain import SealedGain
 from shared.errors import InvalidInputError, Problem
 from shared.events import Fact
 from shared.events.changes import GetPipeline
@@ -153,13 +154,13 @@ def rollout_wish(text: str) -> dict[str, Any] | None:
 
 def print_experiment(finished: ExperimentFinished) -> None:
     rows = [_row(each) for each in finished.variants]
-    columns = ("variant", "revision", "score", "gain", "p (Holm)", "verdict", "more cases", "use a run")
+    columns = ("variant", "revision", "score", "gain seen", "p (Holm)", "verdict", "more cases", "use a run")
     print_table(columns, rows, empty="nothing was measured")
     winner = f", winner {finished.winner} ({finished.winner_digest[:12]})" if finished.winner else ""
     shows = f"; {finished.cases} cases show gains from {finished.detectable_gain:+.2f}" if finished.detectable_gain else ""
     out().print(f"[bold]{finished.outcome}[/bold]{plain(winner)} after {finished.evaluations} evaluations{plain(shows)}")
-    if finished.gain is not None:
-        out().print(plain(f"sealed gain: {finished.gain:+.3f} [{finished.gain_low or 0:+.3f}, {finished.gain_high or 0:+.3f}]"))
+    if gain := SealedGain.of(finished.model_dump()):
+        out().print(plain(f"sealed gain: {gain}"))
     if finished.explanation:
         out().print(plain(f"a model says: {finished.explanation}"))
     for reason in finished.reasons:

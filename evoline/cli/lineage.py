@@ -15,6 +15,7 @@ from evoline.cli.showing import as_yaml
 from evoline.client.connection import connected
 from evoline.client.lineage import Lineages
 from evoline.lineage.tree import Lineage, Node
+from evoline.sealed_gain import SealedGain
 from shared.errors import InvalidInputError, Problem
 
 MARKS = {"stable": "[green]● stable[/green]", "canary": "[yellow]◐ canary[/yellow]", "was stable": "○ was stable"}
@@ -69,7 +70,7 @@ def _print(found: Lineage) -> None:
 
 
 def _evolution_row(each: Mapping[str, Any]) -> Sequence[Any]:
-    gain = interval_text((each["gain"], each["gain_low"], each["gain_high"])) if each.get("gain") is not None else "-"
+    gain = str(SealedGain.of(each) or "-")
     began, best = str(each["created_at"])[:16], str(each.get("best_digest") or "-")[:12]
     verdict = each.get("verdict") if each["status"] == "finished" else each["status"]
     return (each["evolution_id"], each["strategy"], began, each.get("evaluations") or "-", verdict, gain, best)
@@ -94,16 +95,12 @@ def _label(node: Node) -> str:
     if node.on_front:
         parts.append("front")
     if node.verdict:
-        parts.append(plain(f"{node.verdict} {interval_text(node.gain)}" if node.gain else node.verdict))
+        parts.append(plain(f"{node.verdict} {node.gain}" if node.gain else node.verdict))
     if node.status == "quarantined":
         parts.append("[red]quarantined[/red]")
     if node.serving:
         parts.append(MARKS[node.serving])
     return "  ".join(parts)
-
-
-def interval_text(gain: tuple[float, float, float]) -> str:
-    return f"{gain[0]:+.3f} [{gain[1]:+.3f}, {gain[2]:+.3f}]"
 
 
 def _show_diff(digest: str, as_json: bool) -> None:

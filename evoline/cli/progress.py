@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.status import Status
 
 from evoline.cli.output import err, plain
+from evoline.sealed_gain import SealedGain
 from evoline.stack.events import StackEvent
 from shared.events import Fact
 from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, GateFinished, PipelineDeployed
@@ -91,9 +92,8 @@ def text_of(fact: Fact) -> str:
             best = f", best {fact.best.mean:.3f}" if fact.best else ""
             return f"{fact.stage}: {fact.text} ({fact.evaluations}/{fact.evaluations_budget} evaluations{best})"
         case GateFinished():
-            interval = f"[{fact.gain_low:+.3f}, {fact.gain_high:+.3f}]"
             cases = f"{fact.candidate.cases} sealed cases, p={fact.p_value:.4f}"
-            return f"gate: {fact.verdict}, gain {fact.gain:+.3f} {interval} on {cases}"
+            return f"gate: {fact.verdict}, gain {SealedGain.of(fact.model_dump())} on {cases}"
         case _:
             return _text_of_change(fact)
 

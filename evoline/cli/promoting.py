@@ -16,6 +16,7 @@ from evoline.cli.proposing import STANDARD_INPUT, next_step, read_document
 from evoline.client import promotions
 from evoline.client.connection import connected
 from evoline.client.promotions import Promoted, Promotion, revision, serving
+from evoline.sealed_gain import SealedGain
 from shared.errors import InvalidInputError, Problem
 from shared.events.changes import ChangeApproved, ChangeVetoed
 from shared.events.rollouts import RolloutPlan
@@ -88,8 +89,7 @@ def _tell(promoted: Promoted, as_json: bool) -> None:
         return
     out().print(plain(f"{verdict.pipeline}@{change.get('digest', '')[:12]}: {text_of(verdict)}"))
     if gate:
-        interval = f"[{gate['gain_low']:+.3f}, {gate['gain_high']:+.3f}]"
-        out().print(plain(f"  sealed gate: {gate['verdict']}, gain {gate['gain']:+.3f} {interval}, p = {gate['p_value']:.4f}"))
+        out().print(plain(f"  sealed gate: {gate['verdict']}, gain {SealedGain.of(gate)}, p = {gate['p_value']:.4f}"))
     if isinstance(verdict, ChangeApproved):
         follow = f"rollout: evoline rollout status {rollout_id} --watch" if rollout_id else "deployed: it serves now"
         out().print(plain(f"  {follow}"))

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from evoline.cli.output import moment
+from evoline.sealed_gain import SealedGain
 
 
 def page(found: Mapping[str, Any]) -> str:
@@ -36,9 +37,8 @@ def _risk(found: Mapping[str, Any]) -> Iterator[str]:
 def _gate(found: Mapping[str, Any]) -> Iterator[str]:
     gate = found.get("gate")
     if gate:
-        interval = f"[{gate['gain_low']:+.3f}, {gate['gain_high']:+.3f}]"
         chance = f"p={gate['p_value']:.4f}, alpha {gate['alpha']:.4f}"
-        yield f"gate       {gate['verdict']}: gain {gate['gain']:+.3f} {interval}, {chance}"
+        yield f"gate       {gate['verdict']}: gain {SealedGain.of(gate)}, {chance}"
 
 
 def _votes(found: Mapping[str, Any]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from evoline.client.audit import AuditReader, Kept, newest
+from evoline.sealed_gain import SealedGain
 from shared.attestation import Verifier
 from shared.audit.checkpoints import Checkpoint
 from shared.audit.entries import evidence_hash
@@ -159,7 +160,7 @@ async def _evidence(story: Story, record: Entry, approved: Entry) -> None:
         measured = f", score {score['mean']:.3f} on {score['cases']} cases" if score else ""
         await story.tell("evidence", f"{each['kind']}: {each['text']}{measured} (claimed by the author)", approved)
     if gate:
-        gain = f"gain {gate['gain']:+.3f} [{gate['gain_low']:+.3f}, {gate['gain_high']:+.3f}]"
+        gain = f"gain {SealedGain.of(gate)}"
         test = f"p {gate['p_value']:.4g} at alpha {gate['alpha']:.4g}, {gate['candidate']['cases']} sealed cases"
         await story.tell("gate", f"{gate['verdict']}: {gain}, {test}", approved)
     for line in record["diff"][:20]:

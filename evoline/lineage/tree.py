@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from evoline.sealed_gain import SealedGain
+
 
 @dataclass
 class Node:
@@ -20,8 +22,7 @@ class Node:
     on_front: bool = False
     evolution_id: str = ""
     verdict: str = ""
-    gain: tuple[float, float, float] | None = None
-    """(gain, low, high) on sealed cases."""
+    gain: SealedGain | None = None
     status: str = ""
     """The guardrail's word on a revision: approved, quarantined, ...; empty for what was only tried."""
     author: str = ""
@@ -45,8 +46,7 @@ class Node:
         """Everything but the children, for JSON."""
         names = ("digest", "parent", "operator", "text", "score", "accepted", "on_front", "evolution_id", "verdict", "status")
         rest = ("author", "created_at", "serving")
-        gain = dict(zip(("gain", "low", "high"), self.gain, strict=True)) if self.gain else None
-        return {**{name: getattr(self, name) for name in names + rest}, "gain": gain}
+        return {**{name: getattr(self, name) for name in names + rest}, "gain": self.gain.told() if self.gain else None}
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,7 @@ def _add_evolution(evolution: Mapping[str, Any], nodes: dict[str, Node]) -> None
     best = nodes.get(str(evolution.get("best_digest") or ""))
     if best is not None and evolution.get("verdict"):
         best.verdict = str(evolution["verdict"])
-        if evolution.get("gain") is not None:
-            best.gain = (evolution["gain"], evolution["gain_low"], evolution["gain_high"])
+        best.gain = SealedGain.of(evolution) or best.gain
 
 
 def _add_revisions(pipeline: Mapping[str, Any], nodes: dict[str, Node]) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from evoline.plots.story import Story
 from evoline.plots.style import BLUE, GREEN, GREY, ORANGE, VERMILION, legend
+from evoline.sealed_gain import SealedGain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,8 +31,8 @@ def draw_curve(story: Story, figure: Figure) -> None:
             "finalists on fresh cases, then the sealed test", ((searched + end) / 2, 0.01), xycoords=("data", "axes fraction"),
             ha="center", va="bottom", fontsize=9, color=GREY,
         )  # fmt: skip
-    if story.claim is not None:
-        _draw_claim(story, axes, end)
+    if story.gain is not None:
+        _draw_sealed(story, story.gain, axes, end)
     axes.axvline(story.budget, color=GREY, linestyle=":", linewidth=1)
     axes.annotate(
         f"budget {story.budget}", (story.budget, 0.99), xycoords=("data", "axes fraction"), xytext=(-3, 0),
@@ -62,12 +63,10 @@ def _leads_anew(before: object, point: object) -> bool:
     return before is not None and getattr(before, "digest", "") != getattr(point, "digest", "")
 
 
-def _draw_claim(story: Story, axes: Axes, at: float) -> None:
-    assert story.claim is not None
-    gain, low, high = (100 * value for value in story.claim)
-    text = (
-        f"sealed cases, seen once: {story.verdict}, {gain:+.1f} [{low:+.1f}, {high:+.1f}] points ({story.confidence:.0%} interval)"
-    )
+def _draw_sealed(story: Story, found: SealedGain, axes: Axes, at: float) -> None:
+    """The mark is what may be claimed, the bar the interval of what was seen."""
+    gain, low, high = (100 * value for value in (found.best_known, found.low, found.high))
+    text = f"sealed cases, looked at once: {story.verdict}, {found.in_points}, points ({story.confidence:.0%} interval)"
     axes.errorbar(
         [at], [gain], yerr=[[max(0.0, gain - low)], [max(0.0, high - gain)]], fmt="D", markersize=8, capsize=5, linewidth=2,
         color=CLAIM_COLOURS.get(story.verdict, VERMILION), label=text, zorder=5,

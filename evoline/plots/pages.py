@@ -66,7 +66,7 @@ def lineage_table(lineage: Lineage) -> str:
 def _row(node: Node) -> Sequence[object]:
     score = node.score
     shown = f"{score['mean']:.3f} [{score['low']:.3f}, {score['high']:.3f}]" if score else ""
-    gain = f" {100 * node.gain[0]:+.1f} [{100 * node.gain[1]:+.1f}, {100 * node.gain[2]:+.1f}]" if node.gain else ""
+    gain = f" {node.gain.in_points}" if node.gain else ""
     status = ", ".join(word for word in (node.status, node.serving, "on the front" if node.on_front else "") if word)
     cases = score["cases"] if score else ""
     verdict = f"{node.verdict}{gain}"

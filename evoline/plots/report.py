@@ -46,13 +46,10 @@ def draw_all(story: Story) -> dict[str, Figure]:
 
 
 def report_page(story: Story, pictures: dict[str, Figure]) -> str:
-    low_to_high = "not looked at"
-    if story.claim is not None:
-        gain, low, high = (100 * value for value in story.claim)
-        low_to_high = f"{gain:+.1f} [{low:+.1f}, {high:+.1f}] points, {story.confidence:.0%} interval"
+    sealed = f"{story.gain.in_points}, points, {story.confidence:.0%} interval" if story.gain else "not looked at"
     facts = [
         ("verdict", story.verdict),
-        ("gain on sealed cases", low_to_high),
+        ("gain on sealed cases", sealed),
         ("evaluations", f"{story.spent} of {story.budget}"),
         ("candidates", len(story.lineage.nodes)),
         ("front", f"{story.trade_offs.front_size} by {', '.join(story.trade_offs.compared) or 'nothing'}"),

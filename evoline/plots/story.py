@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from evoline.lineage.tree import Lineage, build
+from evoline.sealed_gain import SealedGain
 from shared.events.trade_offs import TradeOffs
 from shared.evidence.scores import score
 from shared.search.watching import GainPoint
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
 class Story:
     title: str
     verdict: str
-    claim: tuple[float, float, float] | None
-    """(gain, low, high) on sealed cases, also of what was rejected there; None where they were not looked at."""
+    gain: SealedGain | None
+    """On sealed cases, also of what was rejected there; None where they were not looked at."""
     confidence: float
-    """Of the claim's interval."""
+    """Of the gain's interval."""
     points: Sequence[GainPoint]
     budget: int
     spent: int
@@ -51,13 +52,15 @@ def of_outcome(outcome: Outcome) -> Story:
         for entry in entries
     ]
     end: dict[str, Any] = {"seed_digest": seed, "best_digest": evidence.best_digest, "verdict": outcome.verdict}
-    claim = (outcome.claim, *outcome.interval) if outcome.verdict != "rejected" else evidence.sealed_gain
-    end |= dict(zip(("gain", "gain_low", "gain_high"), claim or (), strict=False))
+    claim = outcome.claim if outcome.verdict != "rejected" else None
+    gain = SealedGain(*evidence.sealed_gain, claim) if evidence.sealed_gain else None
+    if gain:
+        end |= {"gain": gain.gain, "gain_low": gain.low, "gain_high": gain.high, "claim": claim}
     search = {"evolution_id": "search", "strategy": evidence.strategy, "created_at": "", "status": "finished"}
     return Story(
         title=f"{evidence.strategy}, seed number {evidence.seed_number}",
         verdict=outcome.verdict,
-        claim=claim,
+        gain=gain,
         confidence=1 - 2 * evidence.alpha,
         points=outcome.curve,
         budget=evidence.budget,
@@ -74,11 +77,10 @@ def of_evolution(record: Mapping[str, Any], lineage: Lineage) -> Story:
     """Of an evolution's record as the service tells it."""
     end = {**(record.get("pending") or {}), **(record.get("answer") or {})}
     command = record["command"]
-    looked = end.get("gain") is not None
     return Story(
         title=f"{record['pipeline']}, {command['strategy']}, {record['evolution_id']}",
         verdict=str(end.get("verdict") or record["status"]),
-        claim=(end["gain"], end["gain_low"], end["gain_high"]) if looked else None,
+        gain=SealedGain.of(end),
         confidence=1 - 2 * float((record.get("gate") or {}).get("alpha") or 0.05),
         points=[GainPoint(**point) for point in record.get("curve") or ()],
         budget=command["evaluations"],

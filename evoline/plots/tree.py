@@ -99,7 +99,7 @@ def look_of(node: Node) -> tuple[str, str, str]:
 
 
 def label_of(node: Node) -> str:
-    gain = f"  {node.verdict} {100 * node.gain[0]:+.1f} [{100 * node.gain[1]:+.1f}, {100 * node.gain[2]:+.1f}]" if node.gain else ""
+    gain = f"  {node.verdict} {node.gain.in_points}" if node.gain else ""
     serving = f"  {node.serving}" if node.serving else ""
     plain = "".join(sign if sign.isprintable() else " " for sign in node.made)
     return f"{node.digest[:8]}  {plain[:60]}{gain}{serving}"

@@ -50,8 +50,12 @@ class Evolutions(Protocol):
         """Rows have a `digest`; those kept before are left alone."""
         ...
 
+    async def keep_so_far(self, evolution_id: str, rows: Sequence[Mapping[str, Any]], left_out: int) -> None:
+        """What a search that goes on has measured, instead of what was kept so before. It is told until there are candidates."""
+        ...
+
     async def candidates(self, evolution_id: str, limit: int) -> list[dict[str, Any]]:
-        """In order of birth, without their documents."""
+        """In order of birth, without their documents; of a search that goes on those so far."""
         ...
 
 
@@ -63,7 +67,8 @@ class Descent(Protocol):
         ...
 
     async def of_evolution(self, evolution_id: str, limit: int) -> tuple[list[dict[str, Any]], int]:
-        """(candidates in order of birth without their documents, how many were left out); accepted ones are not left out first."""
+        """(candidates in order of birth without their documents, how many were left out); accepted ones are not left out first.
+        Of a search that goes on those so far."""
         ...
 
     async def candidates_like(self, digest: str, limit: int) -> list[dict[str, Any]]:

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
 from services.evolution.ports import Descent
-from services.evolution.use_cases import Effects, experiments, forget, read_evolution, record_gate, record_verdict, start_evolution
+from services.evolution.use_cases import (
+    Effects,
+    experiments,
+    forget,
+    give_up_evolution,
+    read_evolution,
+    record_gate,
+    record_verdict,
+    start_evolution,
+)
 from services.evolution.use_cases.descent import read_candidate, read_lineage
 from services.evolution.use_cases.experiments import Laboratory
 from shared.attestation import Approvals
+from shared.errors import EvolineError, PermanentError, TransientError
 from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, GateFinished, PipelineRolledBack
 from shared.events.experiments import GetExperiment, ListExperiments, StartExperiment
 from shared.events.improvement import GetEvolution, StartEvolution
@@ -15,9 +28,11 @@ from shared.events.recovery import RevisionQuarantined
 from shared.events.rollouts import RolloutAborted, RolloutCompleted, RolloutRolledBack
 from shared.messaging.consumer import Consumer
 from shared.messaging.handling import Delivery
+from shared.messaging.retry import RetryPolicy
 
 _LONGEST_EVOLUTION_SECONDS = 90_000.0
 """A day, the longest time that a command may ask for, and some more for the finalists."""
+_RETRY = RetryPolicy()
 
 
 def register(consumer: Consumer, laboratory: Laboratory, approvals: Approvals, *, concurrency: int) -> None:
@@ -38,11 +53,13 @@ def register_descent(consumer: Consumer, descent: Descent) -> None:
 
 
 def _orders(consumer: Consumer, laboratory: Laboratory, concurrency: int) -> None:
-    async def on_start_evolution(command: StartEvolution, _: Delivery) -> Effects:
-        return await start_evolution(command, laboratory.evolution)
+    async def on_start_evolution(command: StartEvolution, delivery: Delivery) -> Effects:
+        async with _released(delivery, lambda: give_up_evolution(command, laboratory.evolution)):
+            return await start_evolution(command, laboratory.evolution)
 
-    async def on_start_experiment(command: StartExperiment, _: Delivery) -> Effects:
-        return await experiments.start_experiment(command, laboratory)
+    async def on_start_experiment(command: StartExperiment, delivery: Delivery) -> Effects:
+        async with _released(delivery, lambda: experiments.give_up_experiment(command, laboratory)):
+            return await experiments.start_experiment(command, laboratory)
 
     consumer.on(
         StartEvolution,
@@ -50,6 +67,8 @@ def _orders(consumer: Consumer, laboratory: Laboratory, concurrency: int) -> Non
         durable="evolution-start",
         concurrency=concurrency,
         deadline_seconds=_LONGEST_EVOLUTION_SECONDS,
+        max_attempts=_RETRY.max_attempts,
+        retry=_RETRY,
     )
     consumer.on(
         StartExperiment,
@@ -57,7 +76,24 @@ def _orders(consumer: Consumer, laboratory: Laboratory, concurrency: int) -> Non
         durable="evolution-start-experiment",
         concurrency=concurrency,
         deadline_seconds=_LONGEST_EVOLUTION_SECONDS,
+        max_attempts=_RETRY.max_attempts,
+        retry=_RETRY,
     )
+
+
+@asynccontextmanager
+async def _released(delivery: Delivery, give_up: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    """A failure after which the order is tried no more gives up what it holds. A permanent one concerns the order, not the search
+    that has its id."""
+    try:
+        yield
+    except PermanentError:
+        raise
+    except Exception as error:
+        if _RETRY.is_last(delivery.attempt, transient=isinstance(error, TransientError)):
+            with suppress(EvolineError):  # the scope expires by itself, then
+                await give_up()
+        raise
 
 
 def _verdicts(consumer: Consumer, laboratory: Laboratory, approvals: Approvals) -> None:

@@ -85,8 +85,8 @@ class Changes(Protocol):
         """Approved in an emergency, and neither confirmed nor taken back yet."""
         ...
 
-    async def earlier(self, record: ChangeRecord) -> Sequence[ChangeRecord]:
-        """Changes of the same pipeline that came before this one and are not judged yet, in their order."""
+    async def earlier(self, record: ChangeRecord) -> Sequence[str]:
+        """Ids of changes of the same pipeline that came before this one and are not judged yet, in their order."""
         ...
 
     async def held(self, limit: int) -> Sequence[ChangeRecord]:

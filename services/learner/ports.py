@@ -74,6 +74,10 @@ class GainStore(Protocol):
         """Outcomes of a revision."""
         ...
 
+    async def served(self, pipeline: str, digest: str, arm: str) -> int:
+        """Runs of a revision that are remembered, scored or not; in an arm of a rollout where one is named."""
+        ...
+
     async def outcomes(self, pipeline: str, digests: Sequence[str]) -> list[dict[str, Any]]: ...
 
 

@@ -198,8 +198,13 @@ class GateFinished(Fact):
     """One-sided exact McNemar (0/1 grades) or paired sign-flip permutation."""
     alpha: float
     gain: float
+    """As it was seen on the sealed cases. Of what just passed the test that is more often too much than too little."""
     gain_low: float
     gain_high: float
+    """Interval of the gain that was seen, at confidence 1 - 2 `alpha`."""
+    claim: float | None = Field(default=None, exclude_if=lambda claim: claim is None)
+    """What may be claimed: the likeliest gain given that the test was passed (`shared.evidence.selection`); of an undecided
+    candidate the gain as it was seen. None, and left out, where it was rejected, or a guardrail did not tell it."""
     more_cases_needed: int = 0
     """Sealed cases that a decision would take, at the seen discordance and gain; 0 where decided or hopeless."""
     reasons: tuple[str, ...] = ()

@@ -123,6 +123,8 @@ class ExperimentFinished(Fact):
     """On the sealed cases, as the gate measured it."""
     gain_low: float | None = None
     gain_high: float | None = None
+    claim: float | None = None
+    """What the gate claims of it (`GateFinished.claim`)."""
     evaluations: int = 0
     reasons: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()

@@ -216,8 +216,11 @@ class EvolutionFinished(Fact):
     search_seed: Score | None = None
     search_best: Score | None = None
     gain: float | None = None
+    """As the sealed gate saw it, with its interval."""
     gain_low: float | None = None
     gain_high: float | None = None
+    claim: float | None = None
+    """What the gate claims of it (`GateFinished.claim`)."""
     evaluations: int = 0
     candidates: int = 0
     lineage: tuple[dict[str, Any], ...] = ()

@@ -14,8 +14,9 @@ class GetLineage(Query):
     """Evolutions with their candidates, newest evolution first.
 
     Answer: `{evolutions: [{evolution_id, pipeline, status, strategy, created_at, seed_digest, best_digest, change_id, verdict,
-    gain, gain_low, gain_high, deployed, evaluations, candidates: [{digest, birth, parent, operator, text, accepted, score,
-    on_front}], left_out}]}`. `left_out` counts the candidates that are not told: accepted ones are told first."""
+    gain, gain_low, gain_high, claim, deployed, evaluations, candidates: [{digest, birth, parent, operator, text, accepted, score,
+    on_front}], left_out}]}`. `left_out` counts the candidates that are not told: accepted ones are told first. Of a
+    search that goes on they are those measured until a few seconds ago."""
 
     subject: ClassVar[str] = "api.evolution.lineage"
     owner: ClassVar[str] = "evolution"

@@ -206,6 +206,8 @@ class RunFinished(Fact):
     arm: RunArm = ""
     """In which the run was when it began; a retry keeps it."""
     rollout_id: str | None = None
+    unit_id: str | None = None
+    """User or session behind the run, as it was given: runs of one unit are no independent observations."""
     shadow_of: ShadowOrigin | None = None
 
     @property

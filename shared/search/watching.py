@@ -67,6 +67,8 @@ class Watch:
     generations: int = 0
     accepted: Candidate | None = None
     """The last one that the strategy took on; where it does not say, the last one that took the lead."""
+    taken_on: set[str] = field(default_factory=set)
+    """Digests of all that were `accepted` so far."""
     tells_acceptance: bool = False
 
     def __post_init__(self) -> None:
@@ -116,7 +118,18 @@ class Watch:
         if best.shrunk_mean(prior) > self.leader.shrunk_mean(prior):
             self.leader = best
             if not self.tells_acceptance and best.candidate.digest != self.seed.digest:
-                self.accepted = best.candidate
+                self._take_on(best.candidate)
+
+    def note_accepted(self, candidate: Candidate) -> None:
+        """By the strategy's own word; from then on nothing else counts."""
+        if not self.tells_acceptance:
+            self.tells_acceptance = True
+            self.taken_on.clear()
+        self._take_on(candidate)
+
+    def _take_on(self, candidate: Candidate) -> None:
+        self.accepted = candidate
+        self.taken_on.add(candidate.digest)
 
     def _point(self) -> GainPoint | None:
         from shared.evidence.effects import paired_effect  # scipy, for whoever looks at curves
@@ -174,5 +187,4 @@ class WatchedArena:
         self.watch.generation, self.watch.generations = number, of
 
     def note_accepted(self, candidate: Candidate) -> None:
-        self.watch.tells_acceptance = True
-        self.watch.accepted = candidate
+        self.watch.note_accepted(candidate)

@@ -3,37 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
 from services.guardrail.adapters import budgets as adapter
 from services.guardrail.adapters.budgets import MongoBudgets
 from services.guardrail.domain.budgets import Amounts, Reservation, Shortage
 from services.guardrail.ports import ReservationError
-from shared.storage import Database, connect
+from shared.storage import Database
 from tests.fakes.durable_boundaries import Boundaries, WatchedDatabase
 from tests.fakes.storage import InMemoryDatabase
 
 DAY, NOW = "2026-11-22", datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 ACCOUNTS = ("system", "service:evolution", "pipeline:triage", "group:evo.1$%")
 LIMITS = {"system": {"runs": 100, "micro_usd": 10_000_000}, "pipeline:triage": {"runs": 60, "calls": 1000}}
-
-
-@pytest.fixture(params=["memory", "mongo"])
-async def database(request: pytest.FixtureRequest) -> AsyncIterator[Database]:
-    if request.param == "memory":
-        yield InMemoryDatabase()
-        return
-    store = connect(SecretStr(request.getfixturevalue("mongo_url")))
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    yield store.database(name)
-    await store.drop_database(name)
-    store.close()
 
 
 def wanted(reservation_id: str, *, accounts: tuple[str, ...] = ACCOUNTS, **amounts: int) -> Reservation:

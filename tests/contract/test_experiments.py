@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
 from services.evolution.adapters.experiments import MongoExperiments
-from shared.storage import connect
-from tests.fakes.storage import InMemoryDatabase
+from shared.storage import Database
 
 
-@pytest.fixture(params=["memory", "mongo"])
-async def experiments(request: pytest.FixtureRequest) -> AsyncIterator[MongoExperiments]:
-    if request.param == "memory":
-        yield MongoExperiments(InMemoryDatabase())
-        return
-    store = connect(SecretStr(request.getfixturevalue("mongo_url")))
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    made = MongoExperiments(store.database(name))
+@pytest.fixture
+async def experiments(database: Database) -> MongoExperiments:
+    made = MongoExperiments(database)
     await made.prepare()
-    yield made
-    await store.drop_database(name)
-    store.close()
+    return made
 
 
 def record(name: str, minute: int, **fields: Any) -> dict[str, Any]:

@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import AsyncIterator
-
 import pytest
-from pydantic import SecretStr
 
 from services.learner.adapters import gains as adapter
 from services.learner.adapters.gains import MongoGains
-from shared.storage import connect
-from tests.fakes.storage import InMemoryDatabase
+from shared.storage import Database
 
 
-@pytest.fixture(params=["memory", "mongo"])
-async def gains(request: pytest.FixtureRequest) -> AsyncIterator[MongoGains]:
-    if request.param == "memory":
-        yield MongoGains(InMemoryDatabase())
-        return
-    store = connect(SecretStr(request.getfixturevalue("mongo_url")))
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    made = MongoGains(store.database(name))
+@pytest.fixture
+async def gains(database: Database) -> MongoGains:
+    made = MongoGains(database)
     await made.prepare()
-    yield made
-    await store.drop_database(name)
-    store.close()
+    return made
 
 
 async def test_a_claim_grows_in_any_order_and_counts_once_it_was_measured_and_let_in(gains: MongoGains) -> None:
@@ -62,6 +50,13 @@ async def test_a_run_and_its_first_report_are_one_outcome_and_a_failed_run_is_wo
     assert [(row["_id"], row["score"]) for row in joined if row] == [("r1", 0.5), ("r2", 0.0)]
     assert await gains.count("triage", "new") == 2 and await gains.count("triage", "old") == 0
     assert {row["_id"] for row in await gains.outcomes("triage", ("new", "old"))} == {"r1", "r2"}
+
+
+async def test_runs_are_counted_whether_scored_or_not_and_by_arm(gains: MongoGains) -> None:
+    for number, arm in enumerate(("canary", "canary", "")):
+        await gains.add_run(f"r{number}", {"pipeline": "triage", "digest": "new", "arm": arm, "failed": False, "unit": None})
+    assert [await gains.served("triage", "new", arm) for arm in ("", "canary", "control")] == [3, 2, 0]
+    assert await gains.served("triage", "old", "") == await gains.served("mails", "new", "") == 0
 
 
 async def test_a_revision_with_many_outcomes_leaves_those_of_the_other_in_sight(

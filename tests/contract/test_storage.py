@@ -3,28 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
-from shared.storage import Collection, Database, DuplicateValueError, connect
-from tests.fakes.storage import InMemoryDatabase
-
-
-@pytest.fixture(params=["memory", "mongo"])
-async def database(request: pytest.FixtureRequest) -> AsyncIterator[Database]:
-    if request.param == "memory":
-        yield InMemoryDatabase()
-        return
-    store = connect(SecretStr(request.getfixturevalue("mongo_url")))
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    yield store.database(name)
-    await store.drop_database(name)
-    store.close()
+from shared.storage import Collection, Database, DuplicateValueError
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ from shared.attestation import create_key_pair
 from shared.events.changes import ChangeApproved, GetChange, GetPipeline, ProposeChange
 from shared.events.experiments import ExperimentFinished, StartExperiment
 from shared.events.gains import GetStrategies
+from shared.events.quotas import ListReservations
 from shared.events.rollouts import RolloutPlan, RolloutStep
 from shared.events.runs import ExecuteRun
 from shared.events.values import Case
@@ -186,6 +187,8 @@ async def test_variants_of_model_and_people_are_compared_and_the_better_one_is_c
         return bool(record["answer"]["outcome"] == "rolled_out")
 
     await eventually(rolled_out, 30)
+    held = (await alice.ask(ListReservations()))["reservations"]
+    assert "evolution" not in {each["holder"] for each in held}, "what the experiment held is free again"
 
     async def claimed() -> bool:
         return bool((await alice.ask(GetStrategies()))["claims"])
@@ -199,7 +202,7 @@ async def test_variants_of_model_and_people_are_compared_and_the_better_one_is_c
         "no_data",
         None,
     )
-    assert claim["claimed"] == told["gain"]
+    assert (claim["seen"], claim["claimed"]) == (told["gain"], told["claim"]) and told["claim"] <= told["gain"]
     code, again, _ = await command(*order, *options)
     assert (code, again["outcome"], again["deployed"]) == (0, "rolled_out", True)
     code, listed, _ = await command("experiment", "list", "--json")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from services.evolution.adapters.so_far import MongoSoFar
 from shared.storage.collection import Database
 
 _TOLD = ("evolution_id", "digest", "birth", "parent", "operator", "text", "accepted", "score")
@@ -13,6 +14,7 @@ class MongoDescent:
     def __init__(self, database: Database) -> None:
         self._evolutions = database.collection("evolutions")
         self._candidates = database.collection("candidates")
+        self._so_far = MongoSoFar(database)
 
     async def prepare(self) -> None:
         await self._evolutions.ensure_index([("pipeline", 1), ("created_at", -1)], name="by_pipeline")
@@ -28,6 +30,8 @@ class MongoDescent:
         accepted = await self._rows({"evolution_id": evolution_id, "accepted": True}, limit)
         others = await self._rows({"evolution_id": evolution_id, "accepted": False}, limit - len(accepted))
         count = await self._candidates.count({"evolution_id": evolution_id})
+        if not count:
+            return await self._so_far.of(evolution_id, limit)
         rows = sorted([*accepted, *others], key=lambda row: int(row["birth"]))
         return rows, count - len(rows)
 

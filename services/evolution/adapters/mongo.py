@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from services.evolution.adapters.so_far import MongoSoFar
 from shared.storage.collection import Database
 
 _KEYS_A_QUERY = 500
@@ -16,6 +17,7 @@ class MongoEvolutions:
         self._evolutions = database.collection("evolutions")
         self._candidates = database.collection("candidates")
         self._quarantined = database.collection("quarantined")
+        self._so_far = MongoSoFar(database)
 
     async def prepare(self) -> None:
         await self._evolutions.ensure_index([("change_id", 1)], name="by_change")
@@ -46,9 +48,15 @@ class MongoEvolutions:
             await self._candidates.insert_many(
                 [{**row, "_id": f"{evolution_id}:{row['digest']}", "evolution_id": evolution_id} for row in rows]
             )
+        await self._so_far.forget(evolution_id)
+
+    async def keep_so_far(self, evolution_id: str, rows: Sequence[Mapping[str, Any]], left_out: int) -> None:
+        await self._so_far.keep(evolution_id, rows, left_out)
 
     async def candidates(self, evolution_id: str, limit: int) -> list[dict[str, Any]]:
         rows = await self._candidates.find({"evolution_id": evolution_id}, sort=[("birth", 1)], limit=limit, fields=_LISTED)
+        if not rows:
+            rows, _ = await self._so_far.of(evolution_id, limit)
         return [{key: row[key] for key in _LISTED if key in row} for row in rows]
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from services.evolution.domain.records import Decision
+from services.evolution.domain.records import Decision, decided, opened, refused
 from services.evolution.domain.variants import STABLE, Entrant
 from shared.errors import Problem
 from shared.events.changes import ChangeApproved, ChangeQueued
@@ -25,21 +24,9 @@ FINAL = "rolled_back"
 """A revision may be taken back after its rollout was completed; nothing comes after that."""
 
 
-def fingerprint(command: StartExperiment) -> str:
-    """The same for the same order: two orders under one id are a mistake."""
-    return hashlib.sha256(command.model_dump_json().encode()).hexdigest()
-
-
 def new_record(command: StartExperiment, now: str) -> dict[str, Any]:
     """Status: `measuring`, `proposed`, `rolling_out`, then `finished`."""
-    return {
-        "_id": command.experiment_id,
-        "fingerprint": fingerprint(command),
-        "command": command.model_dump(mode="json"),
-        "pipeline": command.pipeline,
-        "created_at": now,
-        **attempt(1, now),
-    }
+    return {**opened(command.experiment_id, command, now), **attempt(1, now)}
 
 
 def attempt(number: int, now: str) -> dict[str, Any]:
@@ -56,9 +43,7 @@ def refusal(
         outcome="refused",
         variants=tuple(variants),
         alpha=command.alpha,
-        reasons=tuple(str(problem) for problem in problems),
-        problems=tuple(problems),
-        seconds=seconds,
+        **refused(problems, seconds),
     )
 
 
@@ -115,20 +100,8 @@ def concluded(record: Mapping[str, Any], decision: Decision, change: Mapping[str
     gate: Mapping[str, Any] = record.get("gate") or change.get("gate") or {}
     verdict = gate.get("verdict", "canary")
     outcome = "queued" if isinstance(decision, ChangeQueued) else verdict if isinstance(decision, ChangeApproved) else "rejected"
-    rollout_id = str(change.get("rollout_id") or "")
-    pending = record["pending"]
-    reasons = [*pending.get("reasons", ()), *(gate.get("reasons") or ()), *decision.reasons]
-    return ExperimentFinished.model_validate(
-        {
-            **pending,
-            **{key: gate[key] for key in ("gain", "gain_low", "gain_high") if key in gate},
-            "outcome": outcome,
-            "rollout_id": rollout_id,
-            "deployed": isinstance(decision, ChangeApproved) and not rollout_id,
-            "reasons": list(dict.fromkeys(reasons)),
-            "seconds": seconds,
-        }
-    )
+    found = decided(record["pending"], gate, decision, seconds, str(change.get("rollout_id") or ""))
+    return ExperimentFinished.model_validate({**found, "outcome": outcome})
 
 
 def rolled(answer: Mapping[str, Any], fact: Ended) -> ExperimentFinished:

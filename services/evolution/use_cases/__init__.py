@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from services.evolution.use_cases.bound import Effects, Evolution
-from services.evolution.use_cases.evolve import start_evolution
+from services.evolution.use_cases.evolve import give_up_evolution, start_evolution
 from services.evolution.use_cases.verdicts import forget, read_evolution, record_gate, record_verdict
 
-__all__ = ["Effects", "Evolution", "forget", "read_evolution", "record_gate", "record_verdict", "start_evolution"]
+__all__ = [
+    "Effects",
+    "Evolution",
+    "forget",
+    "give_up_evolution",
+    "read_evolution",
+    "record_gate",
+    "record_verdict",
+    "start_evolution",
+]

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from services.evolution.domain.records import GAIN
 from services.evolution.ports import Descent
 from shared.errors import InvalidInputError, NotFoundError, Problem
 from shared.events.lineage import GetCandidate, GetLineage
 
 _LONGEST_TEXT = 300
-_OF_THE_END = ("seed_digest", "best_digest", "change_id", "verdict", "gain", "gain_low", "gain_high", "deployed", "evaluations")
+_OF_THE_END = ("seed_digest", "best_digest", "change_id", "verdict", *GAIN, "deployed", "evaluations")
 
 
 async def read_lineage(query: GetLineage, descent: Descent) -> dict[str, Any]:
@@ -44,7 +45,8 @@ async def read_candidate(query: GetCandidate, descent: Descent) -> dict[str, Any
 
 async def _evolution(record: Mapping[str, Any], most: int, descent: Descent) -> dict[str, Any]:
     rows, left_out = await descent.of_evolution(record["_id"], most)
-    undecided = {**record.get("pending", {}), "verdict": None}
+    so_far = {"evaluations": record.get("progress", {}).get("evaluations")}
+    undecided = {**so_far, **record.get("pending", {}), "verdict": None}
     end = {**undecided, **record.get("answer", {})}
     front = {member["digest"] for member in (record.get("trade_offs") or {}).get("front", ())}
     return {

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
-from services.evolution.domain.records import fingerprint, new_record, refusal
+from services.evolution.domain.records import fingerprint, new_record, problems_of, refusal
 from services.evolution.use_cases.bound import Effects, Evolution
 from services.evolution.use_cases.preparation import close_scope, prepare
 from services.evolution.use_cases.work import EvolutionWork
@@ -26,31 +27,32 @@ async def _begin(command: StartEvolution, at: Evolution) -> Effects:
     record = await at.evolutions.open(new_record(command, at.clock.now().isoformat()))
     if record["fingerprint"] != fingerprint(command):
         raise InvalidInputError(Problem(path="evolution_id", reason=f"{command.evolution_id!r} is another evolution already"))
-    if "answer" in record:
-        if "progress" in record:  # it had a scope, which a crash may have kept open
-            await close_scope(command, at)
-        return [("finished", EvolutionFinished.model_validate(record["answer"]))]
-    if "proposal" in record:
-        await close_scope(command, at)
-        return [("propose", ProposeChange.model_validate(record["proposal"]))]
-    began = datetime.fromisoformat(record["created_at"])
-    try:
-        prepared = await prepare(command, began, at)
-    except PermanentError as error:
-        return await _refuse(command, _problems(error), began, at)
-    try:
-        effects = await EvolutionWork(prepared, at).run()
-    except PermanentError as error:
-        effects = await _refuse(command, _problems(error), began, at)
+    effects = _ended(record) or await _searched(command, datetime.fromisoformat(record["created_at"]), at)
+    # Also of what ended before: a crash may have kept the scope open.
     await close_scope(command, at)
     return effects
+
+
+def _ended(record: Mapping[str, Any]) -> Effects:
+    if "answer" in record:
+        return [("finished", EvolutionFinished.model_validate(record["answer"]))]
+    return [("propose", ProposeChange.model_validate(record["proposal"]))] if "proposal" in record else []
+
+
+async def _searched(command: StartEvolution, began: datetime, at: Evolution) -> Effects:
+    try:
+        return await EvolutionWork(await prepare(command, began, at), at).run()
+    except PermanentError as error:
+        return await _refuse(command, problems_of(error), began, at)
+
+
+async def give_up_evolution(command: StartEvolution, at: Evolution) -> None:
+    """Of an order that is tried no more: what it holds is free for others. Sent again, it goes on from the cache in a new scope."""
+    await close_scope(command, at)
+    await at.evolutions.update(command.evolution_id, {"given_up": 1})
 
 
 async def _refuse(command: StartEvolution, problems: Sequence[Problem], began: datetime, at: Evolution) -> Effects:
     answer = refusal(command, problems, (at.clock.now() - began).total_seconds())
     await at.evolutions.update(command.evolution_id, {"status": "finished", "answer": answer.model_dump(mode="json")})
     return [("finished", answer)]
-
-
-def _problems(error: PermanentError) -> Sequence[Problem]:
-    return error.problems if isinstance(error, InvalidInputError) else [Problem(reason=str(error))]

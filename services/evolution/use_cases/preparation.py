@@ -68,7 +68,7 @@ async def prepare(command: StartEvolution, began: datetime, at: Evolution) -> Pr
     document = load_document(stable.document)
     refuse_unfitting(document, data)
     borrowed = await _borrowed(command, at)
-    query = _scope_query(command, document, at)
+    query = _scope_query(command, document, await _asked_for(command, at), at)
     estimate = await at.custodian.estimate(command.pipeline, query.budget.runs)
     scope = await at.custodian.grant_scope(query.model_copy(update={"estimate": estimate}))
     seed = candidate_of(document)
@@ -96,11 +96,19 @@ async def _borrowed(command: StartEvolution, at: Evolution) -> dict[str, dict[st
     return {each["digest"]: load_document(each["document"]).canonical() for each in record["borrowed"]}
 
 
-def _scope_query(command: StartEvolution, document: Document, at: Evolution) -> GrantScope:
+async def _asked_for(command: StartEvolution, at: Evolution) -> str:
+    """Id of the scope of this search, on record before anybody can have granted it: whatever comes, it can be closed."""
+    record = await at.evolutions.get(command.evolution_id) or {}
+    number = record.get("scope", 1) + record.get("given_up", 0)
+    await at.evolutions.update(command.evolution_id, {"scope": number, "given_up": 0})
+    return _scope_id(command, number)
+
+
+def _scope_query(command: StartEvolution, document: Document, scope_id: str, at: Evolution) -> GrantScope:
     runs = command.evaluations + at.rewrites
     calls = runs * max(_CALLS_A_RUN, document_facts(document).estimated_calls)
     return GrantScope(
-        scope_id=_scope_id(command),
+        scope_id=scope_id,
         purpose="evolution",
         holder=_HOLDER,
         domain=document.domain,
@@ -111,11 +119,16 @@ def _scope_query(command: StartEvolution, document: Document, at: Evolution) -> 
     )
 
 
-def _scope_id(command: StartEvolution) -> str:
-    return derive_id(command.evolution_id, "scope")
+def _scope_id(command: StartEvolution, number: int) -> str:
+    """A scope that was closed is not opened again: a search that was given up and goes on later has another one."""
+    return derive_id(command.evolution_id, "scope" if number == 1 else f"scope:{number}")
 
 
 async def close_scope(command: StartEvolution, at: Evolution) -> None:
-    """Nothing more is evaluated: what the search did not use is free for others."""
-    closing = CloseScope(scope_id=_scope_id(command), author=_HOLDER, reason="the search has ended")
-    await at.announcer.announce(closing, cause=command.evolution_id, effect="close scope")
+    """Nothing more is evaluated: what the search did not use is free for others. Nothing happens where none was asked for."""
+    record = await at.evolutions.get(command.evolution_id) or {}
+    if "scope" not in record and "progress" not in record:
+        return
+    scope_id = _scope_id(command, record.get("scope", 1))
+    closing = CloseScope(scope_id=scope_id, author=_HOLDER, reason="the search has ended")
+    await at.announcer.announce(closing, cause=command.evolution_id, effect=f"close {scope_id}")

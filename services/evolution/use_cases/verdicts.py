@@ -13,6 +13,7 @@ from shared.events.changes import ChangeApproved, ChangeQueued, GateFinished
 from shared.events.improvement import GetEvolution
 
 _MOST_CANDIDATES = 200
+_HIDDEN = ("_id", "fingerprint", "proposal", "pending", "borrowed", "scope", "given_up")
 
 
 async def record_gate(fact: GateFinished, at: Evolution) -> Effects:
@@ -56,6 +57,6 @@ async def read_evolution(query: GetEvolution, at: Evolution) -> dict[str, Any]:
     record = await at.evolutions.get(query.evolution_id)
     if record is None:
         raise NotFoundError(f"no evolution {query.evolution_id!r}")
-    shown = {key: value for key, value in record.items() if key not in ("_id", "fingerprint", "proposal", "pending", "borrowed")}
+    shown = {key: value for key, value in record.items() if key not in _HIDDEN}
     candidates = await at.evolutions.candidates(query.evolution_id, _MOST_CANDIDATES)
     return {"evolution_id": record["_id"], **shown, "candidates": candidates}

@@ -11,11 +11,12 @@ from services.evolution.use_cases.bound import Effects, Evolution
 from services.evolution.use_cases.evaluations import Assignment, Evaluations
 from services.evolution.use_cases.preparation import Prepared
 from services.evolution.use_cases.progress import Progress
+from services.evolution.use_cases.proposing import Order, proposed
 from services.evolution.use_cases.rewriting import ModelRewriter
+from services.evolution.use_cases.so_far import KeptArena
 from shared.errors import PermanentError
-from shared.events.changes import Evidence, ProposeChange
-from shared.events.improvement import EvolutionFinished, PipelineScored, StartEvolution
-from shared.events.message import derive_id
+from shared.events.changes import Evidence
+from shared.events.improvement import EvolutionFinished, StartEvolution
 from shared.evidence import grader_hash, score
 from shared.search.candidates import Candidate, SearchResult
 from shared.search.menu import OperatorMenu
@@ -24,7 +25,7 @@ from shared.search.operators import operators_for
 from shared.search.plan import FINALISTS
 from shared.search.strategies import STRATEGIES, FinalRound, Genetic, SearchOverError, Strategy, note_uses, run_finals
 from shared.search.trade_offs import finalists_of, trade_offs_of
-from shared.search.watching import Watch, WatchedArena
+from shared.search.watching import Watch
 
 _FIRST_LOOK = 8
 _SEARCH_TIME_SHARE = 0.7
@@ -37,6 +38,7 @@ class EvolutionWork:
         self._command = prepared.command
         self._at = at
         self._grader_hash = grader_hash(prepared.data.grader)
+        self._order = Order(self._command.evolution_id, "search", self._command, prepared.document, self._grader_hash, at)
         self._progress = Progress(prepared.command, prepared.began, at)
         assignment = Assignment(
             evolution_id=self._command.evolution_id,
@@ -49,7 +51,7 @@ class EvolutionWork:
         self._evaluations = Evaluations(assignment, at, self._tick)
         plan = prepared.plan
         self._watch = Watch(prepared.seed, lambda: self._evaluations.spent, plan.search_evaluations)
-        self._arena = WatchedArena(self._evaluations, self._watch)
+        self._arena = KeptArena(self._evaluations, self._watch, self._command.evolution_id, self._grader_hash, at)
         self._strategy = strategy_of(self._command)
         self._unconfirmed = ""
         """Why nobody was confirmed although somebody might have been."""
@@ -134,7 +136,7 @@ class EvolutionWork:
             self._unconfirmed = f"the finalists were not confirmed on fresh cases: {over}"
             return None
         for entry in (finals.seed, *finals.finalists):
-            await self._tell_score(entry.candidate, list(entry.grades.values()))
+            await self._order.tell_score(entry.candidate, list(entry.grades.values()))
         return finals
 
     async def _endure(self, found: SearchResult, finalists: Sequence[Candidate]) -> None:
@@ -149,39 +151,19 @@ class EvolutionWork:
     async def _propose(self, found: SearchResult, finals: FinalRound) -> Effects:
         assert finals.best is not None
         command, best = self._command, finals.best.candidate
-        await self._refuse_quarantined(self._prepared.seed.digest, best.digest, *self._prepared.borrowed)
+        await self._order.refuse_quarantined(best.digest, *self._prepared.borrowed)
         pending = self._pending(found, finals)
-        proposal = ProposeChange(
-            change_id=derive_id(command.evolution_id, "promotion"),
-            kind="promotion",
-            pipeline=command.pipeline,
-            document=dict(best.document),
-            domain=self._prepared.document.domain,
-            author="evolution",
-            requested_by=command.author if command.author != "anonymous" else None,
-            reason=f"{best.operator}: {best.text}"[:4000],
-            evidence=(
-                Evidence(
-                    kind="search",
-                    text=f"best of {len(found.archive)} candidates of a {command.strategy} search, on fresh dev cases",
-                    score=pending.search_best,
-                    baseline=pending.search_seed,
-                    calls=self._evaluations.spent,
-                    seconds=self._seconds(),
-                ),
-            ),
-            dataset_id=command.dataset_id,
-            parent_digest=self._prepared.seed.digest,
-            group_id=command.evolution_id,
+        evidence = Evidence(
+            kind="search",
+            text=f"best of {len(found.archive)} candidates of a {command.strategy} search, on fresh dev cases",
+            score=pending.search_best,
+            baseline=pending.search_seed,
+            calls=self._evaluations.spent,
+            seconds=self._seconds(),
         )
+        proposal = self._order.promotion(best, f"{best.operator}: {best.text}", evidence)
         await self._progress.tell("gate", f"proposed {best.digest[:12]}", pending.search_best)
-        fields = {
-            "status": "proposed",
-            "change_id": proposal.change_id,
-            "proposal": proposal.model_dump(mode="json"),
-            "pending": pending.model_copy(update={"change_id": proposal.change_id}).model_dump(mode="json"),
-        }
-        await self._at.evolutions.update(command.evolution_id, fields)
+        await self._at.evolutions.update(command.evolution_id, proposed(proposal, pending))
         return [("propose", proposal)]
 
     async def _nothing(self, found: SearchResult, finals: FinalRound | None) -> Effects:
@@ -220,25 +202,9 @@ class EvolutionWork:
         fields = {"archive_digest": found.archive.digest(), "curve": [asdict(point) for point in self._watch.points]}
         await self._at.evolutions.update(self._command.evolution_id, fields)
 
-    async def _tell_score(self, candidate: Candidate, grades: list[float | None]) -> None:
-        fact = PipelineScored(
-            pipeline=self._command.pipeline,
-            digest=candidate.digest,
-            domain=self._prepared.document.domain,
-            purpose="evaluation",
-            score=score(grades, self._grader_hash),
-            document=dict(candidate.document),
-            group_id=self._command.evolution_id,
-        )
-        await self._at.announcer.announce(fact, cause=self._command.evolution_id, effect=f"scored:{candidate.digest}")
-
     async def _tick(self) -> None:
-        await self._refuse_quarantined(self._prepared.seed.digest, *self._prepared.borrowed)
+        await self._order.refuse_quarantined(*self._prepared.borrowed)
         await self._progress.measured()
-
-    async def _refuse_quarantined(self, *digests: str) -> None:
-        if found := await self._at.evolutions.quarantined(digests):
-            raise PermanentError(f"revision {found[0][:12]}, which this search works with, was taken back meanwhile")
 
     def _enter_stage(self, evaluations: int, time_share: float) -> None:
         self._evaluations.limit = evaluations

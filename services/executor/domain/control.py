@@ -168,6 +168,15 @@ def total_usage(entries: Sequence[JournalEntry]) -> Usage:
     return total
 
 
+def calls_begun(entries: Sequence[JournalEntry]) -> int:
+    """Of the run's own calls to models those behind steps that finished or wait; a step that was cut off makes its calls anew.
+    Calls of nested runs and of batches are not among them."""
+    waiting = {entry.path for entry in entries if entry.kind == "wait"}
+    parked = (entry for path in sorted(waiting) if (entry := waited(entries, path)) is not None)
+    told = [*(entry for entry in entries if entry.kind == "step"), *parked]
+    return sum(use.calls for entry in told for use in entry.models)
+
+
 def waited(entries: Sequence[JournalEntry], path: str) -> JournalEntry | None:
     """The last wait of a step that has not finished since."""
     return _last(entries, path, "wait")

@@ -168,5 +168,6 @@ def _run_finished(ending: Ending, outcome: Outcome) -> RunFinished:
         finished_at=ending.finished_at.isoformat(),
         arm=record.arm,
         rollout_id=record.rollout_id,
+        unit_id=command.unit_id,
         shadow_of=command.shadow_of,
     )

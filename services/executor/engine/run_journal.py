@@ -8,7 +8,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from services.executor.domain.control import failed_paths, live_entries, open_batches, since_retry, submitted, total_usage, waited
+from services.executor.domain.control import (
+    calls_begun,
+    failed_paths,
+    live_entries,
+    open_batches,
+    since_retry,
+    submitted,
+    total_usage,
+    waited,
+)
 from services.executor.domain.model_uses import merged
 from services.executor.domain.records import JournalEntry, RunFencedError, RunRecord, SubmittedBatch
 from services.executor.ports import Journal
@@ -85,6 +94,11 @@ class RunJournal:
     @property
     def usage_before_retry(self) -> Usage:
         return total_usage(self._entries[: len(self._entries) - len(since_retry(self._entries))])
+
+    @property
+    def calls_begun(self) -> int:
+        """By the run itself, in what the journal holds."""
+        return calls_begun(self._entries)
 
     @property
     def fruitless_takeovers(self) -> int:

@@ -57,13 +57,15 @@ class RunState:
     doubtful_batches: set[str] = field(default_factory=set)
     """Steps whose batch may have been submitted without this executor hearing of it."""
     calls_begun: int = 0
-    """Of a run with faults: what decides which call fails."""
+    """Of a run with faults: what decides which call fails. An owner that takes it over goes on counting where its steps ended."""
     own_breakers: dict[str, CircuitBreaker] = field(default_factory=dict)
     """Of a run with faults its own: what it makes fail must not keep others from the provider."""
     _contexts: dict[str, AutoContext] = field(default_factory=dict)
     call_slots: asyncio.Semaphore = field(init=False)
 
     def __post_init__(self) -> None:
+        if self.record.command.faults is not None:
+            self.calls_begun = self.journal.calls_begun
         self.call_slots = asyncio.Semaphore(self.meter.limits.concurrency)
 
     @cached_property

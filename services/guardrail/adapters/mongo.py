@@ -72,11 +72,12 @@ class MongoChanges:
         found = await self._changes.find({"glass.status": {"$in": ["open", "lapsing"]}}, limit=limit)
         return [ChangeRecord.model_validate(each) for each in found]
 
-    async def earlier(self, record: ChangeRecord) -> Sequence[ChangeRecord]:
+    async def earlier(self, record: ChangeRecord) -> Sequence[str]:
         # Few are open at once: picking and sorting them here costs the store a quarter of what doing it there does.
-        open_ones = await self._changes.find({"pipeline": record.pipeline, "status": {"$in": ["proposed", "measuring"]}})
+        filters = {"pipeline": record.pipeline, "status": {"$in": ["proposed", "measuring"]}}
+        open_ones = await self._changes.find(filters, fields=("sequence",))
         found = [each for each in open_ones if 0 < each.get("sequence", 0) < record.sequence]
-        return [ChangeRecord.model_validate(each) for each in sorted(found, key=lambda each: each["sequence"])]
+        return [each["_id"] for each in sorted(found, key=lambda each: each["sequence"])]
 
     async def held(self, limit: int) -> Sequence[ChangeRecord]:
         found = await self._changes.find(_HELD, sort=[("sequence", 1)], limit=limit)

@@ -15,6 +15,7 @@ from shared.events.values import Case, GraderSpec, Score
 from shared.evidence.graders import grade, grader_hash, normalized_text
 from shared.evidence.paired import PairedTest, paired_test
 from shared.evidence.scores import score
+from shared.evidence.selection import claimable_gain
 from shared.evidence.verdicts import HARM_ALPHA, harms, more_cases
 from shared.evidence.wealth import SpendingRule, alpha_of_next_look
 
@@ -48,6 +49,8 @@ class GateReport:
     candidate: Score
     incumbent: Score
     test: PairedTest
+    claim: float | None
+    """What may be claimed of the gain; None where it was rejected."""
     alpha: float
     more_cases_needed: int
     reasons: tuple[str, ...]
@@ -62,12 +65,15 @@ def judge(candidate: Arm, incumbent: Arm, cases: Sequence[Case], grader: GraderS
     against = _rejections(candidate, incumbent, cases, rule, test)
     doubts = _doubts(candidate, probes, grader, alpha, test)
     verdict: GateVerdict = "rejected" if against else "canary" if doubts else "certified"
-    shown = f"better by {test.gain:+.3f} [{test.gain_low:+.3f}, {test.gain_high:+.3f}], p = {test.p_value_better:.4f} < {alpha:.4f}"
+    claim = claimable_gain(test, alpha)
+    seen = f"{test.gain:+.3f} [{test.gain_low:+.3f}, {test.gain_high:+.3f}]"
+    shown = f"better by {claim:+.3f} claimed, {seen} seen, p = {test.p_value_better:.4f} < {alpha:.4f}"
     return GateReport(
         verdict=verdict,
         candidate=score(candidate.grades, grader_hash(grader)),
         incumbent=score(incumbent.grades, grader_hash(grader)),
         test=test,
+        claim=None if against else claim,
         alpha=alpha,
         more_cases_needed=more_cases(test, alpha) if verdict == "canary" else 0,
         reasons=against or doubts or (shown,),

@@ -76,17 +76,20 @@ async def carried_on(record: ChangeRecord, at: Guardrail, *, patient: bool) -> t
     return record, await told(record, at, with_gate=not record.decisions, is_first=is_first)
 
 
-async def _carry_on(changes: Sequence[ChangeRecord], at: Guardrail, *, patient: bool) -> None:
+async def _carry_on(change_ids: Sequence[str], at: Guardrail, *, patient: bool) -> None:
     """One that failed and will be delivered again, or that another process took, is judged before those that came after it; its
     own delivery then tells it. Whoever is faster writes: the other one's write is refused."""
-    for earlier in changes:
+    for change_id in change_ids:
+        earlier = await at.changes.get(change_id)
+        if earlier is None or not earlier.is_open:
+            continue  # judged meanwhile, by whoever took it
         try:
             await carried_on(earlier, at, patient=patient)
         except TransientError:
             raise
         except Exception:
             # What cannot be judged at all is buried by its own delivery; it must not take others with it.
-            structlog.get_logger("services.guardrail").exception("earlier change skipped", change_id=earlier.change_id)
+            structlog.get_logger("services.guardrail").exception("earlier change skipped", change_id=change_id)
 
 
 async def judged(record: ChangeRecord, at: Guardrail, *, patient: bool) -> ChangeRecord:

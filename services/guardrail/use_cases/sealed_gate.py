@@ -89,6 +89,7 @@ def _finished(record: ChangeRecord, report: GateReport) -> GateFinished:
         gain=report.test.gain,
         gain_low=report.test.gain_low,
         gain_high=report.test.gain_high,
+        claim=report.claim,
         more_cases_needed=report.more_cases_needed,
         reasons=(*report.reasons, f"shortcuts: {probes}"),
         group_id=record.group_id,

@@ -21,6 +21,7 @@ class MongoGains:
     async def prepare(self) -> None:
         await self._claims.ensure_index([("pipeline", 1), ("digest", 1)], name="by_revision")
         await self._claims.ensure_index([("looked", 1), ("looked_at", -1)], name="by_look")
+        await self._served.ensure_index([("pipeline", 1), ("digest", 1)], name="by_revision")
         await self._outcomes.ensure_index([("pipeline", 1), ("digest", 1)], name="by_revision")
 
     async def note(self, change_id: str, fields: Mapping[str, Any]) -> None:
@@ -56,6 +57,9 @@ class MongoGains:
 
     async def count(self, pipeline: str, digest: str) -> int:
         return await self._outcomes.count({"pipeline": pipeline, "digest": digest})
+
+    async def served(self, pipeline: str, digest: str, arm: str) -> int:
+        return await self._served.count({"pipeline": pipeline, "digest": digest, **({"arm": arm} if arm else {})})
 
     async def outcomes(self, pipeline: str, digests: Sequence[str]) -> list[dict[str, Any]]:
         found = [await self._outcomes.find({"pipeline": pipeline, "digest": each}, limit=_MOST_OUTCOMES) for each in digests]

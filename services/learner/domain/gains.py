@@ -7,14 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from shared.events.gains import GainOutcome, GainRealised
+from shared.events.gains import GainMethod, GainOutcome, GainRealised
 from shared.evidence.independent import Difference, independent_difference
 
 LOOKS = (30, 100, 300, 1000)
 """Scored runs of the promoted revision at which production is looked at, beside the end of a rollout."""
 ALPHA = 0.05
 LEAST = 20
-"""Scored runs that each side needs; below, nothing is said about the gain."""
+"""Units with scored runs that each side needs; below, nothing is said about the gain."""
 MANUAL = "manual"
 STRATEGIES = frozenset(("climb", "genetic", "guided", "best_of", "experiment", MANUAL))
 OTHER = "other"
@@ -27,11 +27,33 @@ class Scored:
     digest: str
     arm: str
     score: float
+    unit: str
+    """User or session behind it; a run without one is its own unit."""
 
 
-def realised(claim: Mapping[str, Any], outcomes: Iterable[Scored]) -> GainRealised:
-    """A look at everything that was scored so far. Each end of the interval has its share of 5% over all looks."""
-    method, ours, theirs = _sides(claim, list(outcomes))
+@dataclass(frozen=True)
+class Side:
+    """Runs that are compared: of a revision, in an arm of a rollout or wherever they ran."""
+
+    digest: str
+    arm: str = ""
+
+    def scores(self, outcomes: Iterable[Scored]) -> list[Scored]:
+        return [each for each in outcomes if each.digest == self.digest and self.arm in ("", each.arm)]
+
+
+def sides_of(claim: Mapping[str, Any]) -> Mapping[GainMethod, tuple[Side, Side]]:
+    """What can be compared, the better way first: the arms of a rollout ran at the same time."""
+    new, old = claim["digest"], claim["incumbent"]
+    return {"rollout": (Side(new, "canary"), Side(old, "control")), "before_after": (Side(new), Side(old))}
+
+
+def realised(claim: Mapping[str, Any], outcomes: Sequence[Scored], served: Mapping[Side, int]) -> GainRealised:
+    """A look at everything that was scored so far, by units: a user's or session's runs are alike, so its mean counts once. Each
+    end of the interval has its share of 5% over all looks. `served`: runs of each side, scored or not."""
+    method, pair = _compared(claim, outcomes)
+    scored = [side.scores(outcomes) for side in pair]
+    ours, theirs = map(_means_of_units, scored)
     fact = GainRealised(
         change_id=claim["_id"],
         pipeline=claim["pipeline"],
@@ -40,20 +62,27 @@ def realised(claim: Mapping[str, Any], outcomes: Iterable[Scored]) -> GainRealis
         strategy=claim.get("strategy") or MANUAL,
         operator=claim.get("operator") or "",
         outcome="no_data",
-        claimed=claim["gain"],
+        claimed=claim.get("claim", claim["gain"]),
+        seen=claim["gain"],
         claimed_low=claim["gain_low"],
         claimed_high=claim["gain_high"],
-        runs=len(ours),
-        runs_before=len(theirs),
+        runs=len(scored[0]),
+        runs_before=len(scored[1]),
+        units=len(ours),
+        units_before=len(theirs),
+        served=served[pair[0]],
+        served_before=served[pair[1]],
         **claim.get("successes", {}),
     )
     if min(len(ours), len(theirs)) < LEAST:
-        reason = f"{len(ours)} scored runs of it and {len(theirs)} of the one before, {LEAST} each are needed (`evoline report`)"
-        return fact.model_copy(update={"reasons": (reason,)})
+        seen = f"scored runs of {len(ours)} users or sessions of it and {len(theirs)} of the one before"
+        reason = f"{seen}, {LEAST} each are needed (`evoline report`)"
+        return fact.model_copy(update={"reasons": (reason, *_unscored(fact))})
     found = independent_difference(ours, theirs, ALPHA / 2 / (len(LOOKS) + 1))
     outcome = _outcome(found, claim["gain_low"])
     numbers = {"realised": found.gain, "realised_low": found.low, "realised_high": found.high}
-    return fact.model_copy(update={"outcome": outcome, "method": method, "reasons": _reasons(outcome, found, fact), **numbers})
+    reasons = (*_reasons(outcome, found, fact), *_unscored(fact))
+    return fact.model_copy(update={"outcome": outcome, "method": method, "reasons": reasons, **numbers})
 
 
 def look_due(scored: int, looks: Sequence[int]) -> int:
@@ -62,7 +91,7 @@ def look_due(scored: int, looks: Sequence[int]) -> int:
 
 
 def standing(facts: Sequence[GainRealised]) -> list[dict[str, Any]]:
-    """The record by strategy and operator: claimed beside realised gain over the same claims, those with data."""
+    """The record by strategy and operator: seen, claimed and realised gain over the same claims, those with data."""
     groups: dict[tuple[str, str], list[GainRealised]] = defaultdict(list)
     for fact in facts:
         groups[fact.strategy, fact.operator].append(fact)
@@ -82,15 +111,26 @@ def gains_by_strategy(facts: Sequence[GainRealised]) -> dict[tuple[str, str], fl
     }
 
 
-def _sides(claim: Mapping[str, Any], outcomes: Sequence[Scored]) -> tuple[str, list[float], list[float]]:
-    """Arms of a rollout where they have enough, since they ran at the same time; else everything that the two revisions did."""
-    new, old = claim["digest"], claim["incumbent"]
-    canary = [each.score for each in outcomes if each.digest == new and each.arm == "canary"]
-    control = [each.score for each in outcomes if each.digest == old and each.arm == "control"]
-    if min(len(canary), len(control)) >= LEAST:
-        return "rollout", canary, control
-    after = [each.score for each in outcomes if each.digest == new]
-    return "before_after", after, [each.score for each in outcomes if each.digest == old]
+def _compared(claim: Mapping[str, Any], outcomes: Sequence[Scored]) -> tuple[GainMethod, tuple[Side, Side]]:
+    """Arms of a rollout where they have enough; else everything that the two revisions did."""
+    ways = list(sides_of(claim).items())
+    enough = (way for way in ways if all(len(_means_of_units(side.scores(outcomes))) >= LEAST for side in way[1]))
+    return next(enough, ways[-1])
+
+
+def _means_of_units(scored: Iterable[Scored]) -> list[float]:
+    units: dict[str, list[float]] = defaultdict(list)
+    for each in scored:
+        units[each.unit].append(each.score)
+    return [_mean(scores) for scores in units.values()]
+
+
+def _unscored(fact: GainRealised) -> tuple[str, ...]:
+    """Whoever scores only what went well, or badly, sees another gain than there is; nobody can tell from here."""
+    if fact.runs >= fact.served and fact.runs_before >= fact.served_before:
+        return ()
+    shares = f"{fact.runs} of {fact.served} runs of it and {fact.runs_before} of {fact.served_before} of the one before"
+    return (f"only {shares} were scored: how good the others were is not known",)
 
 
 def _outcome(found: Difference, claimed_low: float) -> GainOutcome:
@@ -101,7 +141,8 @@ def _outcome(found: Difference, claimed_low: float) -> GainOutcome:
 
 def _reasons(outcome: GainOutcome, found: Difference, fact: GainRealised) -> tuple[str, ...]:
     seen = f"production shows {found.gain:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
-    claimed = f"claimed {fact.claimed:+.3f} [{fact.claimed_low:+.3f}, {fact.claimed_high:+.3f}]"
+    interval = f"[{fact.claimed_low:+.3f}, {fact.claimed_high:+.3f}]"
+    claimed = f"claimed {fact.claimed:+.3f} {interval}, of {fact.seen:+.3f} seen"
     said = {
         "contradicted": f"{seen}, below what was {claimed}",
         "confirmed": f"{seen}, {claimed}",
@@ -117,6 +158,7 @@ def _line(strategy: str, operator: str, found: Sequence[GainRealised]) -> dict[s
         "operator": operator,
         "claims": len(found),
         "with_data": len(shown),
+        "seen": _mean([each.claimed if each.seen is None else each.seen for each in shown]) if shown else None,
         "claimed": _mean([each.claimed for each in shown]) if shown else None,
         "realised": _mean([each.realised or 0.0 for each in shown]) if shown else None,
         "outcomes": dict(sorted(Counter(each.outcome for each in found).items())),

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from services.learner.domain.gains import MANUAL, Scored, gains_by_strategy, look_due, realised, standing
+from services.learner.domain.gains import MANUAL, Scored, gains_by_strategy, look_due, realised, sides_of, standing
 from services.learner.ports import GainGauges, GainStore
 from services.learner.use_cases.learning import Effects
 from shared.clock import Clock
@@ -36,6 +36,8 @@ async def note_claim(fact: GateFinished | ChangeApproved, at: Gains) -> Effects:
         return []
     fields = {"pipeline": fact.pipeline, "digest": fact.candidate_digest, "incumbent": fact.incumbent_digest}
     numbers = {"gain": fact.gain, "gain_low": fact.gain_low, "gain_high": fact.gain_high, "verdict": fact.verdict}
+    if fact.claim is not None:
+        numbers["claim"] = fact.claim
     await at.store.note(fact.change_id, {**fields, **numbers})
     return []
 
@@ -57,7 +59,7 @@ async def note_served(run: RunFinished, at: Gains) -> Effects:
     """A production run that may be, or has been, scored."""
     if run.purpose != "production" or run.status == "cancelled" or run.replayed or run.retries or run.parent_run_id:
         return []
-    fields = {"pipeline": run.pipeline, "digest": run.digest, "arm": run.arm, "failed": run.status in HARD}
+    fields = {"pipeline": run.pipeline, "digest": run.digest, "arm": run.arm, "failed": run.status in HARD, "unit": run.unit_id}
     await at.store.add_run(run.run_id, fields)
     return await _joined(run.run_id, at)
 
@@ -100,9 +102,11 @@ async def _joined(run_id: str, at: Gains) -> Effects:
 
 
 async def _look(claim: dict[str, Any], cause: str, at: Gains, **fields: Any) -> Effects:
-    pair = (claim["digest"], claim["incumbent"])
-    rows = await at.store.outcomes(claim["pipeline"], pair)
-    fact = realised(claim, (Scored(row["digest"], row["arm"], row["score"]) for row in rows))
+    pipeline = claim["pipeline"]
+    rows = await at.store.outcomes(pipeline, (claim["digest"], claim["incumbent"]))
+    scored = [Scored(row["digest"], row["arm"], row["score"], row.get("unit") or row["_id"]) for row in rows]
+    sides = [side for pair in sides_of(claim).values() for side in pair]
+    fact = realised(claim, scored, {side: await at.store.served(pipeline, side.digest, side.arm) for side in sides})
     kept = {"realised": fact.model_dump(mode="json"), "looked": True, "looked_at": at.clock.now().isoformat(), "look_cause": cause}
     await at.store.note(claim["_id"], {**fields, **kept})
     await tell_standing(at)

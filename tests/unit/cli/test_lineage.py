@@ -6,6 +6,7 @@ from typing import Any
 
 from evoline.cli.lineage import diff_lines, told
 from evoline.lineage.tree import Lineage, build
+from evoline.sealed_gain import SealedGain
 
 SCORE = {"mean": 0.5, "low": 0.3, "high": 0.7, "cases": 20}
 
@@ -17,7 +18,8 @@ def candidate(digest: str, parent: str, *, accepted: bool = True, operator: str 
 
 def evolution(name: str, seed: str, best: str, candidates: list[dict[str, Any]], **changes: Any) -> dict[str, Any]:
     fields = {"evolution_id": name, "pipeline": "p", "status": "finished", "strategy": "climb", "created_at": name, "left_out": 0}
-    fields |= {"seed_digest": seed, "best_digest": best, "verdict": "certified", "gain": 0.1, "gain_low": 0.0, "gain_high": 0.2}
+    fields |= {"seed_digest": seed, "best_digest": best, "verdict": "certified"}
+    fields |= {"gain": 0.1, "gain_low": 0.0, "gain_high": 0.2, "claim": 0.06}
     return {**fields, "candidates": [candidate(seed, "", operator="seed"), *candidates], **changes}
 
 
@@ -49,7 +51,7 @@ def test_what_was_promoted_is_the_root_of_what_came_from_it() -> None:
     assert parents(found) == {"a1": "s0", "x1": "s0", "b1": "a1", "b2": "b1"}
     assert found.nodes["b1"].operator == "vote", "an evolution that began with it does not hide how it was made"
     assert (found.nodes["b2"].serving, found.nodes["b1"].serving) == ("stable", "was stable")
-    assert found.nodes["b1"].gain == (0.1, 0.0, 0.2) and found.nodes["b1"].evolution_id == "e1"
+    assert found.nodes["b1"].gain == SealedGain(0.1, 0.0, 0.2, 0.06) and found.nodes["b1"].evolution_id == "e1"
 
 
 def test_what_led_nowhere_is_counted_instead_of_shown() -> None:

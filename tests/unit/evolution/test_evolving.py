@@ -222,6 +222,7 @@ def gate(change: ProposeChange, verdict: str = "certified") -> GateFinished:
             "gain": 0.1,
             "gain_low": 0.02,
             "gain_high": 0.18,
+            "claim": 0.07 if verdict == "certified" else None,
         }
     )
 
@@ -259,7 +260,7 @@ async def test_an_approved_change_ends_the_evolution_with_the_gates_gain() -> No
     assert await record_gate(gate(change), world.evolution) == []
     ((effect, answer),) = await record_verdict(approval(change), world.evolution)
     assert effect == "finished:approved" and isinstance(answer, EvolutionFinished)
-    assert (answer.verdict, answer.deployed, answer.gain, answer.gain_low) == ("certified", True, 0.1, 0.02)
+    assert (answer.verdict, answer.deployed, answer.gain, answer.gain_low, answer.claim) == ("certified", True, 0.1, 0.02, 0.07)
     assert answer.lineage and answer.change_id == change.change_id
     assert await record_verdict(approval(change), world.evolution) == [(effect, answer)], "a redelivery says the same again"
 
@@ -281,7 +282,7 @@ async def test_a_veto_that_overtakes_the_gates_fact_still_knows_the_gate() -> No
     world.custodian.gates[change.change_id] = gate(change, "rejected").model_dump(mode="json")
     ((_, answer),) = await record_verdict(veto(change), world.evolution)
     assert isinstance(answer, EvolutionFinished)
-    assert (answer.verdict, answer.deployed, answer.gain) == ("rejected", False, 0.1)
+    assert (answer.verdict, answer.deployed, answer.gain, answer.claim) == ("rejected", False, 0.1, None)
 
 
 async def test_a_veto_before_any_gate_claims_no_gain() -> None:

@@ -33,7 +33,7 @@ async def on_its_way() -> tuple[Lab, str]:
 
 def gate(change_id: str, verdict: str = "certified") -> GateFinished:
     fields = {"change_id": change_id, "pipeline": "tweets", "candidate_digest": "c", "incumbent_digest": "i", "verdict": verdict}
-    numbers = {"p_value": 0.01, "alpha": 0.05, "gain": 0.2, "gain_low": 0.1, "gain_high": 0.3}
+    numbers = {"p_value": 0.01, "alpha": 0.05, "gain": 0.2, "gain_low": 0.1, "gain_high": 0.3, "claim": 0.15}
     return GateFinished.model_validate({**fields, **numbers, "candidate": SCORE, "incumbent": SCORE})
 
 
@@ -72,7 +72,7 @@ async def test_a_certified_winner_without_a_rollout_is_deployed_with_the_gates_g
     on, change_id = await on_its_way()
     await record_gate(gate(change_id), on.at)
     fact = told(await record_verdict(decision(ChangeApproved, change_id), on.at))
-    assert (fact.outcome, fact.winner, fact.deployed, fact.gain, fact.gain_high) == ("certified", "good", True, 0.2, 0.3)
+    assert (fact.outcome, fact.winner, fact.deployed, fact.gain, fact.claim) == ("certified", "good", True, 0.2, 0.15)
     assert await status(on) == ("finished", "certified")
     assert told(await start_experiment(command(variant("good", 95)), on.at)) == fact
 

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 
 import pytest
 
+from evoline.lineage.tree import build
 from services.evolution.adapters.descent import MongoDescent
 from services.evolution.domain.pace import seconds_left
-from services.evolution.use_cases import start_evolution
+from services.evolution.domain.records import MOST_SO_FAR, rows_so_far
+from services.evolution.use_cases import read_evolution, start_evolution
 from services.evolution.use_cases.descent import read_lineage
 from services.evolution.use_cases.under_way import Effects, UnderWay
-from shared.events.improvement import EvolutionProgressed, StartEvolution
+from shared.events.improvement import EvolutionProgressed, GetEvolution, StartEvolution
 from shared.events.lineage import GetLineage
 from shared.search.candidates import Candidate
 from shared.search.watching import POINTS, Watch, WatchedArena, note_accepted, note_generation
@@ -117,6 +119,42 @@ async def test_a_search_tells_its_generation_its_leader_and_what_was_accepted_an
     assert told_later["status"] == "proposed" and told_later["verdict"] is None, "the gate has not spoken"
     assert {row["digest"] for row in told_later["candidates"]} >= {told_later["best_digest"], told_later["seed_digest"]}
     assert record["curve"] and record["curve"][-1]["spent"] <= 400
+
+
+async def test_the_lineage_of_a_search_that_goes_on_shows_what_it_measured_so_far() -> None:
+    world = small_world(crash_after=60)
+    world.clock.tick_seconds = 0.5
+    order = StartEvolution(evolution_id="evo-1", pipeline="tweets", dataset_id="tweets3", evaluations=300)
+    with pytest.raises(RuntimeError, match="killed"):
+        await start_evolution(order, world.evolution)
+    assert await world.database.collection("candidates").count({}) == 0, "nothing is final yet"
+    descent = MongoDescent(world.database)
+    (found,) = (await read_lineage(GetLineage(evolution_id="evo-1"), descent))["evolutions"]
+    assert (found["status"], found["verdict"], found["left_out"]) == ("searching", None, 0) and found["evaluations"] > 0
+    seed, *bred = found["candidates"]
+    assert seed["accepted"] and not seed["parent"] and len(bred) > 2
+    assert all(row["score"]["cases"] > 0 and row["parent"] and row["operator"] for row in bred)
+    assert len(build(None, [found], "tweets").nodes) == len(found["candidates"])
+    (few,) = (await read_lineage(GetLineage(evolution_id="evo-1", candidates=2), descent))["evolutions"]
+    assert few["candidates"][0]["digest"] == seed["digest"] and few["left_out"] == len(bred) - 1
+    shown = await read_evolution(GetEvolution(evolution_id="evo-1"), world.evolution)
+    assert [row["digest"] for row in shown["candidates"]] == [row["digest"] for row in found["candidates"]]
+
+    await start_evolution(order, world.evolution)
+    (whole,) = (await read_lineage(GetLineage(evolution_id="evo-1", candidates=1000), descent))["evolutions"]
+    assert {row["digest"] for row in whole["candidates"]} > {row["digest"] for row in found["candidates"]}
+    assert await world.database.collection("candidates_so_far").count({}) == 0
+
+
+async def test_of_many_candidates_those_that_were_taken_on_and_the_latest_are_told() -> None:
+    names = [f"c{number}" for number in range(MOST_SO_FAR + 50)]
+    arena, watch = watched(**dict.fromkeys(names, 0.1), good=0.9)
+    await arena.measure([candidate("seed", ""), candidate("good")], CASES)
+    await arena.measure([candidate(name) for name in names], CASES)
+    rows, left_out = rows_so_far(watch, "h")
+    assert len(rows) == MOST_SO_FAR and left_out == 52
+    assert [row["digest"] for row in rows[:3]] == ["seed", "good", "c52"] and rows[-1]["digest"] == names[-1]
+    assert [row["digest"] for row in rows if row["accepted"]] == ["seed", "good"]
 
 
 async def test_a_model_that_gives_no_rewrite_is_told_and_the_others_go_on() -> None:

@@ -12,6 +12,7 @@ from shared.clock import SystemClock
 from shared.events.runs import ExecuteRun, FaultPlan
 from tests.fakes.executor import ExecutorKit
 from tests.fakes.language_model import ScriptedModel
+from tests.fakes.lost_owner import Blocking, command, end_of, hung_run, second
 from tests.fakes.storage import InMemoryDatabase
 
 ALWAYS = FaultPlan(share=1.0)
@@ -42,6 +43,30 @@ async def test_a_step_that_tries_again_survives_and_the_same_case_meets_the_same
     other = [await attempts_of("Say one, please.", case) for case in cases]
     assert one == other
     assert len(set(one)) > 1, "cases meet different faults"
+
+
+MANY_STEPS = {
+    "name": "faulted",
+    "steps": [
+        {"name": f"s{number}", "type": "claude", "prompt": "Say one.", "retry": {"max_attempts": 9, "initial_seconds": 0.0}}
+        for number in range(8)
+    ],
+}
+
+
+@pytest.mark.parametrize("answered", [1, 3, 6])
+async def test_whoever_takes_a_run_over_meets_the_faults_that_the_first_owner_would_have_met(answered: int) -> None:
+    plan: dict[str, Any] = {"purpose": "evaluation", "faults": FaultPlan(share=0.5), "case_id": "case-1", "seed": 4}
+    whole = await ExecutorKit().trial(MANY_STEPS, **plan)
+    lost = ExecutorKit(model=Blocking(free=answered))
+    order = command(lost, document=MANY_STEPS, **plan)
+    hanging = await hung_run(lost, order)
+    heir = second(lost, ScriptedModel())
+    run = await heir.execute(order, sequence=7, attempt=2)
+    await end_of(hanging)
+    assert (run.status, run.resumed) == ("succeeded", 1)
+    assert [step.attempts for step in run.steps] == [step.attempts for step in whole.steps]
+    assert len({step.attempts for step in whole.steps}) > 1, "steps meet different faults"
 
 
 async def nested_attempts(prompt: str) -> list[int]:

@@ -54,6 +54,12 @@ async def test_a_bare_name_follows_the_rollout_and_the_run_tells_its_arm(share: 
     assert [getattr(fact, "arm") for fact in starts] == [run.arm for run in rollout.kit.ends()]  # noqa: B009
 
 
+async def test_a_run_tells_its_unit_so_that_runs_of_one_are_not_taken_for_many() -> None:
+    rollout = Rollout()
+    await rollout.begin(0.5)
+    assert [(await rollout.run(f"run-{unit}", unit_id=unit)).unit_id for unit in ("ada", None)] == ["ada", None]
+
+
 async def test_runs_of_one_unit_stay_in_its_arm() -> None:
     rollout = Rollout()
     await rollout.begin(0.5)

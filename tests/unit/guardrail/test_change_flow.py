@@ -17,7 +17,7 @@ from shared.events.changes import (
     PipelineDeployed,
 )
 from shared.events.message import Message
-from tests.fakes.guardrail import Bench, answering, bench, cases, pipeline
+from tests.fakes.guardrail import Bench, answering, bench, cases, pipeline, right
 
 OLD, NEW = "Say the sentiment of: {{ text }}", "Name the sentiment of: {{ text }}"
 
@@ -110,6 +110,32 @@ async def test_a_certified_candidate_replaces_the_stable_revision() -> None:
     assert isinstance(deployed, PipelineDeployed) and deployed.previous_digest == gate.incumbent_digest
     assert gate.candidate.mean > gate.incumbent.mean
     assert any("majority" in reason for reason in gate.reasons)
+
+
+async def test_what_just_passed_claims_less_than_was_seen_and_what_did_not_pass_claims_no_more_than_that() -> None:
+    at = await promotable()
+
+    def each_wrong_where_the_other_is_right(document: dict[str, Any], inputs: dict[str, Any]) -> dict[str, str]:
+        spread, truth = int(inputs["text"].split(" ")[3]) * 7 % 20 / 20, right(inputs)
+        is_right = spread < 0.85 if "Name" in document["steps"][0]["prompt"] else spread >= 0.35
+        return {"answer": truth if is_right else {"good": "bad", "bad": "good"}.get(truth, "none")}
+
+    at.fleet.answer = each_wrong_where_the_other_is_right
+    passed = (await promoted(at))[0]
+    assert isinstance(passed, GateFinished) and passed.verdict == "certified" and passed.claim is not None
+    assert passed.gain_low <= passed.claim < passed.gain
+    assert f"{passed.claim:+.3f} claimed, {passed.gain:+.3f}" in passed.reasons[0]
+    undecided = (await promoted(await promotable({"Say": 0.8, "Name": 0.85})))[0]
+    assert isinstance(undecided, GateFinished) and undecided.claim == undecided.gain
+    rejected = (await promoted(await promotable({"Say": 0.9, "Name": 0.4})))[0]
+    assert isinstance(rejected, GateFinished) and rejected.claim is None
+
+
+async def test_a_gate_of_before_claims_were_told_is_shown_as_it_was_decided_on() -> None:
+    """Its hash is in the audit log."""
+    gate = (await promoted(await promotable({"Say": 0.9, "Name": 0.4})))[0]
+    assert isinstance(gate, GateFinished) and "claim" not in gate.model_dump(mode="json")
+    assert GateFinished.model_validate(gate.model_dump(mode="json")) == gate
 
 
 async def test_executors_get_sealed_inputs_and_never_a_label() -> None:

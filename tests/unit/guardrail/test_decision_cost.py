@@ -21,6 +21,8 @@ class CountingDatabase(InMemoryDatabase):
     def __init__(self) -> None:
         super().__init__()
         self.calls: Counter[str] = Counter()
+        self.documents = 0
+        """Whole documents of pipelines among what was read."""
 
     def collection(self, name: str) -> InMemoryCollection:
         if name not in self._collections:
@@ -36,7 +38,10 @@ class CountingDatabase(InMemoryDatabase):
     def _counting(self, call: Callable[..., Any], kind: str) -> Callable[..., Any]:
         async def counted(*given: Any, **named: Any) -> Any:
             self.calls[kind] += 1
-            return await call(*given, **named)
+            answer = await call(*given, **named)
+            rows = answer if isinstance(answer, list) else [answer]
+            self.documents += sum(isinstance(row, dict) and bool(row.get("document")) for row in rows)
+            return answer
 
         return counted
 
@@ -81,7 +86,8 @@ async def test_a_proposal_during_a_freeze_costs_the_same_however_many_wait_befor
     costs = []
     for number in range(1, 31):
         database.calls.clear()
+        database.documents = 0
         await propose_change(proposal(pipeline(), f"h{number}"), at.at, place=Place(f"m{number}", number))
-        costs.append(database.calls.total())
+        costs.append((database.calls.total(), database.documents))
     assert costs[1] == costs[-1]
     assert [each.change_id for each in await at.at.changes.held(100)] == [f"h{number}" for number in range(1, 31)]

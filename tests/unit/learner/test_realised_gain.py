@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
 from services.learner.adapters.gains import MongoGains
+from services.learner.domain.gains import Scored, realised, sides_of
 from services.learner.use_cases import (
     Gains,
     attribute,
@@ -54,11 +55,12 @@ class World:
     def __post_init__(self) -> None:
         self.at = Gains(MongoGains(InMemoryDatabase()), self.gauges, SystemClock())
 
-    async def serve(self, digest: str, scores: list[float], arm: str = "", *, reports_first: bool = False) -> None:
+    async def serve(self, digest: str, scores: list[float], arm: str = "", *, reports_first: bool = False, units: int = 0) -> None:
+        """By so many units in turn; 0: each run is its own."""
         for score in scores:
             self.runs += 1
-            name = f"run-{self.runs}"
-            served, reported = run(name, digest, arm), report(name, score)
+            name, unit = f"run-{self.runs}", f"user-{self.runs % units}" if units else None
+            served, reported = run(name, digest, arm, unit_id=unit), report(name, score)
             for said in (reported, served) if reports_first else (served, reported):
                 noting = note_served(said, self.at) if isinstance(said, RunFinished) else note_report(said, self.at)
                 self.facts += [fact for _, fact in await noting if isinstance(fact, GainRealised)]
@@ -73,9 +75,17 @@ def report(name: str, score: float) -> OutcomeReported:
     return OutcomeReported(run_id=name, score=score, author="alice")
 
 
-def gate(gain: float = 0.2, low: float = 0.1, high: float = 0.3, change_id: str = "c1") -> GateFinished:
+def gate(gain: float = 0.2, low: float = 0.1, high: float = 0.3, change_id: str = "c1", claim: float | None = None) -> GateFinished:
     fields = {"change_id": change_id, "pipeline": "triage", "candidate_digest": "new", "incumbent_digest": "old"}
-    numbers = {"p_value": 0.01, "alpha": 0.05, "gain": gain, "gain_low": low, "gain_high": high, "verdict": "certified"}
+    numbers = {
+        "p_value": 0.01,
+        "alpha": 0.05,
+        "gain": gain,
+        "gain_low": low,
+        "gain_high": high,
+        "claim": claim,
+        "verdict": "certified",
+    }
     return GateFinished.model_validate({**fields, **numbers, "candidate": SCORE, "incumbent": SCORE})
 
 
@@ -123,6 +133,70 @@ async def test_a_gain_that_production_shows_confirms_the_claim_and_is_kept_by_st
     )
     assert line["realised"] == pytest.approx(last.realised) and line["claimed"] == 0.2
     assert on.gauges.points == {("climb", "claimed"): pytest.approx(20), ("climb", "realised"): pytest.approx(100 * last.realised)}
+
+
+async def test_what_the_gate_claims_is_compared_and_not_what_it_saw() -> None:
+    on = await promoted(claim=0.12)
+    await on.serve("old", drawn(0.5, 300, 1))
+    await on.serve("new", drawn(0.75, 300, 2))
+    assert (on.facts[-1].claimed, on.facts[-1].seen, on.facts[-1].claimed_low) == (0.12, 0.2, 0.1)
+    assert "claimed +0.120 [+0.100, +0.300], of +0.200 seen" in on.facts[-1].reasons[0]
+    (line,) = (await strategies(GetStrategies(), on.at))["strategies"]
+    assert (line["seen"], line["claimed"]) == (0.2, 0.12)
+    assert on.gauges.points["climb", "claimed"] == pytest.approx(12)
+
+
+async def test_many_runs_of_few_users_are_few_observations() -> None:
+    on = await promoted()
+    await on.serve("old", drawn(0.5, 300, 1), units=25)
+    await on.serve("new", drawn(0.75, 100, 2), units=25)
+    alone = await promoted()
+    await alone.serve("old", drawn(0.5, 300, 1))
+    await alone.serve("new", drawn(0.75, 100, 2))
+    by_users, by_runs = on.facts[-1], alone.facts[-1]
+    assert (by_users.runs, by_users.runs_before, by_users.units, by_users.units_before) == (100, 300, 25, 25)
+    assert (by_runs.units, by_runs.units_before) == (100, 300)
+    assert by_users.realised == pytest.approx(by_runs.realised), "all users have as many runs"
+    assert _width(by_users) > 1.5 * _width(by_runs)
+
+
+def test_users_with_tastes_of_their_own_raise_no_false_alarms() -> None:
+    """Nothing was gained; 30 users a side send 30 runs each, and each likes what it likes."""
+    draw = random.Random(7)
+    claim = {"_id": "c", "pipeline": "p", "digest": "new", "incumbent": "old", "gain": 0.1, "gain_low": 0.0, "gain_high": 0.2}
+    sides = {side: 900 for pair in sides_of(claim).values() for side in pair}
+    alarms = {"by users": 0, "by runs": 0}
+    for _ in range(200):
+        tastes = [(digest, f"{digest}-{user}", draw.betavariate(0.6, 0.4)) for digest in ("new", "old") for user in range(30)]
+        rows = [Scored(digest, "", float(draw.random() < taste), user) for digest, user, taste in tastes for _ in range(30)]
+        alone = [replace(row, unit=str(number)) for number, row in enumerate(rows)]
+        for name, scored in (("by users", rows), ("by runs", alone)):
+            alarms[name] += realised(claim, scored, sides).outcome in ("confirmed", "contradicted")
+    assert alarms["by users"] <= 10 < 60 < alarms["by runs"], alarms
+
+
+async def test_however_many_runs_a_handful_of_users_is_no_data() -> None:
+    on = await promoted()
+    await on.serve("old", drawn(0.5, 300, 1), units=5)
+    await on.serve("new", drawn(0.9, 300, 2), units=5)
+    assert {fact.outcome for fact in on.facts} == {"no_data"}
+    assert "5 users or sessions" in on.facts[-1].reasons[0]
+
+
+async def test_runs_that_nobody_scored_are_counted_and_told() -> None:
+    on = await promoted()
+    await on.serve("old", drawn(0.5, 40, 1))
+    for number in range(70):
+        await note_served(run(f"unscored-{number}", "new"), on.at)
+    await on.serve("new", drawn(0.9, 30, 2))
+    (fact,) = on.facts
+    assert (fact.runs, fact.served, fact.runs_before, fact.served_before) == (30, 100, 40, 40)
+    assert "only 30 of 100 runs of it and 40 of 40 of the one before were scored" in fact.reasons[-1]
+
+
+def _width(fact: GainRealised) -> float:
+    assert fact.realised_low is not None and fact.realised_high is not None
+    return fact.realised_high - fact.realised_low
 
 
 async def test_a_claim_that_production_falls_short_of_is_told_as_contradicted() -> None:

@@ -72,7 +72,8 @@ def test_the_curve_ends_with_the_search_and_its_claim_is_the_sealed_one(outcome:
     story = of_outcome(outcome)
     assert story.points[-1].spent == outcome.evidence.spent["search"]
     assert all(point.low <= point.gain <= point.high for point in story.points)
-    assert story.claim is not None and story.claim[0] == outcome.claim
+    assert story.gain is not None and story.gain.claim == outcome.claim <= story.gain.gain
+    assert outcome.evidence.sealed_gain == (story.gain.gain, story.gain.low, story.gain.high)
     assert story.best in story.lineage.nodes and story.seed in story.lineage.nodes
 
 
@@ -87,7 +88,8 @@ def test_what_the_sealed_cases_rejected_is_drawn_as_bad_as_it_was() -> None:
     found = optimize({"prompt": "Say it."}, worse_later, cases[:20], cases[20:100], cases[100:], 500, proposer=proposer)
     assert (found.verdict, found.claim) == ("rejected", 0.0)
     story = of_outcome(found)
-    assert story.claim is not None and story.claim[1] <= story.claim[0] < 0 and story.claim == found.evidence.sealed_gain
+    assert story.gain is not None and story.gain.low <= story.gain.gain < 0 and story.gain.claim is None
+    assert (story.gain.gain, story.gain.low, story.gain.high) == found.evidence.sealed_gain
 
 
 def test_the_same_search_is_drawn_the_same(outcome: Outcome) -> None:

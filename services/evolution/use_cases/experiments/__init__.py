@@ -10,10 +10,11 @@ from services.evolution.use_cases.experiments.outcomes import (
     record_rollout,
     record_verdict,
 )
-from services.evolution.use_cases.experiments.start import start_experiment
+from services.evolution.use_cases.experiments.start import give_up_experiment, start_experiment
 
 __all__ = [
     "Laboratory",
+    "give_up_experiment",
     "list_experiments",
     "read_experiment",
     "record_gate",

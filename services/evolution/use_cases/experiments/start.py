@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from services.evolution.domain.experiment_plan import ExperimentPlan, plan_experiment
-from services.evolution.domain.experiments import attempt, fingerprint, new_record, refusal, unmeasured
+from services.evolution.domain.experiments import attempt, new_record, refusal, unmeasured
+from services.evolution.domain.records import fingerprint, problems_of
 from services.evolution.domain.variants import Entrant, within
 from services.evolution.ports import LabelledCases, StablePipeline
 from services.evolution.use_cases.bound import Effects
@@ -51,6 +52,16 @@ async def _begin(command: StartExperiment, at: Laboratory) -> Effects:
     return await _Attempt(command, record, at).run()
 
 
+async def give_up_experiment(command: StartExperiment, at: Laboratory) -> None:
+    """Of an order that is tried no more: what it holds is free for others. Sent again, it goes on from the cache in a new scope."""
+    record = await at.experiments.get(command.experiment_id)
+    if record is None or record["answer"] or "proposal" in record:
+        return
+    await close_scope(command, record["attempt"], at.evolution)
+    again = attempt(record["attempt"] + 1, at.evolution.clock.now().isoformat())
+    await at.experiments.update(command.experiment_id, again)
+
+
 class _Attempt:
     """Knows the variants as soon as there are any, so that a refusal tells what is wrong with each."""
 
@@ -66,7 +77,7 @@ class _Attempt:
             ready = await self._prepare()
             effects = await ExperimentWork(ready, self._at).run()
         except PermanentError as error:
-            effects = await self._refuse(_problems(error))
+            effects = await self._refuse(problems_of(error))
         await close_scope(self._command, self._record["attempt"], self._at.evolution)
         return effects
 
@@ -113,7 +124,3 @@ class _Attempt:
         fields = {"status": "finished", "answer": answer.model_dump(mode="json")}
         await self._at.experiments.update(self._command.experiment_id, fields)
         return [("finished", answer)]
-
-
-def _problems(error: PermanentError) -> Sequence[Problem]:
-    return error.problems if isinstance(error, InvalidInputError) else [Problem(reason=str(error))]

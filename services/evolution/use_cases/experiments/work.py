@@ -15,13 +15,12 @@ from services.evolution.use_cases.evaluations import Assignment, Evaluations
 from services.evolution.use_cases.experiments.bound import Laboratory
 from services.evolution.use_cases.experiments.explaining import disagreement, explained
 from services.evolution.use_cases.experiments.telling import tell
+from services.evolution.use_cases.proposing import Order, proposed
 from shared.errors import PermanentError
 from shared.events.changes import Evidence, ProposeChange
 from shared.events.experiments import ExperimentFinished, ExperimentStage, StartExperiment, VariantReport
-from shared.events.improvement import PipelineScored
-from shared.events.message import derive_id
 from shared.events.values import GrantedScope
-from shared.evidence import grader_hash, score
+from shared.evidence import grader_hash
 from shared.evidence.planning import detectable_gain
 from shared.evidence.variants import Comparison, compare_variants
 from shared.evidence.verdicts import POWER
@@ -54,6 +53,7 @@ class ExperimentWork:
         self._at = at
         self._reasons = list(ready.reasons)
         self._grader_hash = grader_hash(ready.data.grader)
+        self._order = Order(self._command.experiment_id, "experiment", self._command, ready.stable, self._grader_hash, at.evolution)
         self._baseline = candidate_of(ready.stable)
         self._candidates = {each.label: each.candidate for each in ready.entrants if each.candidate}
         assignment = Assignment(
@@ -64,7 +64,7 @@ class ExperimentWork:
             cases={case.id: case for case in ready.data.cases},
             seed=self._command.seed,
         )
-        self._evaluations = Evaluations(assignment, at.evolution, self._tick)
+        self._evaluations = Evaluations(assignment, at.evolution, self._order.refuse_quarantined)
         self._evaluations.limit = self._command.evaluations
         self._evaluations.deadline = ready.began + timedelta(seconds=self._command.seconds)
 
@@ -150,48 +150,27 @@ class ExperimentWork:
 
     async def _propose(self, answer: ExperimentFinished, found: Sequence[VariantReport]) -> Effects:
         winner = self._candidates[answer.winner]
-        await self._refuse_quarantined(winner.digest)
+        await self._order.refuse_quarantined(winner.digest)
         report = next(each for each in found if each.label == answer.winner)
         proposal = self._proposal(winner, report, found[0])
         await self._tell("gate", f"{answer.winner} ({winner.digest[:12]}) is proposed")
-        pending = answer.model_copy(update={"change_id": proposal.change_id})
-        fields = {
-            "status": "proposed",
-            "change_id": proposal.change_id,
-            "proposal": proposal.model_dump(mode="json"),
-            "pending": pending.model_dump(mode="json"),
-        }
-        await self._at.experiments.update(self._command.experiment_id, fields)
+        await self._at.experiments.update(self._command.experiment_id, proposed(proposal, answer))
         return [("propose", proposal)]
 
     def _proposal(self, winner: Candidate, report: VariantReport, baseline: VariantReport) -> ProposeChange:
         command = self._command
         interval = f"[{report.gain_low or 0:+.3f}, {report.gain_high or 0:+.3f}]"
         measured = f"{report.gain or 0:+.3f} {interval}, p = {report.p_adjusted:.4f} (Holm)"
-        return ProposeChange(
-            change_id=derive_id(command.experiment_id, "promotion"),
-            kind="promotion",
-            pipeline=command.pipeline,
-            document=dict(winner.document),
-            domain=self._ready.stable.domain,
-            author="evolution",
-            requested_by=command.author if command.author != "anonymous" else None,
-            reason=f"variant {report.label} won experiment {command.experiment_id}: {measured}",
-            evidence=(
-                Evidence(
-                    kind="trial",
-                    text=f"A/B experiment of {len(self._candidates)} variant(s), {measured}",
-                    score=report.score,
-                    baseline=baseline.score,
-                    calls=self._evaluations.spent,
-                    seconds=self._seconds(),
-                ),
-            ),
-            dataset_id=command.dataset_id,
-            parent_digest=self._ready.stable.digest,
-            rollout=command.rollout,
-            group_id=command.experiment_id,
+        evidence = Evidence(
+            kind="trial",
+            text=f"A/B experiment of {len(self._candidates)} variant(s), {measured}",
+            score=report.score,
+            baseline=baseline.score,
+            calls=self._evaluations.spent,
+            seconds=self._seconds(),
         )
+        reason = f"variant {report.label} won experiment {command.experiment_id}: {measured}"
+        return self._order.promotion(winner, reason, evidence, rollout=command.rollout)
 
     async def _nobody(self, answer: ExperimentFinished) -> Effects:
         more = max((each.more_cases_needed for each in answer.variants), default=0)
@@ -210,31 +189,13 @@ class ExperimentWork:
 
     async def _tell_scores(self, grades: Grades) -> None:
         for label, own in grades.items():
-            candidate = self._candidate(label)
-            fact = PipelineScored(
-                pipeline=self._command.pipeline,
-                digest=candidate.digest,
-                domain=self._ready.stable.domain,
-                purpose="evaluation",
-                score=score(own, self._grader_hash),
-                document=dict(candidate.document),
-                group_id=self._command.experiment_id,
-            )
-            cause = self._command.experiment_id
-            await self._at.evolution.announcer.announce(fact, cause=cause, effect=f"scored:{candidate.digest}")
+            await self._order.tell_score(self._candidate(label), own)
 
     def _candidate(self, label: str) -> Candidate:
         return self._baseline if label == STABLE else self._candidates[label]
 
     def _error(self, label: str) -> str:
         return next(iter(self._evaluations.errors(self._candidate(label).digest)), "no gradable answer")
-
-    async def _tick(self) -> None:
-        await self._refuse_quarantined()
-
-    async def _refuse_quarantined(self, *digests: str) -> None:
-        if found := await self._at.evolution.evolutions.quarantined((self._ready.stable.digest, *digests)):
-            raise PermanentError(f"revision {found[0][:12]}, which this experiment works with, was taken back meanwhile")
 
     async def _tell(self, stage: ExperimentStage, text: str) -> None:
         await tell(self._command, stage, text, self._evaluations.spent, self._at.evolution)
