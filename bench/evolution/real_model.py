@@ -52,14 +52,14 @@ class Measured:
 
 
 def run(size: Size) -> None:
-    """Breadth first: whoever takes part is measured on all tasks before the next one is; the section grows with each row."""
+    """Breadth first: all tasks, then all who take part, then the next budget; the section grows with each row."""
     rows = Rows("real")
     with LocalModel() as local:
         measured = {task.name: _measured(task, local, size) for task in TASKS[: size.real_tasks]}
         there = [one for one in measured.values() if one.real]
-        for competitor in _competitors() if size.real_budgets else ():
+        for budget, competitor in product(size.real_budgets, _competitors()):
             with ready(competitor):
-                for budget, one in product(size.real_budgets, there):
+                for one in there:
                     one.shipped.append(_shipped(rows, competitor, one, budget))
                     write_section(TITLE, _text(measured), size.results)
         for one in there if size.real_budgets else ():
