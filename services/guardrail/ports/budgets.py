@@ -39,7 +39,7 @@ class Budgets(Protocol):
         ...
 
     async def announce(self, revision: str, bounds: Sequence[Mapping[str, Any]]) -> bool:
-        """Tells executors what bounds production runs now; False where this policy revision told it before."""
+        """Tells executors what bounds production runs now; False where this policy revision told the same before."""
         ...
 
     async def forget(self, day: str) -> None:
