@@ -20,7 +20,7 @@ import uvloop
 from prometheus_client import CollectorRegistry
 from pydantic import ValidationError
 
-from shared.background import Background, Work
+from shared.background import Background, Rounds, Work
 from shared.clock import Clock, SystemClock
 from shared.errors import ConfigurationError, EvolineError, UnavailableError
 from shared.messaging.bus import Bus, BusParts
@@ -58,7 +58,7 @@ class Host:
     tracing: Tracing
     checks: dict[str, Check] = field(default_factory=dict)
     """Readiness checks by name; add what else the service needs to work."""
-    background: dict[str, Work] = field(default_factory=dict)
+    background: dict[str, Rounds] = field(default_factory=dict)
     closers: list[Work] = field(default_factory=list)
 
     @property
@@ -66,9 +66,10 @@ class Host:
         """The service's own."""
         return self.mongo.database(f"evoline_{self.name}")
 
-    def run_in_background(self, name: str, work: Work) -> None:
+    def run_in_background(self, name: str, work: Rounds) -> None:
         """Runs `work` from start to stop. What ends with a `TransientError` begins again after a pause, and the service is not
-        ready meanwhile; if it ends or fails otherwise, the process ends with code 1. It is cancelled at the stop."""
+        ready until the work says that it went well; if it ends or fails otherwise, the process ends with code 1. It is cancelled
+        at the stop."""
         self.background[name] = work
 
     def on_stop(self, close: Work) -> None:

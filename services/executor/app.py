@@ -43,6 +43,7 @@ from services.executor.use_cases import (
     run_child,
 )
 from shared.attestation import Grants, KeyFile
+from shared.background import WentWell
 from shared.events.runs import ExecuteRun, RunFinished
 from shared.large_values import LargeValues
 from shared.llm import ModelOnDemand, build_models, providers_of, sent_to
@@ -160,10 +161,11 @@ def _quotas(host: Host, own: ExecutorSettings) -> ProductionQuotas:
     rules, runs = MongoQuotaRules(host.mongo.database("evoline_guardrail")), MongoLeasedRuns(host.database)
     quotas = ProductionQuotas(rules, BusQuestions(host.bus), runs, host.clock, f"executor:{_name(own)}"[:128])
 
-    async def tell() -> None:
+    async def tell(went_well: WentWell) -> None:
         while True:
-            await host.clock.sleep(own.quota_tell_seconds)
             await quotas.tell()
+            went_well()
+            await host.clock.sleep(own.quota_tell_seconds)
 
     async def tell_the_rest() -> None:
         await quotas.tell(at_stop=True)

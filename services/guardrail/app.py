@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import nats.errors
 import structlog
 
@@ -27,7 +29,7 @@ from services.guardrail.domain.turns import Turns
 from services.guardrail.ports import AuditLogUnsoundError, Guardrail, Limits
 from services.guardrail.settings import GuardrailSettings
 from services.guardrail.use_cases import Effects
-from shared.background import Work
+from shared.background import WentWell, Work
 from shared.errors import ConfigurationError, TransientError, UnavailableError
 from shared.identity import RegistryFile
 from shared.llm import providers_of
@@ -58,10 +60,8 @@ def create_app(settings: SharedSettings | None = None, own: GuardrailSettings | 
         await _outwait_lost_deliveries(host)
 
         async def watch() -> None:
-            while True:
-                if at.audit.is_sound:
-                    await _sweep(host, at)
-                await host.clock.sleep(own_settings.expiry_interval_seconds)
+            if at.audit.is_sound:
+                await _look_at_reviews(host, at)
 
         async def sweep() -> None:
             await use_cases.sweep_budgets(await use_cases.in_force(at))
@@ -69,9 +69,9 @@ def create_app(settings: SharedSettings | None = None, own: GuardrailSettings | 
         async def look_at_rollouts() -> None:
             await use_cases.advance_all(at)
 
-        host.run_in_background("watch over reviews", watch)
-        host.run_in_background("adopt keys", lambda: _adopt_keys(host, at, own_settings.keys_interval_seconds))
-        host.run_in_background("carry on held changes", lambda: _carry_on(host, at, own_settings.held_interval_seconds))
+        host.run_in_background("adopt keys", partial(_adopt_keys, host, at, own_settings.keys_interval_seconds))
+        host.run_in_background("carry on held changes", partial(_carry_on, host, at, own_settings.held_interval_seconds))
+        run_in_rounds(host, "watch over reviews", watch, own_settings.expiry_interval_seconds)
         run_in_rounds(host, "sweep budgets", sweep, own_settings.budget_sweep_seconds)
         run_in_rounds(host, "look at rollouts", look_at_rollouts, own_settings.rollout_interval_seconds)
 
@@ -132,12 +132,13 @@ async def _watch_audit_log(host: Host, at: Guardrail, own: GuardrailSettings) ->
         except AuditLogUnsoundError as error:
             log.error("audit log unsound", error=str(error), checkpoints=str(own.checkpoints))
 
-    async def watch() -> None:
+    async def watch(went_well: WentWell) -> None:
         checked = host.clock.monotonic()
         while True:
             due = host.clock.monotonic() - checked >= own.audit_check_interval_seconds
             await look(whole=due)
             checked = host.clock.monotonic() if due else checked
+            went_well()
             await host.clock.sleep(own.checkpoint_interval_seconds)
 
     await look(whole=True)
@@ -168,10 +169,11 @@ def run_in_rounds(host: Host, name: str, work: Work, seconds: float) -> None:
     """A store that is away, or a policy that is not believed, puts a round off. It must not end the process: what the process
     remembers, such as which policy was in force, is what the next answer is held against."""
 
-    async def rounds() -> None:
+    async def rounds(went_well: WentWell) -> None:
         while True:
             try:
                 await work()
+                went_well()
             except TransientError as error:
                 structlog.get_logger("services.guardrail").warning("round put off", work=name, error=str(error))
             await host.clock.sleep(seconds)
@@ -192,17 +194,14 @@ async def _outwait_lost_deliveries(host: Host) -> None:
         await host.clock.sleep(row.ack_wait_seconds + LOST_MARGIN_SECONDS)
 
 
-async def _sweep(host: Host, at: Guardrail) -> None:
-    """What is due now. A store or broker that is away for a moment is met again by the next round."""
-    try:
-        await _tell(host, await use_cases.note_identities(at))
-        await use_cases.expire_reviews(await use_cases.in_force(at), lambda effects: _tell(host, effects))
-        await use_cases.lapse_glass(at, lambda effects: _tell(host, effects))
-    except TransientError as error:
-        structlog.get_logger("guardrail").warning("round of the watch over reviews put off", error=str(error))
+async def _look_at_reviews(host: Host, at: Guardrail) -> None:
+    """What is due now."""
+    await _tell(host, await use_cases.note_identities(at))
+    await use_cases.expire_reviews(await use_cases.in_force(at), lambda effects: _tell(host, effects))
+    await use_cases.lapse_glass(at, lambda effects: _tell(host, effects))
 
 
-async def _carry_on(host: Host, at: Guardrail, seconds: float) -> None:
+async def _carry_on(host: Host, at: Guardrail, seconds: float, went_well: WentWell) -> None:
     async def tell(cause: str, effects: Effects) -> None:
         for effect, fact in effects:
             await host.bus.publish(fact, cause=cause, effect=effect)
@@ -211,6 +210,7 @@ async def _carry_on(host: Host, at: Guardrail, seconds: float) -> None:
     while True:
         try:
             done = await held.round()
+            went_well()
         except UnavailableError as error:
             structlog.get_logger("services.guardrail").warning("held changes not readable", error=str(error))
             done = 0
@@ -218,7 +218,7 @@ async def _carry_on(host: Host, at: Guardrail, seconds: float) -> None:
             await host.clock.sleep(seconds)
 
 
-async def _adopt_keys(host: Host, at: Guardrail, seconds: float) -> None:
+async def _adopt_keys(host: Host, at: Guardrail, seconds: float, went_well: WentWell) -> None:
     """Looks anew after a minute too: another process may have stored what it signed before it read the new key."""
     seen, rounds = None, 0
     while True:
@@ -232,6 +232,7 @@ async def _adopt_keys(host: Host, at: Guardrail, seconds: float) -> None:
                 if keys != seen or any(getattr(fact, "reattested", 0) for _, fact in effects):
                     await _tell(host, effects)
                 seen, rounds = keys, 0
+            went_well()
         except UnavailableError as error:
             structlog.get_logger("services.guardrail").error("keys cannot be used", error=str(error))
         rounds += 1

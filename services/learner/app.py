@@ -7,10 +7,13 @@ from services.learner.adapters.gains import MongoGains
 from services.learner.adapters.metrics import PrometheusGains
 from services.learner.adapters.mongo import MongoKnowledgeStore
 from services.learner.adapters.seeds import FileSeedTemplates
-from services.learner.use_cases import Gains, Learner, tell_standing
+from services.learner.use_cases import Gains, Learner, forget_outcomes, tell_standing
 from shared.attestation import Approvals, KeyFile
+from shared.background import WentWell
 from shared.service import Application, Host
 from shared.settings import SharedSettings
+
+FORGET_SECONDS = 3600.0
 
 
 def create_app(settings: SharedSettings | None = None) -> Application:
@@ -25,6 +28,14 @@ def create_app(settings: SharedSettings | None = None) -> Application:
         await gains.prepare()
         at = Gains(gains, PrometheusGains(host.metrics.gains), host.clock)
         await tell_standing(at)
+
+        async def forget(went_well: WentWell) -> None:
+            while True:
+                await forget_outcomes(at)
+                went_well()
+                await host.clock.sleep(FORGET_SECONDS)
+
+        host.run_in_background("forget old outcomes", forget)
         subscribers.register(host.consumer, Learner(store, seeds, host.clock), at, approvals)
 
     return Application("learner", shared_settings, register)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from services.learner.domain.mining import ScoredRevision
@@ -61,8 +62,8 @@ class GainStore(Protocol):
         """Claims that were looked at, newest look first."""
         ...
 
-    async def add_run(self, run_id: str, run: Mapping[str, Any]) -> None: ...
-    async def add_report(self, run_id: str, score: float) -> None:
+    async def add_run(self, run_id: str, run: Mapping[str, Any], at: datetime) -> None: ...
+    async def add_report(self, run_id: str, score: float, at: datetime) -> None:
         """The first of a run stays."""
         ...
 
@@ -79,6 +80,9 @@ class GainStore(Protocol):
         ...
 
     async def outcomes(self, pipeline: str, digests: Sequence[str]) -> list[dict[str, Any]]: ...
+    async def forget(self, now: datetime, *, reports_after: timedelta, runs_after: timedelta) -> int:
+        """Reports, and runs with their outcomes, that are older; how many."""
+        ...
 
 
 class GainGauges(Protocol):

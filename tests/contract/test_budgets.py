@@ -126,3 +126,13 @@ async def test_a_reservation_is_one_write_once_its_accounts_are_known(known: boo
     await budgets.reserve(wanted("next", runs=1), LIMITS)
     attempt: list[Any] = ["budget_days.update"]
     assert boundaries.passed == (attempt if known else [*attempt, "budget_days.insert", "budget_days.update", *attempt])
+
+
+async def test_what_bounds_production_is_told_again_where_the_same_policy_is_said_in_other_words(database: Database) -> None:
+    former, named = [[{"account": "system", "resources": [name]}] for name in ("micro_usd", "cost_usd")]
+    budgets = MongoBudgets(database)
+    assert await budgets.announce("r1", former)
+    assert not await budgets.announce("r1", former)
+    assert await budgets.announce("r1", named)
+    assert not await budgets.announce("r1", named)
+    assert await budgets.announce("r2", named)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from services.learner.adapters import gains as adapter
 from services.learner.adapters.gains import MongoGains
 from shared.storage import Database
+
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+RUN = {"pipeline": "triage", "digest": "new", "arm": "canary", "failed": False}
 
 
 @pytest.fixture
@@ -37,14 +42,13 @@ async def test_the_claims_looked_at_last_come_first(gains: MongoGains) -> None:
 
 
 async def test_a_run_and_its_first_report_are_one_outcome_and_a_failed_run_is_worth_nothing(gains: MongoGains) -> None:
-    run = {"pipeline": "triage", "digest": "new", "arm": "canary", "failed": False}
-    await gains.add_run("r1", run)
+    await gains.add_run("r1", RUN, NOW)
     assert await gains.join("r1") is None
-    await gains.add_report("r1", 0.5)
-    await gains.add_report("r1", 1.0)
-    await gains.add_report("r2", 1.0)
+    await gains.add_report("r1", 0.5, NOW)
+    await gains.add_report("r1", 1.0, NOW)
+    await gains.add_report("r2", 1.0, NOW)
     assert await gains.join("r2") is None
-    await gains.add_run("r2", {**run, "failed": True})
+    await gains.add_run("r2", {**RUN, "failed": True}, NOW)
     for _ in range(2):
         joined = [await gains.join(name) for name in ("r1", "r2")]
     assert [(row["_id"], row["score"]) for row in joined if row] == [("r1", 0.5), ("r2", 0.0)]
@@ -54,7 +58,7 @@ async def test_a_run_and_its_first_report_are_one_outcome_and_a_failed_run_is_wo
 
 async def test_runs_are_counted_whether_scored_or_not_and_by_arm(gains: MongoGains) -> None:
     for number, arm in enumerate(("canary", "canary", "")):
-        await gains.add_run(f"r{number}", {"pipeline": "triage", "digest": "new", "arm": arm, "failed": False, "unit": None})
+        await gains.add_run(f"r{number}", {"pipeline": "triage", "digest": "new", "arm": arm, "failed": False, "unit": None}, NOW)
     assert [await gains.served("triage", "new", arm) for arm in ("", "canary", "control")] == [3, 2, 0]
     assert await gains.served("triage", "old", "") == await gains.served("mails", "new", "") == 0
 
@@ -64,7 +68,37 @@ async def test_a_revision_with_many_outcomes_leaves_those_of_the_other_in_sight(
 ) -> None:
     monkeypatch.setattr(adapter, "_MOST_OUTCOMES", 3)
     for number, digest in enumerate(("old",) * 5 + ("new",) * 2):
-        await gains.add_run(f"r{number}", {"pipeline": "triage", "digest": digest, "arm": "", "failed": False})
-        await gains.add_report(f"r{number}", 1.0)
+        await gains.add_run(f"r{number}", {"pipeline": "triage", "digest": digest, "arm": "", "failed": False}, NOW)
+        await gains.add_report(f"r{number}", 1.0, NOW)
         await gains.join(f"r{number}")
     assert [each["digest"] for each in await gains.outcomes("triage", ("new", "old"))] == ["new"] * 2 + ["old"] * 3
+
+
+async def days_later(gains: MongoGains, days: float) -> int:
+    return await gains.forget(NOW + timedelta(days=days), reports_after=timedelta(days=60), runs_after=timedelta(days=365))
+
+
+async def test_reports_wait_for_so_long_and_runs_and_outcomes_are_kept_longer(gains: MongoGains) -> None:
+    await gains.add_report("early", 1.0, NOW)
+    await gains.add_run("both", RUN, NOW)
+    await gains.add_report("both", 1.0, NOW + timedelta(days=5))
+    assert await gains.join("both")
+    assert await days_later(gains, 60) == 0
+    assert await days_later(gains, 61) == 1
+    await gains.add_run("early", RUN, NOW)
+    assert await gains.join("early") is None
+    assert await days_later(gains, 365) == 1
+    assert await days_later(gains, 366) == 2
+    assert await gains.count("triage", "new") == 1
+    assert await days_later(gains, 371) == 1
+    assert await gains.count("triage", "new") == 0
+
+
+async def test_what_has_no_moment_is_as_old_as_the_round_that_finds_it(database: Database) -> None:
+    gains = MongoGains(database)
+    await database.collection("served_runs").insert_once({"_id": "former", **RUN})
+    await database.collection("reports").insert_once({"_id": "former", "score": 1.0})
+    assert await gains.join("former")
+    assert await days_later(gains, 1000) == 0
+    assert await days_later(gains, 1061) == 1
+    assert await days_later(gains, 1366) == 2

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from prometheus_client import generate_latest
 
+from shared.background import WentWell
 from shared.events.improvement import GetKnowledge
 from shared.messaging.bus import Bus
 from shared.messaging.provisioning import provision
@@ -182,7 +183,7 @@ async def test_failing_background_work_ends_the_service_with_code_1(nats_url: st
     closed: list[str] = []
 
     async def register(host: Host) -> None:
-        async def fail() -> None:
+        async def fail(_: WentWell) -> None:
             await asyncio.sleep(0.05)
             raise RuntimeError("sweeper broke")
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from shared.background import LONGEST_PAUSE_SECONDS, RECOVERED_SECONDS, Background
+from shared.background import LONGEST_PAUSE_SECONDS, Background, WentWell
 from shared.errors import UnavailableError
 from tests.fakes.virtual_time import LoopClock, run_in_virtual_time
 
@@ -29,10 +29,11 @@ def test_an_outage_of_minutes_begins_the_work_again_with_longer_pauses_and_says_
     async def story() -> tuple[Desk, list[float]]:
         desk, begun = Desk(), list[float]()
 
-        async def work() -> None:
+        async def work(went_well: WentWell) -> None:
             begun.append(desk.clock.monotonic())
             if desk.clock.monotonic() < 100:
                 raise UnavailableError("the store is away")
+            went_well()
             await asyncio.Event().wait()
 
         task = asyncio.create_task(desk.background.run("sweeper", work))
@@ -51,13 +52,37 @@ def test_an_outage_of_minutes_begins_the_work_again_with_longer_pauses_and_says_
     assert (desk.failed, desk.again) == ([], ["sweeper"] * (len(begun) - 1))
 
 
+def test_an_attempt_that_hangs_after_an_outage_is_not_ready_and_pauses_longer_and_longer() -> None:
+    async def story() -> list[float]:
+        desk, begun = Desk(), list[float]()
+
+        async def work(_: WentWell) -> None:
+            begun.append(desk.clock.monotonic())
+            if len(begun) > 1:
+                await desk.clock.sleep(10)
+            raise UnavailableError("the store does not answer")
+
+        task = asyncio.create_task(desk.background.run("sweeper", work))
+        for _ in range(60):
+            await desk.clock.sleep(1)
+            with pytest.raises(UnavailableError, match="sweeper waits: the store does not answer"):
+                await desk.background.check()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return begun
+
+    begun = run_in_virtual_time(story())
+    assert begun == [0, 0.5, 11.5, 23.5, 37.5, 55.5]
+
+
 def test_work_that_went_well_for_a_while_pauses_briefly_at_the_next_outage() -> None:
     async def story() -> list[float]:
         desk, begun = Desk(), list[float]()
 
-        async def work() -> None:
+        async def work(went_well: WentWell) -> None:
             begun.append(desk.clock.monotonic())
-            await desk.clock.sleep(RECOVERED_SECONDS + 1)
+            await desk.clock.sleep(4)
+            went_well()
             raise ConnectionResetError("gone")
 
         task = asyncio.create_task(desk.background.run("sweeper", work))
@@ -76,7 +101,7 @@ def test_what_is_broken_or_ends_by_itself_ends_the_process(fault: str) -> None:
     async def story() -> Desk:
         desk = Desk()
 
-        async def work() -> None:
+        async def work(_: WentWell) -> None:
             if fault == "fails":
                 raise RuntimeError("a bug")
 

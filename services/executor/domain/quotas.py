@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -13,6 +14,8 @@ from shared.events.runs import RunFinished
 from shared.pipeline.document import Limits
 
 RESOURCES = tuple(Spent.model_fields)
+_UNITS = {"cost_usd": 1_000_000, "cpu_seconds": 1_000, "wall_seconds": 1_000}
+"""The guardrail counts in millionths of a dollar and thousandths of a second; of everything else in whole ones."""
 
 
 class Bound(BaseModel):
@@ -52,16 +55,29 @@ class Charged:
         return frozenset(name for bound in matching for name in bound.resources)
 
 
+def whole(name: str, amount: float) -> int:
+    """An amount of this resource in the units that the guardrail counts."""
+    return round(amount * _UNITS.get(name, 1))
+
+
 def most_of(limits: Limits, resources: frozenset[str]) -> Spent:
-    """What one run may use of these at most. CPU seconds are not held: nobody counts a run's."""
-    every = {
+    """What one run may use of these at most, rounded up to what is counted: a lease of less would hold no run. CPU seconds are not
+    held: nobody counts a run's."""
+    every: dict[str, float] = {
         "runs": 1,
         "calls": limits.calls,
         "tokens": limits.tokens,
         "cost_usd": limits.cost_usd,
         "wall_seconds": limits.seconds,
     }
-    return Spent(**{name: amount for name, amount in every.items() if name in resources})
+    return Spent.model_validate({name: _rounded_up(name, amount) for name, amount in every.items() if name in resources})
+
+
+def _rounded_up(name: str, amount: float) -> float:
+    if name not in _UNITS:
+        return amount
+    # What is whole but for the last bits of a float stays what it is.
+    return math.ceil(round(amount * _UNITS[name], 3)) / _UNITS[name]
 
 
 def used_by(finished: RunFinished) -> Spent:

@@ -5,7 +5,6 @@ Where no quota is set nothing is asked or written for a run; what runs used is c
 from __future__ import annotations
 
 import asyncio
-import math
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from services.executor.domain.quotas import RESOURCES, Bound, Charged, Lease, RunQuota, most_of, plus, used_by
+from services.executor.domain.quotas import RESOURCES, Bound, Charged, Lease, RunQuota, most_of, plus, used_by, whole
 from services.executor.domain.records import LOCAL_SEQUENCE, RunRecord
 from services.executor.ports import LeasedRuns, Questions, QuotaRules
 from shared.clock import Clock
@@ -30,8 +29,6 @@ REFUSED_SECONDS = 2.0
 """After a refusal nobody is asked for so long: others give back only now and then."""
 USEFUL_RUNS = 50
 """That one lease is asked for."""
-_ROUNDED = 0.001
-"""Amounts are counted in thousandths of a second and millionths of a dollar, rounded up for each run."""
 MOST_TOLD = 500
 """Pipelines or leases in one report."""
 
@@ -178,8 +175,8 @@ def _lease_in(answer: Mapping[str, Any], query: LeaseQuota) -> QuotaLease:
         raise malformed(query.subject, f"{lease.runs} runs under {lease.lease_id}, asked were {query.runs} under {query.lease_id}")
     for name in RESOURCES:
         each, given = getattr(query.per_run, name), getattr(lease.amounts, name)
-        if not math.isclose(given, each * lease.runs, rel_tol=1e-6, abs_tol=_ROUNDED * lease.runs):
-            raise malformed(query.subject, f"{given:g} {name} for {lease.runs} runs of {each:g} each")
+        if whole(name, given) != whole(name, each) * lease.runs:
+            raise malformed(query.subject, f"{given:.10g} {name} for {lease.runs} runs of {each:.10g} each")
     return lease
 
 

@@ -92,10 +92,11 @@ class MongoBudgets:
         return sorted(every, key=lambda each: (each.opened_at, each.reservation_id))
 
     async def announce(self, revision: str, bounds: Sequence[Mapping[str, Any]]) -> bool:
-        told = await self._rules.get(IN_FORCE)
-        if told is not None and told["revision"] == revision:
+        wanted = {"_id": IN_FORCE, "revision": revision, "bounds": [dict(each) for each in bounds]}
+        # A newer version of the guardrail may say the same policy in other words.
+        if await self._rules.get(IN_FORCE) == wanted:
             return False
-        await self._rules.put({"_id": IN_FORCE, "revision": revision, "bounds": [dict(each) for each in bounds]})
+        await self._rules.put(wanted)
         return True
 
     async def forget(self, day: str) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from shared.telemetry.budget_metrics import BudgetMetrics
 from shared.telemetry.metrics import AuditMetrics, ChangeMetrics, OversightMetrics, RolloutMetrics
+from shared.telemetry.metrics.budgets import BudgetMetrics
 
 
 class PrometheusGauges:

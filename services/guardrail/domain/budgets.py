@@ -132,10 +132,13 @@ class QuotaRules(_Frozen):
     overrides: tuple[QuotaOverride, ...] = Field(default=(), max_length=1000)
 
     def production_bounds(self) -> list[dict[str, Any]]:
-        """Patterns of accounts that bound production runs, with the resources that they bound: what executors need to know."""
+        """Patterns of accounts that bound production runs, with the resources that they bound by their names in `Spent`: what
+        executors need to know."""
         named = [(kind if kind == "system" else f"{kind}:*", limit) for kind, limit in self.defaults.items()]
         every = [*named, *((each.account, each.limit) for each in self.overrides)]
-        bounding = [(account, sorted(limit.counts())) for account, limit in every if _bounds_production(account)]
+        bounding = [
+            (account, sorted(spoken(name) for name in limit.counts())) for account, limit in every if _bounds_production(account)
+        ]
         return [{"account": account, "resources": resources} for account, resources in bounding if resources]
 
     def limit_of(self, account: str) -> QuotaLimit:

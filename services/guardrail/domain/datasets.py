@@ -20,6 +20,8 @@ SPLITS: tuple[Split, ...] = ("train", "dev", "sealed")
 MINIMUM: Mapping[Split, int] = {"train": 1, "dev": 1, "sealed": 3}
 """Least cases a split. Three sealed cases can certify nothing; they can be counted."""
 MAX_PROBLEMS = 50
+_ALWAYS_HASHED = frozenset(("id", "input", "expected", "split", "tags"))
+"""Fields of a case that digests hold also where they are not set. Nothing is ever added: what was registered keeps its digest."""
 
 
 def split_cases(dataset_id: str, cases: Sequence[Case]) -> SplitCases:
@@ -36,9 +38,15 @@ def dataset_digest(domain: str, grader: GraderSpec, cases: SplitCases) -> str:
     content = {
         "domain": domain,
         "grader": grader_hash(grader),
-        "cases": [case.model_dump(mode="json") for split in SPLITS for case in cases.of(split)],
+        "cases": [_hashed(case) for split in SPLITS for case in cases.of(split)],
     }
     return hashlib.sha256(_canonical(content).encode()).hexdigest()
+
+
+def _hashed(case: Case) -> dict[str, Any]:
+    """A field that a case got later counts where it says something, so that data sets from before stay what they are."""
+    said = case.model_dump(mode="json", exclude_defaults=True)
+    return {name: value for name, value in case.model_dump(mode="json").items() if name in _ALWAYS_HASHED or name in said}
 
 
 def dataset_problems(command: RegisterDataset, cases: SplitCases) -> tuple[Problem, ...]:

@@ -255,9 +255,17 @@ class RollbackRecord(Record):
     to_digest: str = ""
     quarantined: tuple[str, ...] = ()
     generation: int = 0
+    again_to: str = ""
+    """Where it went back to a second time: `from_digest` had become stable again before it was quarantined."""
+    again_generation: int = 0
     refused: str = ""
     done: bool = False
     at: str
+
+    @property
+    def end(self) -> tuple[str, int]:
+        """What it made stable last, and the generation that this was."""
+        return (self.again_to, self.again_generation) if self.again_generation else (self.to_digest, self.generation)
 
 
 class Dataset(Record):

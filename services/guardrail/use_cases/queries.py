@@ -9,7 +9,7 @@ from services.guardrail.domain.oversight import excluded_names, standing
 from services.guardrail.domain.records import ChangeRecord, Deployment, RevisionRecord
 from services.guardrail.domain.risk import class_of
 from services.guardrail.ports import Guardrail
-from services.guardrail.use_cases.taking_out import FENCE
+from services.guardrail.use_cases.taking_out import AGAIN, FENCE
 from shared.errors import NotAttestedError, NotFoundError
 from shared.events.changes import GetChange, GetPipeline, ListPipelines, ListReviews
 from shared.events.oversight import GetReview
@@ -71,10 +71,11 @@ async def get_pipeline(query: GetPipeline, at: Guardrail) -> dict[str, Any]:
 async def _rolled_back(deployment: Deployment | None, at: Guardrail) -> dict[str, Any] | None:
     """The rollback that brought what serves, where nothing else moved the deployment since."""
     causes = [each for each in (deployment.causes if deployment else {}) if not each.endswith(FENCE)]
-    record = await at.rollbacks.get(causes[-1]) if causes else None
-    if record is None or deployment is None or record.to_digest != deployment.stable:
+    record = await at.rollbacks.get(causes[-1].removesuffix(AGAIN)) if causes else None
+    if record is None or deployment is None or record.end[0] != deployment.stable:
         return None
-    return record.model_dump(mode="json", include={"rollback_id", "from_digest", "to_digest", "author", "reason", "at"})
+    shown = record.model_dump(mode="json", include={"rollback_id", "from_digest", "author", "reason", "at"})
+    return {**shown, "to_digest": deployment.stable}
 
 
 async def list_pipelines(query: ListPipelines, at: Guardrail) -> dict[str, Any]:

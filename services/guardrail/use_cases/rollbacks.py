@@ -6,7 +6,7 @@ from services.guardrail.domain.audit import AuditNote
 from services.guardrail.domain.records import Deployment, RollbackRecord, redeployed
 from services.guardrail.ports import Guardrail, LostRaceError
 from services.guardrail.use_cases.judging import descendants
-from services.guardrail.use_cases.taking_out import FENCE, Cause, may_serve, step_back, take_out
+from services.guardrail.use_cases.taking_out import AGAIN, Cause, may_serve, step_back, take_out
 from services.guardrail.use_cases.telling import Effects
 from shared.events.changes import PipelineDeployed, PipelineRolledBack, RollbackPipeline, RollbackRefused
 
@@ -26,6 +26,8 @@ async def roll_back(command: RollbackPipeline, at: Guardrail) -> Effects:
         record = await _carried_out(record, command, at)
         await at.rollbacks.save(record)
     await at.audit.append(_note(record))
+    if record.again_generation:
+        await at.audit.append(_second_note(record))
     if record.refused:
         return [("refused", RollbackRefused(rollback_id=record.rollback_id, pipeline=record.pipeline, reason=record.refused))]
     return [("rolled_back", _rolled_back(record)), ("deployed", _deployed(record))]
@@ -44,12 +46,25 @@ async def _carried_out(record: RollbackRecord, command: RollbackPipeline, at: Gu
         return record.model_copy(update={"refused": refused, "done": True})
     cause = Cause(record.rollback_id, record.author, record.reason, record.at, command.cancel_running)
     doomed = await take_out(record.from_digest, (record.to_digest,), cause, at)
-    # A change of the same revision may have been judged before the mark and become stable again behind this rollback.
-    again = f"{record.rollback_id}:again{FENCE}"
-    after = await step_back(record.pipeline, record.from_digest, again, at)
-    generation = after.causes.get(again, generation) if after else generation
+    record = await _moved_again(record.model_copy(update={"generation": generation}), at)
     at.gauges.rolled_back()
-    return record.model_copy(update={"generation": generation, "quarantined": doomed, "done": True})
+    return record.model_copy(update={"quarantined": doomed, "done": True})
+
+
+async def _moved_again(record: RollbackRecord, at: Guardrail) -> RollbackRecord:
+    """A change of the same revision may have been judged before the mark and become stable again behind this rollback: that goes
+    back a second time, to what may run by now. Where to is kept before the deployment moves, as the first time."""
+    cause, kept = record.rollback_id + AGAIN, record
+
+    async def intend(target: str) -> None:
+        nonlocal kept
+        kept = record.model_copy(update={"again_to": target})
+        await at.rollbacks.save(kept)
+
+    after = await step_back(record.pipeline, record.from_digest, cause, at, intend=intend)
+    if after is None or not kept.again_to:
+        return kept
+    return kept.model_copy(update={"again_generation": after.causes.get(cause, 0)})
 
 
 async def _planned(record: RollbackRecord, command: RollbackPipeline, at: Guardrail) -> RollbackRecord:
@@ -100,25 +115,27 @@ async def _moved(record: RollbackRecord, at: Guardrail) -> int | None:
 
 
 def _rolled_back(record: RollbackRecord) -> PipelineRolledBack:
+    to_digest, generation = record.end
     return PipelineRolledBack(
         rollback_id=record.rollback_id,
         pipeline=record.pipeline,
         from_digest=record.from_digest,
-        to_digest=record.to_digest,
+        to_digest=to_digest,
         quarantined=record.quarantined,
         reason=record.reason,
         author=record.author,
-        generation=record.generation,
+        generation=generation,
     )
 
 
 def _deployed(record: RollbackRecord) -> PipelineDeployed:
+    to_digest, generation = record.end
     return PipelineDeployed(
         pipeline=record.pipeline,
-        digest=record.to_digest,
+        digest=to_digest,
         previous_digest=record.from_digest,
         change_id=record.rollback_id,
-        generation=record.generation,
+        generation=generation,
     )
 
 
@@ -138,3 +155,14 @@ def _note(record: RollbackRecord) -> AuditNote:
             "generation": record.generation,
         },
     )
+
+
+def _second_note(record: RollbackRecord) -> AuditNote:
+    first = _note(record)
+    facts = {
+        "rollback_id": record.rollback_id,
+        "from_digest": record.from_digest,
+        "reason": f"it became stable again before it was quarantined; {record.reason}",
+        "generation": record.again_generation,
+    }
+    return first.model_copy(update={"key": f"rollback-again:{record.rollback_id}", "digest": record.again_to, "facts": facts})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ from shared.errors import NotAttestedError
 _TRIES = 20
 FENCE = ":fence"
 """How causes of a deployment's generation end that moved nothing."""
+AGAIN = ":again"
+"""How the cause of a rollback's second step ends."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,12 @@ async def take_out(digest: str, kept: Sequence[str], cause: Cause, at: Guardrail
     return tuple(doomed)
 
 
-async def step_back(pipeline: str, digest: str, cause: str, at: Guardrail) -> Deployment | None:
+async def step_back(
+    pipeline: str, digest: str, cause: str, at: Guardrail, *, intend: Callable[[str], Awaitable[None]] | None = None
+) -> Deployment | None:
     """The deployment after the newest former revision that may run took the place of `digest`, which is quarantined and serves.
-    None where it does not serve, or there is none to go back to. Raises `LostRaceError`; repeatable."""
+    None where it does not serve, or there is none to go back to. `intend` hears which one before anything moves. Raises
+    `LostRaceError`; repeatable."""
     current = await at.deployments.get(pipeline)
     if current is None or current.stable != digest:
         return current if current and cause in current.causes else None
@@ -59,6 +64,8 @@ async def step_back(pipeline: str, digest: str, cause: str, at: Guardrail) -> De
     if not runnable:
         return None
     target = runnable[0]
+    if intend is not None:
+        await intend(target)
     after = redeployed(current, target, cause, at.clock.now().isoformat())
     after = after.model_copy(update={"previous": tuple(each for each in after.previous if each != digest)})
     if not await at.deployments.swap(after, from_generation=current.generation):

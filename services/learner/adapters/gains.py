@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from shared.storage.collection import Database
+from shared.storage.collection import Collection, Database
 
+_NOTED = "noted_at"
+_MOST_NOTED = 1000
+"""In one round."""
 _MOST_OUTCOMES = 20_000
 """Of one revision. Each has its own share: one that served for a year must not crowd out the one that has just begun."""
 
@@ -19,6 +23,8 @@ class MongoGains:
         self._outcomes = database.collection("outcomes")
 
     async def prepare(self) -> None:
+        for collection in (self._served, self._reports, self._outcomes):
+            await collection.ensure_index([(_NOTED, 1)], name="by_age")
         await self._claims.ensure_index([("pipeline", 1), ("digest", 1)], name="by_revision")
         await self._claims.ensure_index([("looked", 1), ("looked_at", -1)], name="by_look")
         await self._served.ensure_index([("pipeline", 1), ("digest", 1)], name="by_revision")
@@ -41,17 +47,19 @@ class MongoGains:
             wanted["pipeline"] = pipeline
         return await self._claims.find(wanted, sort=[("looked_at", -1), ("_id", 1)], limit=limit)
 
-    async def add_run(self, run_id: str, run: Mapping[str, Any]) -> None:
-        await self._served.insert_once({"_id": run_id, **run})
+    async def add_run(self, run_id: str, run: Mapping[str, Any], at: datetime) -> None:
+        await self._served.insert_once({"_id": run_id, **run, _NOTED: _moment(at)})
 
-    async def add_report(self, run_id: str, score: float) -> None:
-        await self._reports.insert_once({"_id": run_id, "score": score})
+    async def add_report(self, run_id: str, score: float, at: datetime) -> None:
+        await self._reports.insert_once({"_id": run_id, "score": score, _NOTED: _moment(at)})
 
     async def join(self, run_id: str) -> dict[str, Any] | None:
         run, report = await self._served.get(run_id), await self._reports.get(run_id)
         if run is None or report is None:
             return None
-        outcome = {**run, "score": 0.0 if run["failed"] else report["score"]}
+        # A report from before moments were noted has none: then the run's counts.
+        moments = [each[_NOTED] for each in (run, report) if _NOTED in each]
+        outcome = {**run, "score": 0.0 if run["failed"] else report["score"], **({_NOTED: max(moments)} if moments else {})}
         await self._outcomes.insert_once(outcome)
         return outcome
 
@@ -64,3 +72,22 @@ class MongoGains:
     async def outcomes(self, pipeline: str, digests: Sequence[str]) -> list[dict[str, Any]]:
         found = [await self._outcomes.find({"pipeline": pipeline, "digest": each}, limit=_MOST_OUTCOMES) for each in digests]
         return [outcome for part in found for outcome in part]
+
+    async def forget(self, now: datetime, *, reports_after: timedelta, runs_after: timedelta) -> int:
+        ages = ((self._served, runs_after), (self._reports, reports_after), (self._outcomes, runs_after))
+        forgotten = 0
+        for collection, age in ages:
+            await _noted_now(collection, now)
+            forgotten += await collection.delete({_NOTED: {"$lt": _moment(now - age)}})
+        return forgotten
+
+
+async def _noted_now(collection: Collection, now: datetime) -> None:
+    """What was kept before moments were noted is as old as the round that finds it."""
+    found = await collection.find({_NOTED: {"$exists": False}}, limit=_MOST_NOTED, fields=("_id",))
+    await collection.update_each([({"_id": each["_id"]}, {"$set": {_NOTED: _moment(now)}}) for each in found])
+
+
+def _moment(at: datetime) -> str:
+    """Sorts as time does."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from shared.telemetry.gain_metrics import GainMetrics
+from shared.telemetry.metrics.gains import GainMetrics
 
 
 class PrometheusGains:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from services.learner.use_cases.gains import (
     Gains,
     attribute,
+    forget_outcomes,
     note_claim,
     note_report,
     note_rollout,
@@ -30,6 +31,7 @@ __all__ = [
     "adopt_template",
     "attribute",
     "forget",
+    "forget_outcomes",
     "knowledge",
     "learn_from_runs",
     "note_claim",

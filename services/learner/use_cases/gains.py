@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from services.learner.domain.gains import MANUAL, Scored, gains_by_strategy, look_due, realised, sides_of, standing
@@ -19,6 +20,10 @@ from shared.events.runs import RunFinished
 
 HARD = ("failed", "refused")
 _MOST_CLAIMS = 500
+REPORTS_KEPT = timedelta(days=60)
+"""Until their run is heard of: facts are readable for 30 days, and a dead letter of one is redriven for as long."""
+RUNS_KEPT = timedelta(days=365)
+"""As long as their outcomes, so that what was scored is a share of what was served."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +65,13 @@ async def note_served(run: RunFinished, at: Gains) -> Effects:
     if run.purpose != "production" or run.status == "cancelled" or run.replayed or run.retries or run.parent_run_id:
         return []
     fields = {"pipeline": run.pipeline, "digest": run.digest, "arm": run.arm, "failed": run.status in HARD, "unit": run.unit_id}
-    await at.store.add_run(run.run_id, fields)
+    await at.store.add_run(run.run_id, fields, at.clock.now())
     return await _joined(run.run_id, at)
 
 
 async def note_report(fact: OutcomeReported, at: Gains) -> Effects:
     """May come before the run's end is heard of."""
-    await at.store.add_report(fact.run_id, fact.score)
+    await at.store.add_report(fact.run_id, fact.score, at.clock.now())
     return await _joined(fact.run_id, at)
 
 
@@ -115,6 +120,11 @@ async def _look(claim: dict[str, Any], cause: str, at: Gains, **fields: Any) -> 
 
 def _told(claim: dict[str, Any]) -> Effects:
     return [(f"realised:{claim['_id']}:{claim['look_cause']}", GainRealised.model_validate(claim["realised"]))]
+
+
+async def forget_outcomes(at: Gains) -> int:
+    """What is too old to be met or compared; what was found of claims stays."""
+    return await at.store.forget(at.clock.now(), reports_after=REPORTS_KEPT, runs_after=RUNS_KEPT)
 
 
 async def tell_standing(at: Gains) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from services.executor.domain.quotas import Charged, Lease, most_of
 from services.executor.use_cases.quotas import REFUSED_SECONDS, RULES_SECONDS
 from services.guardrail.domain.budgets import Amounts, QuotaRules, day_of
 from services.guardrail.domain.policy import Policy
@@ -22,6 +23,7 @@ from shared.events.answers import Answered
 from shared.events.message import Query
 from shared.events.quotas import CountLease, LeaseQuota, ReportUse
 from shared.events.runs import ExecuteRun, RunFinished
+from shared.pipeline.document import Limits
 from tests.fakes.durable_boundaries import Boundaries, WatchedDatabase
 from tests.fakes.executor import ExecutorKit, Notary
 from tests.fakes.guardrail import Bench, StillClock, bench, shipped_policy
@@ -129,6 +131,21 @@ async def test_a_quota_is_used_fully_by_all_executors_together_and_then_runs_are
     ]
 
 
+@pytest.mark.parametrize(
+    ("resource", "limit", "too_little"),
+    [("runs", 1, 0), ("calls", 4, 3), ("tokens", 200_000, 199_999), ("cost_usd", 2, 1.999999), ("wall_seconds", 300, 299.999)],
+)
+async def test_every_resource_that_a_quota_names_is_held_for_a_run_before_it_begins(
+    resource: str, limit: float, too_little: float
+) -> None:
+    refused = await (await stack(production_pipeline={resource: too_little})).run("r0")
+    assert (refused.status, refused.error_code) == ("refused", "limit_reached:quota_exhausted")
+    on = await stack(production_pipeline={resource: limit})
+    assert (await on.run("r0")).status == "succeeded"
+    _, reserved = await on.standing()
+    assert getattr(reserved.spent(), resource) == limit
+
+
 async def test_a_lease_serves_many_runs_and_what_it_did_not_serve_comes_back() -> None:
     on = await stack(production_pipeline={"runs": 1000, "calls": 3000})
     for number in range(10):
@@ -226,6 +243,38 @@ async def test_a_lease_that_is_no_answer_to_what_was_asked_begins_no_run(change:
     assert await on.kits[0].runs.get("r0") is None
     on.questions.ask = honest  # type: ignore[method-assign]
     assert (await on.run("r0")).status == "succeeded"
+
+
+@pytest.mark.parametrize(
+    ("resource", "least"), [("runs", 1), ("calls", 1), ("tokens", 1), ("cost_usd", 0.000001), ("wall_seconds", 0.001)]
+)
+@pytest.mark.parametrize("sign", [1, -1])
+async def test_a_lease_of_the_least_more_or_less_than_its_runs_need_begins_no_run(resource: str, least: float, sign: int) -> None:
+    on = await stack(production_pipeline={"runs": 5000, "calls": 1e6, "tokens": 5e9, "cost_usd": 40_000, "wall_seconds": 1e8})
+    honest = on.questions.ask
+
+    async def ask(query: Query) -> dict[str, Any]:
+        given = await honest(query)
+        if isinstance(query, LeaseQuota):
+            given = {**given, "amounts": {**given["amounts"], resource: given["amounts"][resource] + sign * least}}
+            assert given["runs"] == 50
+        return given
+
+    on.questions.ask = ask  # type: ignore[method-assign]
+    with pytest.raises(UnavailableError, match=f"{resource} for 50 runs of"):
+        await on.run("r0")
+    on.questions.ask = honest  # type: ignore[method-assign]
+    assert (await on.run("r0")).status == "succeeded"
+
+
+@pytest.mark.parametrize(("dollars", "seconds"), [(0.05, 300.0), (0.0000014, 0.0004), (0.1 + 0.2, 1.0006), (99_999.999999, 86_400)])
+def test_what_a_run_holds_is_counted_exactly_and_never_less_than_it_may_use(dollars: float, seconds: float) -> None:
+    limits = Limits(cost_usd=dollars, seconds=seconds)
+    held = most_of(limits, frozenset(("cost_usd", "wall_seconds")))
+    assert dollars - 1e-9 <= held.cost_usd < dollars + 1e-6
+    assert seconds - 1e-6 <= held.wall_seconds < seconds + 1e-3
+    assert Amounts.of_spent(held).spent() == held
+    assert Lease("l1", Charged("triage", "support", False), Amounts.of_spent(held).spent(), 1.0).take("r1", held, 0.0)
 
 
 async def test_where_no_quota_is_set_a_run_asks_and_writes_nothing_more_and_is_counted_all_the_same() -> None:

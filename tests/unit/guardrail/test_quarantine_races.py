@@ -15,9 +15,10 @@ from services.guardrail.domain.records import Deployment
 from services.guardrail.domain.turns import Turns
 from services.guardrail.ports import LostRaceError
 from services.guardrail.use_cases import quarantine_revision, release_revision, roll_back
+from services.guardrail.use_cases.queries import get_pipeline
 from services.guardrail.use_cases.rollouts.advancing import advance_all
 from services.guardrail.use_cases.rollouts.starting import start_rollout
-from shared.events.changes import ChangeApproved, PipelineDeployed, RollbackPipeline
+from shared.events.changes import ChangeApproved, GetPipeline, PipelineDeployed, PipelineRolledBack, RollbackPipeline
 from shared.events.message import Message
 from shared.events.recovery import QuarantineRefused, QuarantineRevision, ReleaseRevision, RevisionQuarantined
 from shared.events.rollouts import RolloutPlan, RolloutStep, StartRollout
@@ -144,6 +145,44 @@ async def test_a_revision_that_is_proposed_again_while_it_is_rolled_back_does_no
         assert told.digest == serving.stable
         assert told.generation > serving.causes.get("c4", 0), f"at operation {operation}: told is what was before the other change"
     assert operation > 5
+
+
+@pytest.mark.parametrize("is_redelivered", [False, True])
+async def test_a_rollback_that_goes_back_twice_says_so_twice(is_redelivered: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bad revision becomes stable again before its mark, and what the rollback went back to is quarantined by then."""
+    race = Race()
+    await race.begin()
+    first = (await race.deployment()).stable
+    (middle, *_) = await race.bench.propose(pipeline("Name: {{ text }}"), "c5")
+    await race.change(race.bench)
+    assert isinstance(middle, ChangeApproved)
+    at, mark = race.bench.at, race.bench.at.revisions.quarantine
+
+    async def late(digest: str, **fields: Any) -> None:
+        if digest == race.new and fields["cause"] == "r1" and (await race.deployment()).stable == middle.digest:
+            await propose_again(race, race.other)
+            quarantine = QuarantineRevision(quarantine_id="q9", pipeline="triage", digest=middle.digest, reason="x", author="bob")
+            await again(lambda: quarantine_revision(quarantine, race.other.at))
+        await mark(digest, **fields)
+
+    monkeypatch.setattr(at.revisions, "quarantine", late)
+    wish = RollbackPipeline(rollback_id="r1", pipeline="triage", reason="wrong", author="alice")
+    told = facts(await again(lambda: roll_back(wish, at)))
+    if is_redelivered:
+        assert facts(await roll_back(wish, at)) == told
+    serving = await race.deployment()
+    back, deployed = told
+    assert isinstance(back, PipelineRolledBack) and isinstance(deployed, PipelineDeployed)
+    assert (back.to_digest, deployed.digest, serving.stable) == (first, first, first)
+    assert (back.generation, deployed.generation) == (serving.causes["r1:again"],) * 2
+    entries = [each for each in await at.audit.entries() if each.action == "pipeline.rolled_back"]
+    assert [(each.digest, each.facts["generation"]) for each in entries] == [
+        (middle.digest, serving.causes["r1"]),
+        (first, serving.causes["r1:again"]),
+    ]
+    assert "became stable again" in entries[1].facts["reason"]
+    shown = await get_pipeline(GetPipeline(pipeline="triage"), at)
+    assert (shown["rolled_back"]["rollback_id"], shown["rolled_back"]["to_digest"]) == ("r1", first)
 
 
 async def propose_again(race: Race, by: Bench) -> None:

@@ -31,7 +31,7 @@ async def rounds(fault: Exception) -> int:
         raise fault
 
     run_in_rounds(host, "look", work, 5.0)
-    running = asyncio.create_task(registered["look"]())
+    running = asyncio.create_task(registered["look"](lambda: None))
     waiting = asyncio.create_task(third.wait())
     await asyncio.wait((running, waiting), return_when=asyncio.FIRST_COMPLETED)
     if running.done():

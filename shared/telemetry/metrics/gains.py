@@ -22,7 +22,6 @@ REALISED_CLAIMS = Metric(
     "Promotions by what production shows of their claim: confirmed, contradicted, undecided, no_data (no zero gain).",
     ("outcome",),
 )
-GAINS = (STRATEGY_GAIN, REALISED_CLAIMS)
 OUTCOMES = ("confirmed", "contradicted", "undecided", "no_data")
 
 

@@ -25,7 +25,6 @@ BUDGET_SHARE = Metric(
 BUDGET_REFUSALS = Metric(
     "evoline_budget_refusals_total", "counter", "refusals", "Searches and leases of production quotas that did not fit.", ("kind",)
 )
-BUDGETS = (BUDGET_AMOUNT, BUDGET_SHARE, BUDGET_REFUSALS)
 
 
 class BudgetMetrics:
