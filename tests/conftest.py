@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 
 import nats
 import pytest
@@ -18,6 +20,14 @@ pytest_plugins = ["tests.turns"]
 # Tests run side by side: threads of the linear algebra on small matrices wait for each other for minutes on a busy machine.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 OpenBus = Callable[..., Awaitable[Bus]]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def collected(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What tests with real servers left open is found at the end of their module, and not blamed on one of another."""
+    yield
+    if "unit" not in request.path.relative_to(Path(__file__).parent).parts:
+        gc.collect()
 
 
 @pytest.fixture(scope="session")
