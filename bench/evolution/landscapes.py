@@ -17,6 +17,8 @@ ALONE, SHIPPED = "Planted landscapes: true gain", "Planted landscapes: what is s
 BUDGETS = (500, 1000, 2000)
 STRATEGIES = ("guided", "climb", "genetic", "best_of")
 CERTIFIED = ("guided", "climb")
+Solved = Sequence[tuple[int, tuple[float, float], Found]]
+"""(landscape, (true gain, claimed gain), what was found)."""
 Gains = dict[tuple[str, str, int], dict[int, tuple[float, float]]]
 """(competitor, family, budget) -> landscape -> (true gain, claimed gain)."""
 
@@ -102,7 +104,7 @@ def _differences(gains: Gains, ours: str, theirs: str, budget: int) -> list[floa
     ]
 
 
-def _shipped_text(found: Mapping[tuple[str, str, int], Sequence[tuple[int, tuple[float, float], Found]]], size: Size) -> str:
+def _shipped_text(found: Mapping[tuple[str, str, int], Solved], size: Size) -> str:
     columns = (
         "strategy",
         "family",
@@ -118,12 +120,23 @@ def _shipped_text(found: Mapping[tuple[str, str, int], Sequence[tuple[int, tuple
         f"`optimize` with its gate, which the budget pays as well: {size.landscapes} landscapes a family, up to 200 sealed cases, "
         "level .05. Targets: 0 certified\nthat are worse than the seed, claims within 2 points of the truth. A canary is not shown "
         "worse and ships nowhere by itself.\n",
-        table(columns, (_shipped_row(key, rows) for key, rows in found.items() if rows)),
+        table(columns, (_shipped_row(key, rows) for key, rows in _with_all(found).items() if rows)),
     ]
     return "\n".join(lines)
 
 
-def _shipped_row(key: tuple[str, str, int], rows: Sequence[tuple[int, tuple[float, float], Found]]) -> tuple[object, ...]:
+def _with_all(found: Mapping[tuple[str, str, int], Solved]) -> dict[tuple[str, str, int], Solved]:
+    """And all families together, where all are measured."""
+    pooled: dict[tuple[str, str, int], Solved] = {}
+    for strategy, budget in dict.fromkeys((strategy, budget) for strategy, _, budget in found):
+        rows = [found.get((strategy, family, budget), ()) for family in FAMILIES]
+        pooled |= {(strategy, family, budget): each for family, each in zip(FAMILIES, rows, strict=True) if each}
+        if all(rows):
+            pooled[strategy, "all", budget] = [one for each in rows for one in each]
+    return pooled
+
+
+def _shipped_row(key: tuple[str, str, int], rows: Solved) -> tuple[object, ...]:
     certified, canary = ([gains for _, gains, one in rows if one.verdict == verdict] for verdict in ("certified", "canary"))
     worse = [sum(gain < 0 for gain, _ in some) for some in (certified, canary)]
     gain, error = points([gain for gain, _ in certified]), points([claim - gain for gain, claim in certified])

@@ -15,10 +15,12 @@ _RESAMPLES = 10_000
 
 
 def points(values: Sequence[float]) -> str:
-    """Mean in points with Student's interval at 95%: `+12.3 [+9.8, +14.8]`."""
+    """Mean in points with Student's interval at 95%: `+12.3 [+9.8, +14.8]`; one value has no interval."""
     if not values:
         return "-"
     mean, half = mean_and_half(values)
+    if math.isinf(half):
+        return f"{100 * mean:+.1f}"
     return f"{100 * mean:+.1f} [{100 * (mean - half):+.1f}, {100 * (mean + half):+.1f}]"
 
 

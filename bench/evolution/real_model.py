@@ -52,12 +52,12 @@ class Measured:
 
 
 def run(size: Size) -> None:
-    """Breadth first: all tasks, then all who take part, then the next budget; the section grows with each row."""
+    """Breadth first: each of `_turns` on all tasks; the section grows with each row."""
     rows = Rows("real")
     with LocalModel() as local:
         measured = {task.name: _measured(task, local, size) for task in TASKS[: size.real_tasks]}
         there = [one for one in measured.values() if one.real]
-        for budget, competitor in product(size.real_budgets, _competitors()):
+        for budget, competitor in _turns(size.real_budgets):
             with ready(competitor):
                 for one in there:
                     one.shipped.append(_shipped(rows, competitor, one, budget))
@@ -68,10 +68,11 @@ def run(size: Size) -> None:
         write_section(TITLE, _text(measured), size.results)
 
 
-def _competitors() -> Sequence[Competitor]:
-    """Our default and gepa first: an interrupted bench has compared these."""
+def _turns(budgets: Sequence[int]) -> Iterator[tuple[int, Competitor]]:
+    """Our default and gepa first, at all budgets: an interrupted bench has compared these."""
     peers, ours = installed(), [kind(name) for name in OURS for kind in (Certified, SearchAlone)]
-    return [ours[0], *peers[:1], *ours[1:], *peers[1:]]
+    yield from product(budgets, [ours[0], *peers[:1]])
+    yield from product(budgets, [*ours[1:], *peers[1:]])
 
 
 def _measured(task: Task, local: LocalModel, size: Size) -> Measured:
