@@ -1,7 +1,7 @@
 """Real tasks with the local model: what everybody ships, on held-out cases, at equal calls; and the gain per generation.
 
-Every answer of the model is kept in `bench/recordings/evolution`, so that a bench that was interrupted goes on, and a bench
-without the model's weights replays what was recorded."""
+Every answer of the model and what every search gave are kept in `bench/recordings/evolution`: a bench that was interrupted goes
+on, and CI replays the held-out cases without the model."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ from shared.search.strategies import Genetic
 
 TITLE = "Real tasks, local model"
 RECORDINGS = ROOT / "bench" / "recordings" / "evolution"
+FOUND = "found"
+"""What each search gave, beside the answers: CI replays both without the model."""
 NUMBER = 0
 OURS = ("guided", "climb")
 POPULATION, GENERATIONS, BREEDING_CALLS = 12, 3, 2000
@@ -53,7 +55,7 @@ class Measured:
 
 def run(size: Size) -> None:
     """Breadth first: each of `_turns` on all tasks; the section grows with each row."""
-    rows = Rows("real")
+    rows = Rows(FOUND, RECORDINGS)
     with LocalModel() as local:
         measured = {task.name: _measured(task, local, size) for task in TASKS[: size.real_tasks]}
         there = [one for one in measured.values() if one.real]
@@ -124,7 +126,7 @@ def _task_text(name: str, one: Measured) -> str:
         return f"### {name}\n\nNot measured: the task's file is not here."
     head = f"### {name}\n\nSeed: {100 * sum(one.seed) / len(one.seed):.1f}% on {len(one.seed)} held-out cases.\n\n"
     columns = ("competitor", "budget", "calls", "verdict", "held-out", "gain over the seed, points", "claimed")
-    body = table(columns, (_row(each, one.seed) for each in one.shipped)) + "\n" if one.shipped else ""
+    body = table(columns, (row(each, one.seed) for each in one.shipped)) + "\n" if one.shipped else ""
     return head + body + _beside_text(one.shipped) + _generations_text(one.seed, one.bred)
 
 
@@ -137,7 +139,7 @@ def _beside_text(shipped: Sequence[Shipped]) -> str:
     return "\n" + table(("ours", "minus", "budget", "held-out, points"), body) + "\n" if body else ""
 
 
-def _row(one: Shipped, seed: Sequence[float]) -> tuple[object, ...]:
+def row(one: Shipped, seed: Sequence[float]) -> tuple[object, ...]:
     mean, claim = f"{100 * sum(one.grades) / len(one.grades):.1f}%", f"{100 * one.found.claim:+.1f}"
     return one.competitor, one.budget, one.found.evaluations, one.found.verdict or "-", mean, _gain(one.grades, seed), claim
 

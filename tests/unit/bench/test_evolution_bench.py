@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from functools import partial
@@ -16,12 +17,12 @@ from bench.evolution.numbers import mean_and_half, upper_bound
 from bench.evolution.ours import Certified, SearchAlone
 from bench.evolution.peer_process import PeerError, PeerProcess
 from bench.evolution.planted import FAMILIES, NAMES, SEED, additive, flat
-from bench.evolution.problems import EvaluationServer, OverBudgetError, landscape_problem
+from bench.evolution.problems import EvaluationServer, Found, OverBudgetError, landscape_problem
 from bench.evolution.reaching import text as reaching_text
-from bench.evolution.real_model import RECORDINGS, SMOKE_CASES, held_out
-from bench.evolution.real_tasks import TASKS, RealTask, load
+from bench.evolution.real_model import FOUND, RECORDINGS, SMOKE_CASES, Shipped, held_out, row
+from bench.evolution.real_tasks import TASKS, RealTask, Task, load
 from bench.evolution.recording import NotRecordedError, RecordedModel
-from bench.evolution.report import TITLES, write_section
+from bench.evolution.report import RESULTS, TITLES, write_section
 from bench.evolution.rows import Rows
 
 RUNS, LANDSCAPES = 60, 3
@@ -129,6 +130,22 @@ def test_recorded_answers_are_replayed_without_the_model(tmp_path: Path) -> None
     assert sum(grades) / len(grades) == 0.55 and recorded.asked == 0
     with pytest.raises(NotRecordedError, match="run the bench"):
         real.evaluate({**TASKS[0].seed, "hints": "never asked"}, real.held_out[0])
+
+
+@pytest.mark.parametrize("task", TASKS[:2], ids=lambda task: task.name)
+def test_what_was_found_on_real_tasks_is_worth_on_held_out_cases_what_the_results_say(task: Task) -> None:
+    """Replayed from the table of the local model's answers. The emails are not shipped, so their rows cannot be."""
+    real = load(task, recorded := RecordedModel(RECORDINGS / f"{task.name}.jsonl"))
+    assert real is not None
+    section = RESULTS.read_text().split(f"### {task.name}\n")[1].split("\n### ")[0]
+    rows = [json.loads(line) for line in (RECORDINGS / f"{FOUND}.jsonl").read_text().splitlines()]
+    keys = {key: found for text, found in rows if (key := tuple(json.loads(text)))[2] == task.name and key[0] != "generations"}
+    assert {key[4] for key in keys} >= {300} and {key[0] for key in keys} >= {"optimize, guided", "gepa"}
+    seed = held_out(real, task.seed)
+    for (name, _, _, _, budget, _), found in keys.items():
+        shipped = Shipped(name, budget, Found(**found), held_out(real, found["best"]))
+        assert f"| {' | '.join(map(str, row(shipped, seed)))} |" in section
+    assert recorded.asked == 0
 
 
 def test_an_answer_is_asked_once_and_a_cut_line_again(tmp_path: Path) -> None:
