@@ -224,7 +224,7 @@ class Deployment(Record):
     causes: dict[str, int] = Field(default_factory=dict)
     """Change or rollback id -> generation that it made; the latest `REMEMBERED_CAUSES`, so that a repeat is recognised."""
     went_back: dict[str, str] = Field(default_factory=dict)
-    """Cause among these -> the former revision that it made stable, where what served was taken out of use; a repeat tells the same."""
+    """Cause among these -> the former revision that it made stable in place of one that was taken out; a repeat tells the same."""
 
 
 REMEMBERED_CAUSES = 50

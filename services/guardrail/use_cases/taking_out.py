@@ -54,8 +54,8 @@ async def take_out(digest: str, kept: Sequence[str], cause: Cause, at: Guardrail
 
 async def step_back(pipeline: str, digest: str, cause: str, at: Guardrail) -> tuple[str, int] | None:
     """The newest former revision that may run takes the place of `digest`, which is quarantined and serves: (that revision, the
-    generation that it became stable with), whatever moved since. None where `digest` does not serve, or there is none to go back to.
-    Raises `LostRaceError`; repeatable."""
+    generation that it became stable with), whatever moved since. None where `digest` does not serve, or nothing is there to go
+    back to. Raises `LostRaceError`; repeatable."""
     current = await at.deployments.get(pipeline)
     if current is None:
         return None
