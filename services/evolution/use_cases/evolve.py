@@ -47,9 +47,11 @@ async def _searched(command: StartEvolution, began: datetime, at: Evolution) -> 
 
 
 async def give_up_evolution(command: StartEvolution, at: Evolution) -> None:
-    """Of an order that is tried no more: what it holds is free for others. Sent again, it goes on from the cache in a new scope."""
-    await close_scope(command, at)
+    """Of an order that is tried no more: what it holds is free for others. Sent again, it goes on from the cache in a new scope.
+
+    On record before the scope is closed: a search that went on in a closed one would be refused for good."""
     await at.evolutions.update(command.evolution_id, {"given_up": 1})
+    await close_scope(command, at)
 
 
 async def _refuse(command: StartEvolution, problems: Sequence[Problem], began: datetime, at: Evolution) -> Effects:

@@ -100,6 +100,8 @@ async def _asked_for(command: StartEvolution, at: Evolution) -> str:
     """Id of the scope of this search, on record before anybody can have granted it: whatever comes, it can be closed."""
     record = await at.evolutions.get(command.evolution_id) or {}
     number = record.get("scope", 1) + record.get("given_up", 0)
+    if record.get("given_up"):
+        await close_scope(command, at)  # whoever gave it up may have come no further
     await at.evolutions.update(command.evolution_id, {"scope": number, "given_up": 0})
     return _scope_id(command, number)
 

@@ -223,6 +223,8 @@ class Deployment(Record):
     updated_at: str
     causes: dict[str, int] = Field(default_factory=dict)
     """Change or rollback id -> generation that it made; the latest `REMEMBERED_CAUSES`, so that a repeat is recognised."""
+    went_back: dict[str, str] = Field(default_factory=dict)
+    """Cause among these -> the former revision that it made stable in place of one that was taken out; a repeat tells the same."""
 
 
 REMEMBERED_CAUSES = 50
@@ -240,7 +242,8 @@ def moved(now_serving: Deployment, cause: str, at: str, **update: Any) -> Deploy
     """The next generation of a deployment, made by `cause`."""
     generation = now_serving.generation + 1
     kept = dict(list(now_serving.causes.items())[-(REMEMBERED_CAUSES - 1) :])
-    counted = {"generation": generation, "updated_at": at, "causes": {**kept, cause: generation}}
+    went_back = {each: digest for each, digest in now_serving.went_back.items() if each in kept}
+    counted = {"generation": generation, "updated_at": at, "causes": {**kept, cause: generation}, "went_back": went_back}
     return now_serving.model_copy(update={**update, **counted})
 
 

@@ -12,6 +12,6 @@ __all__ = ["Edge", "register"]
 
 def register(consumer: Consumer, at: Guardrail, *, concurrency: int) -> None:
     edge = Edge(consumer, at)
-    commands.subscribe(edge, at, concurrency)
-    rollouts.subscribe(edge, consumer, at, concurrency)
-    queries.subscribe(edge, consumer, at)
+    commands.register(edge, at, concurrency)
+    rollouts.register(edge, consumer, at, concurrency)
+    queries.register(edge, consumer, at)

@@ -16,7 +16,7 @@ TAKEN_AHEAD = 8
 """Proposals taken for each that is judged: those that wait for their turn must not keep other pipelines waiting."""
 
 
-def subscribe(edge: Edge, at: Guardrail, concurrency: int) -> None:
+def register(edge: Edge, at: Guardrail, concurrency: int) -> None:
     _proposals(edge, at, concurrency)
     _reviews(edge, at)
     _recovery(edge, at)

@@ -24,7 +24,7 @@ from shared.events.values import GrantedScope
 from shared.messaging.consumer import Consumer
 
 
-def subscribe(edge: Edge, consumer: Consumer, at: Guardrail) -> None:
+def register(edge: Edge, consumer: Consumer, at: Guardrail) -> None:
     _recovery(consumer, at)
     _changes(edge, consumer, at)
     _audit(consumer, at)

@@ -14,7 +14,7 @@ from shared.messaging.consumer import Consumer
 from shared.messaging.handling import Delivery
 
 
-def subscribe(edge: Edge, consumer: Consumer, at: Guardrail, concurrency: int) -> None:
+def register(edge: Edge, consumer: Consumer, at: Guardrail, concurrency: int) -> None:
     pace = use_cases.Pace(at)
 
     async def on_start(command: StartRollout, _: Delivery) -> Effects:

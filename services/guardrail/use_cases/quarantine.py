@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from services.guardrail.domain.audit import AuditEntry, AuditNote
-from services.guardrail.domain.records import SHIPPED_PREFIX, ChangeRecord, Deployment, RevisionRecord, signature_fields
+from services.guardrail.domain.records import SHIPPED_PREFIX, ChangeRecord, RevisionRecord, signature_fields
 from services.guardrail.ports import Guardrail
 from services.guardrail.use_cases.judging import quarantined_ancestor
 from services.guardrail.use_cases.propose import CHECK, queued, vetoed
-from services.guardrail.use_cases.taking_out import Cause, step_back, take_out
+from services.guardrail.use_cases.taking_out import AGAIN, Cause, step_back, take_out
 from services.guardrail.use_cases.telling import Effects, told
 from shared.errors import InvalidInputError, NotFoundError
 from shared.events.changes import PipelineDeployed
@@ -36,8 +36,8 @@ async def quarantine_revision(command: QuarantineRevision, at: Guardrail) -> Eff
         cause = Cause(command.quarantine_id, command.author, command.reason, now, command.cancel_running)
         doomed = await take_out(digest, (), cause, at)
         # It did not serve when it was looked at; a rollout or a change may have been faster than the mark.
-        after = None if command.even_if_serving else await step_back(command.pipeline, digest, key, at)
-        entry = await at.audit.append(_note(key, command, digest, doomed, now, after))
+        back = None if command.even_if_serving else await step_back(command.pipeline, digest, key + AGAIN, at)
+        entry = await at.audit.append(_note(key, command, digest, doomed, now, back))
     fact = RevisionQuarantined(
         quarantine_id=command.quarantine_id,
         pipeline=entry.subject,
@@ -137,7 +137,7 @@ def _refused(request_id: str, pipeline: str, reason: str) -> tuple[str, Quaranti
 
 
 def _key(command: QuarantineRevision) -> str:
-    """Of its entry, and of what it moves: not the bare id, which a change that moved the pipeline may have, too."""
+    """Of its entry."""
     return f"quarantine:{command.quarantine_id}"
 
 
@@ -155,9 +155,9 @@ def _went_back(entry: AuditEntry) -> Effects:
 
 
 def _note(
-    key: str, command: QuarantineRevision, digest: str, doomed: Sequence[str], now: str, after: Deployment | None
+    key: str, command: QuarantineRevision, digest: str, doomed: Sequence[str], now: str, back: tuple[str, int] | None
 ) -> AuditNote:
-    back = {"went_back_to": after.stable, "generation": after.causes[key]} if after else {}
+    went_back = {"went_back_to": back[0], "generation": back[1]} if back else {}
     return AuditNote(
         key=key,
         at=now,
@@ -165,5 +165,5 @@ def _note(
         actor=command.author,
         subject=command.pipeline,
         digest=digest,
-        facts={"quarantined": list(doomed), "reason": command.reason, "cancel_running": command.cancel_running} | back,
+        facts={"quarantined": list(doomed), "reason": command.reason, "cancel_running": command.cancel_running} | went_back,
     )

@@ -14,6 +14,9 @@ from shared.errors import NotAttestedError, NotFoundError
 from shared.events.changes import GetChange, GetPipeline, ListPipelines, ListReviews
 from shared.events.oversight import GetReview
 
+_FENCES = (FENCE, ":fence")
+"""Also those that are in the store from versions before."""
+
 
 async def list_reviews(query: ListReviews, at: Guardrail) -> dict[str, Any]:
     now = at.clock.now()
@@ -70,7 +73,7 @@ async def get_pipeline(query: GetPipeline, at: Guardrail) -> dict[str, Any]:
 
 async def _rolled_back(deployment: Deployment | None, at: Guardrail) -> dict[str, Any] | None:
     """The rollback that brought what serves, where nothing else moved the deployment since."""
-    causes = [each for each in (deployment.causes if deployment else {}) if not each.endswith(FENCE)]
+    causes = [each for each in (deployment.causes if deployment else {}) if not each.endswith(_FENCES)]
     record = await at.rollbacks.get(causes[-1].removesuffix(AGAIN)) if causes else None
     if record is None or deployment is None or record.end[0] != deployment.stable:
         return None

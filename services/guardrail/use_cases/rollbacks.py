@@ -53,18 +53,9 @@ async def _carried_out(record: RollbackRecord, command: RollbackPipeline, at: Gu
 
 async def _moved_again(record: RollbackRecord, at: Guardrail) -> RollbackRecord:
     """A change of the same revision may have been judged before the mark and become stable again behind this rollback: that goes
-    back a second time, to what may run by now. Where to is kept before the deployment moves, as the first time."""
-    cause, kept = record.rollback_id + AGAIN, record
-
-    async def intend(target: str) -> None:
-        nonlocal kept
-        kept = record.model_copy(update={"again_to": target})
-        await at.rollbacks.save(kept)
-
-    after = await step_back(record.pipeline, record.from_digest, cause, at, intend=intend)
-    if after is None or not kept.again_to:
-        return kept
-    return kept.model_copy(update={"again_generation": after.causes.get(cause, 0)})
+    back a second time, to what may run by now."""
+    back = await step_back(record.pipeline, record.from_digest, record.rollback_id + AGAIN, at)
+    return record.model_copy(update={"again_to": back[0], "again_generation": back[1]}) if back else record
 
 
 async def _planned(record: RollbackRecord, command: RollbackPipeline, at: Guardrail) -> RollbackRecord:

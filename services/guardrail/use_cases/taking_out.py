@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from services.guardrail.domain.records import Deployment, moved, redeployed
+from services.guardrail.domain.records import moved, redeployed
 from services.guardrail.ports import Guardrail, LostRaceError
 from services.guardrail.use_cases.judging import descendants
 from shared.errors import NotAttestedError
 
 _TRIES = 20
-FENCE = ":fence"
-"""How causes of a deployment's generation end that moved nothing."""
-AGAIN = ":again"
-"""How the cause of a rollback's second step ends."""
+FENCE = "/fence"
+"""How causes of a deployment's generation end that moved nothing. No id of a change has a slash: one that was called like a cause
+would be taken for done."""
+AGAIN = "/again"
+"""How the cause of a rollback's second step, or of what a quarantine moves, ends."""
 
 
 @dataclass(frozen=True)
@@ -51,26 +52,25 @@ async def take_out(digest: str, kept: Sequence[str], cause: Cause, at: Guardrail
     return tuple(doomed)
 
 
-async def step_back(
-    pipeline: str, digest: str, cause: str, at: Guardrail, *, intend: Callable[[str], Awaitable[None]] | None = None
-) -> Deployment | None:
-    """The deployment after the newest former revision that may run took the place of `digest`, which is quarantined and serves.
-    None where it does not serve, or there is none to go back to. `intend` hears which one before anything moves. Raises
-    `LostRaceError`; repeatable."""
+async def step_back(pipeline: str, digest: str, cause: str, at: Guardrail) -> tuple[str, int] | None:
+    """The newest former revision that may run takes the place of `digest`, which is quarantined and serves: (that revision, the
+    generation that it became stable with), whatever moved since. None where `digest` does not serve, or nothing is there to go
+    back to. Raises `LostRaceError`; repeatable."""
     current = await at.deployments.get(pipeline)
-    if current is None or current.stable != digest:
-        return current if current and cause in current.causes else None
+    if current is None:
+        return None
+    if current.stable != digest:
+        return (current.went_back[cause], current.causes[cause]) if cause in current.went_back else None
     runnable = [each for each in reversed(current.previous) if await may_serve(each, at)]
     if not runnable:
         return None
     target = runnable[0]
-    if intend is not None:
-        await intend(target)
     after = redeployed(current, target, cause, at.clock.now().isoformat())
-    after = after.model_copy(update={"previous": tuple(each for each in after.previous if each != digest)})
+    previous = tuple(each for each in after.previous if each != digest)
+    after = after.model_copy(update={"previous": previous, "went_back": {**after.went_back, cause: target}})
     if not await at.deployments.swap(after, from_generation=current.generation):
         raise LostRaceError(f"the deployment of {pipeline} moved at this moment")
-    return after
+    return target, after.generation
 
 
 async def may_serve(digest: str, at: Guardrail) -> bool:

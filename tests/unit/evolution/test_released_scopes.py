@@ -87,6 +87,29 @@ async def test_a_search_that_was_given_up_holds_nothing_and_goes_on_in_a_new_sco
     assert len(world.runs.started) == len(set(world.runs.started)), "nothing was measured twice"
 
 
+@pytest.mark.parametrize("is_told", [True, False])
+async def test_a_search_goes_on_although_whoever_gave_it_up_died_over_it(is_told: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At closing the scope, just before or just after the broker had it. A closed scope is not granted again."""
+    world = small_world(crash_after=40)
+    scopes = asked(world, monkeypatch)
+    with pytest.raises(RuntimeError, match="killed"):
+        await start_evolution(ORDER, world.evolution)
+    announce = world.announcer.announce
+
+    async def dies(message: Message, *, cause: str, effect: str) -> None:
+        monkeypatch.setattr(world.announcer, "announce", announce)
+        if is_told:
+            await announce(message, cause=cause, effect=effect)
+        raise UnavailableError("the process ends here")
+
+    monkeypatch.setattr(world.announcer, "announce", dies)
+    with pytest.raises(UnavailableError, match="ends here"):
+        await give_up_evolution(ORDER, world.evolution)
+    ((effect, _),) = await start_evolution(ORDER, world.evolution)
+    assert effect == "propose"
+    assert len(set(scopes)) == 2 and closed(world) == scopes
+
+
 async def test_an_experiment_that_was_given_up_holds_nothing_and_one_that_ended_stays_ended() -> None:
     on, order = lab(), experiment(variant("good", 95))
     on.world.runs.crash_after = 10

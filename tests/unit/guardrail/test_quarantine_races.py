@@ -18,6 +18,7 @@ from services.guardrail.use_cases import quarantine_revision, release_revision, 
 from services.guardrail.use_cases.queries import get_pipeline
 from services.guardrail.use_cases.rollouts.advancing import advance_all
 from services.guardrail.use_cases.rollouts.starting import start_rollout
+from shared.errors import UnavailableError
 from shared.events.changes import ChangeApproved, GetPipeline, PipelineDeployed, PipelineRolledBack, RollbackPipeline
 from shared.events.message import Message
 from shared.events.recovery import QuarantineRefused, QuarantineRevision, ReleaseRevision, RevisionQuarantined
@@ -174,15 +175,61 @@ async def test_a_rollback_that_goes_back_twice_says_so_twice(is_redelivered: boo
     back, deployed = told
     assert isinstance(back, PipelineRolledBack) and isinstance(deployed, PipelineDeployed)
     assert (back.to_digest, deployed.digest, serving.stable) == (first, first, first)
-    assert (back.generation, deployed.generation) == (serving.causes["r1:again"],) * 2
+    assert (back.generation, deployed.generation) == (serving.causes["r1/again"],) * 2
     entries = [each for each in await at.audit.entries() if each.action == "pipeline.rolled_back"]
     assert [(each.digest, each.facts["generation"]) for each in entries] == [
         (middle.digest, serving.causes["r1"]),
-        (first, serving.causes["r1:again"]),
+        (first, serving.causes["r1/again"]),
     ]
     assert "became stable again" in entries[1].facts["reason"]
     shown = await get_pipeline(GetPipeline(pipeline="triage"), at)
     assert (shown["rolled_back"]["rollback_id"], shown["rolled_back"]["to_digest"]) == ("r1", first)
+    (approved, *_) = await race.bench.propose(pipeline("Weigh: {{ text }}"), "r1:again")
+    assert isinstance(approved, ChangeApproved)
+    assert (await race.deployment()).stable == approved.digest
+
+
+async def test_a_quarantine_that_is_told_late_names_what_it_went_back_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process ends between what it moved and the audit log, and another change is deployed before the redelivery."""
+    race = Race()
+    await race.begin()
+    first, at = (await race.deployment()).stable, race.bench.at
+    mark, append = at.revisions.quarantine, at.audit.append
+
+    async def late(digest: str, **fields: Any) -> None:
+        monkeypatch.setattr(at.revisions, "quarantine", mark)
+        await race.change(race.other)
+        await mark(digest, **fields)
+
+    async def dies(*_: Any) -> Any:
+        monkeypatch.setattr(at.audit, "append", append)
+        raise UnavailableError("the process ends here")
+
+    monkeypatch.setattr(at.revisions, "quarantine", late)
+    monkeypatch.setattr(at.audit, "append", dies)
+    with pytest.raises(UnavailableError, match="ends here"):
+        await race.quarantine(race.bench)
+    back = await race.deployment()
+    (approved, *_) = await race.other.propose(pipeline("Name: {{ text }}"), "quarantine:q1")
+    await race.quarantine(race.bench)
+    _, told = race.answers
+    assert isinstance(told, PipelineDeployed) and isinstance(approved, ChangeApproved)
+    assert (told.digest, told.generation) == (first, back.generation)
+    assert (await race.deployment()).stable == approved.digest
+    (entry,) = [each for each in await at.audit.entries() if each.action == "revision.quarantined"]
+    assert (entry.facts["went_back_to"], entry.facts["generation"]) == (first, back.generation)
+
+
+@pytest.mark.parametrize("change_id", ["b1:fence", "b1:again", "q1:fence", "quarantine:q1"])
+async def test_a_change_that_is_called_like_a_cause_of_a_rollback_or_quarantine_is_deployed(change_id: str) -> None:
+    race = Race()
+    await race.begin()
+    await race.change(race.bench)
+    await race.roll_back(race.bench)
+    await race.quarantine(race.bench)
+    (approved, *_) = await race.bench.propose(pipeline("Name: {{ text }}"), change_id)
+    assert isinstance(approved, ChangeApproved)
+    assert (await race.deployment()).stable == approved.digest
 
 
 async def propose_again(race: Race, by: Bench) -> None:
