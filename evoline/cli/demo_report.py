@@ -106,9 +106,12 @@ def _print_evolved(evolved: Evolved, console: Console) -> None:
     finished = evolved.finished
     spent = f"{finished.evaluations} evaluations of {finished.candidates} candidates in {finished.seconds:.0f} s"
     console.print(plain(f"  verdict: {finished.verdict}; {spent}"))
-    console.print(plain(f"  on search cases: stable {score_text(finished.search_seed)}, best {score_text(finished.search_best)}"))
+    if finished.search_seed:
+        scores = f"stable {score_text(finished.search_seed)}, best {score_text(finished.search_best)}"
+        console.print(plain(f"  on fresh search cases: {scores}"))
     for step in finished.lineage:
-        console.print(plain(f"  {step.get('operator', '')}: {str(step.get('text', ''))[:LONGEST_LINE]}"))
+        if text := str(step.get("text", "")):  # the seed has none
+            console.print(plain(f"  {step.get('operator', '')}: {text[:LONGEST_LINE]}"))
     if evolved.gate:
         _print_gate(evolved.gate, console)
     for reason in finished.reasons:

@@ -168,10 +168,11 @@ class _Order:
 
 def print_evolution(finished: EvolutionFinished) -> None:
     out().print(f"[bold]{finished.verdict}[/bold] after {finished.evaluations} evaluations of {finished.candidates} candidates")
-    out().print(plain(f"search: {score_text(finished.search_seed)} -> {score_text(finished.search_best)}"))
+    if finished.search_seed or finished.search_best:
+        out().print(plain(f"search: {score_text(finished.search_seed)} -> {score_text(finished.search_best)}"))
     if gain := SealedGain.of(finished.model_dump()):
         out().print(plain(f"sealed gain: {gain}"))
-    for reason in (*finished.reasons, *finished.problems):
+    for reason in dict.fromkeys(map(str, (*finished.reasons, *finished.problems))):  # a refusal tells both
         out().print(f"  {plain(reason)}")
     if finished.rollout_id:
         out().print(plain(f"rollout: evoline rollout status {finished.rollout_id} --watch"))

@@ -14,6 +14,7 @@ from evoline.cli.output import AsJson, print_json, run_async
 from evoline.client.connection import connected
 from shared.errors import ConfigurationError, NotFoundError
 from shared.events import Query
+from shared.events.answers import Answered
 from shared.events.changes import GetChange, GetPipeline
 from shared.events.experiments import GetExperiment
 from shared.events.generation import GetRequest
@@ -89,7 +90,12 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
 
 
+def _answer(dumper: yaml.SafeDumper, answer: Answered) -> yaml.MappingNode:
+    return dumper.represent_dict(answer)
+
+
 _Dumper.add_representer(str, _text)
+_Dumper.add_representer(Answered, _answer)
 
 
 class _PlainDumper(_Dumper):

@@ -128,7 +128,9 @@ async def _deployed(name: str, wanted: str, at: Guardrail) -> RevisionRecord:
 async def _by_digest(name: str, wanted: str, at: Guardrail) -> RevisionRecord:
     found = [each for each in await at.revisions.of_pipeline(name) if each.digest.startswith(wanted)]
     if len(found) != 1:
-        raise NotFoundError(f"{wanted!r} names {len(found)} revisions of pipeline {name!r}")
+        raise NotFoundError(
+            f"{wanted!r} names {len(found)} revisions of pipeline {name!r}; evoline show pipeline {name} lists them"
+        )
     return found[0]
 
 

@@ -103,7 +103,7 @@ async def _revision(command: StartRollout, serving: Deployment, at: Guardrail) -
         known = ", ".join(each.digest[:12] for each in revisions if each.digest != serving.stable) or "none"
         raise RolloutRefusedError(
             f"{command.digest} names {len(found)} approved revisions of {command.pipeline} (others than the stable one: {known}); "
-            "propose it first with `deploy: false`"
+            "propose it first: evoline propose FILE --no-deploy (`deploy: false`)"
         )
     revision = found[0]
     if revision.digest == serving.stable:
