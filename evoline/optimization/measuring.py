@@ -61,7 +61,8 @@ class CountingArena:
         wanted = [(candidate, case) for candidate in candidates for case in cases]
         new = list({(one.digest, case): (one, case) for one, case in wanted if (one.digest, case) not in self._rows}.values())
         if len(new) > self.remaining:
-            raise SearchOverError("evaluations", f"the budget is used up: {self.remaining} evaluations left, {len(new)} needed")
+            told = f"this stage used up its share of the budget: {self.remaining} evaluations left, {len(new)} needed"
+            raise SearchOverError("evaluations", told)
         self.spent += len(new)
         for (candidate, case), measured in zip(new, await self._all(new), strict=True):
             self._rows[candidate.digest, case] = measured

@@ -72,7 +72,8 @@ class Evaluations:
         new = [pair for pair in dict.fromkeys(wanted) if pair not in self._rows and pair not in self._pending]
         # Counting happens before the first await: however many measure at once, the limit holds.
         if len(new) > self.remaining:
-            raise SearchOverError("evaluations", f"the budget is used up: {self.remaining} evaluations left, {len(new)} needed")
+            told = f"this stage used up its share of the budget: {self.remaining} evaluations left, {len(new)} needed"
+            raise SearchOverError("evaluations", told)
         self.spent += len(new)
         if new:
             documents = {candidate.digest: candidate for candidate in candidates}

@@ -111,11 +111,15 @@ class Lease:
     """False where some run's end is not known here: then only the runs' documents tell what was used."""
 
     def take(self, run_id: str, wanted: Spent, now: float) -> bool:
-        if now >= self.over_at or any(getattr(wanted, name) > getattr(self.left, name) for name in RESOURCES):
+        if now >= self.over_at or any(self._lacks(name, wanted) for name in RESOURCES):
             return False
         self.left = _minus(self.left, wanted)
         self.holders.add(run_id)
         return True
+
+    def _lacks(self, name: str, wanted: Spent) -> bool:
+        """In counted units: the last bits of a float cost no run."""
+        return whole(name, getattr(wanted, name)) > whole(name, getattr(self.left, name))
 
     def give_back(self, run_id: str, held: Spent, used: Spent | None) -> None:
         """`used` is None where it is not known: then nothing comes back. A run gives back once."""

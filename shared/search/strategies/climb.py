@@ -72,15 +72,23 @@ class _Walk:
         if child is None:
             return False
         entry = self.archive.add(child)
-        looked = await self._look(entry, parent, self.random.sample(self.home, len(self.home)))
+        try:
+            looked = await self._look(entry, parent, self.random.sample(self.home, len(self.home)))
+        except SearchOverError:
+            if entry.grades and entry.mean > parent.mean_on(tuple(entry.grades)):
+                self._accept(entry)  # the finals still get to judge what was ahead when the budget ended
+            raise
         gain = entry.mean - parent.mean_on(looked)
         self.bandit.reward(child.operator, gain, len(looked) / (2 * self.climb.minibatch))
         if gain > 0:
+            self._accept(entry)
             await self._measure(entry, self.home)
-            entry.accepted = True
-            note_accepted(self.arena, entry.candidate)
-            self.pool.append(entry)
         return True
+
+    def _accept(self, entry: Entry) -> None:
+        entry.accepted = True
+        note_accepted(self.arena, entry.candidate)
+        self.pool.append(entry)
 
     async def _look(self, entry: Entry, parent: Entry, order: Sequence[str]) -> Sequence[str]:
         """Measures the child on one minibatch, and on another unless it is already behind; the cases that it saw."""

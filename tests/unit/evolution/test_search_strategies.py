@@ -84,6 +84,18 @@ async def test_the_budget_ends_the_search_and_is_never_passed(strategy: Strategy
     assert any("budget" in reason for reason in found.reasons)
 
 
+async def test_what_was_better_when_the_budget_ended_goes_into_the_finals() -> None:
+    promising = 0
+    for budget in range(40, 240, 3):
+        found, _ = await search(additive(), Climb(), budget, 1)
+        last = found.archive.entries[-1]
+        parent = found.archive[last.candidate.parent] if last.candidate.parent else None
+        if parent and last.grades and last.mean > parent.mean_on(list(last.grades)):
+            promising += 1
+            assert last.candidate.digest in found.ranking, budget
+    assert promising >= 1
+
+
 class BarrenProposer(GeneProposer):
     async def propose(self, *_: object) -> Candidate | None:
         return None

@@ -21,7 +21,7 @@ from shared.clock import SystemClock
 from shared.errors import UnavailableError
 from shared.events.answers import Answered
 from shared.events.message import Query
-from shared.events.quotas import CountLease, LeaseQuota, ReportUse
+from shared.events.quotas import CountLease, LeaseQuota, ReportUse, Spent
 from shared.events.runs import ExecuteRun, RunFinished
 from shared.pipeline.document import Limits
 from tests.fakes.durable_boundaries import Boundaries, WatchedDatabase
@@ -340,3 +340,10 @@ async def test_a_new_quota_holds_within_seconds_and_a_refusal_is_not_asked_for_a
     on.at.clock.pass_seconds(REFUSED_SECONDS)
     with pytest.raises(UnavailableError):
         await on.run("r3")
+
+
+@pytest.mark.parametrize("cost", [0.03, 0.05, 0.1, 0.000001])
+def test_a_lease_serves_as_many_runs_as_it_was_made_for_and_no_more(cost: float) -> None:
+    one = Spent(runs=1, cost_usd=cost)
+    lease = Lease("l1", Charged("triage", "support", False), Spent(runs=100, cost_usd=50 * cost), 1.0)
+    assert sum(lease.take(f"r{number}", one, 0.0) for number in range(60)) == 50
