@@ -202,7 +202,8 @@ class ReleaseRevision(Command):
 class GetKeys(Query):
     """Answer: `{signing, trusted: [...], revoked: [...], attested: {key id: approved revisions}, unproven: [...]}`.
 
-    `unproven`: approved revisions under another key whose approval the audit log does not hold; they are not signed again."""
+    `unproven`: approved revisions under another key whose approval the audit log does not hold; they are not signed again. The
+    policy in force counts as one more."""
 
     subject: ClassVar[str] = "api.guardrail.get_keys"
     owner: ClassVar[str] = "guardrail"

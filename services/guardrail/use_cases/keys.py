@@ -12,6 +12,7 @@ from services.guardrail.domain.keys import Keys
 from services.guardrail.domain.records import RevisionRecord
 from services.guardrail.ports import Guardrail
 from services.guardrail.use_cases.auditing import check_audit_log
+from services.guardrail.use_cases.policies import is_activation_proven, sign_policy_again
 from services.guardrail.use_cases.telling import Effects, outcome_key
 from shared.errors import InvalidInputError
 from shared.events.recovery import GetKeys, KeysChanged
@@ -25,27 +26,38 @@ class Resigned:
 
 
 async def adopt_keys(at: Guardrail) -> Effects:
-    """Notes what changed, and signs again what is approved under any other key. Repeatable; each revision is written by
-    compare-and-set on the key that it was signed with."""
+    """Notes what changed, and signs again the policy in force and what is approved under any other key. Repeatable; each is written
+    by compare-and-set."""
     keys = at.signer.ring()
     await _note(keys, at)
+    policies, unproven = await sign_policy_again(keys.signing, at)
     done = await _signed_again(keys, at)
+    count = done.count + policies
     fact = KeysChanged(
-        signing=keys.signing, trusted=keys.trusted, revoked=keys.revoked, reattested=done.count, unproven=done.unproven
+        signing=keys.signing,
+        trusted=keys.trusted,
+        revoked=keys.revoked,
+        reattested=count,
+        unproven=(*done.unproven, *unproven),
     )
-    return [(f"keys:{keys.signing}:{','.join(keys.trusted)}:{','.join(keys.revoked)}:{done.count}", fact)]
+    return [(f"keys:{keys.signing}:{','.join(keys.trusted)}:{','.join(keys.revoked)}:{count}", fact)]
 
 
 async def get_keys(query: GetKeys, at: Guardrail) -> dict[str, Any]:
     keys = at.signer.ring()
     others = await at.revisions.signed_otherwise(keys.signing)
     attested = Counter(each.attestation.key_id for each in others)
+    unproven = [each.digest for each in others if not await is_proven(each, at)]
+    active = await at.policies.active()
+    if active is not None and active.attestation is not None and active.attestation.key_id != keys.signing:
+        attested[active.attestation.key_id] += 1
+        unproven += [] if await is_activation_proven(active, at) else [active.digest]
     return {
         "signing": keys.signing,
         "trusted": list(keys.trusted),
         "revoked": list(keys.revoked),
         "attested": dict(attested),
-        "unproven": [each.digest for each in others if not await is_proven(each, at)],
+        "unproven": unproven,
     }
 
 

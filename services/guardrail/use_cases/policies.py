@@ -9,6 +9,7 @@ from services.guardrail.domain.audit import AuditNote
 from services.guardrail.domain.policies import SIGNED_DAYS, ActivePolicy, PolicyRecord, PolicySource, followed
 from services.guardrail.domain.policy import Policy
 from services.guardrail.ports import Guardrail, LostRaceError
+from services.guardrail.use_cases.auditing import check_audit_log
 from services.guardrail.use_cases.telling import Effects
 from shared.errors import ConfigurationError, NotAttestedError, UnavailableError
 from shared.events.policies import PolicyActivated
@@ -113,6 +114,32 @@ def signed(active: ActivePolicy, at: Guardrail) -> ActivePolicy:
         key_id="",
     )
     return active.model_copy(update={"attestation": at.signer.sign(attestation)})
+
+
+async def sign_policy_again(signing: str, at: Guardrail) -> tuple[int, tuple[str, ...]]:
+    """(1 where the policy in force was signed anew under the key `signing`, its digest where nothing proves its activation).
+
+    A signature that is still trusted proves it; after the key was revoked only the audit log does, and only of the newest one."""
+    active = await at.policies.active()
+    if active is None or active.attestation is None or active.attestation.key_id == signing:
+        return 0, ()
+    if not await is_activation_proven(active, at):
+        return 0, (active.digest,)
+    return int(await at.policies.activate(signed(active, at), from_generation=active.generation)), ()
+
+
+async def is_activation_proven(active: ActivePolicy, at: Guardrail) -> bool:
+    try:
+        if active.attestation is not None:
+            at.signer.check(active.attestation, kind="policy", digest=active.digest)
+            return True
+    except NotAttestedError:
+        pass
+    await check_audit_log(at)
+    at.audit.require_sound()
+    entry = await at.audit.find(f"policy:{active.generation}")
+    named = entry is not None and (entry.digest, entry.subject) == (active.revision, active.policy)
+    return named and await _last_logged(active.generation, at) == active.generation
 
 
 async def _trusted(active: ActivePolicy, at: Guardrail) -> None:

@@ -12,15 +12,18 @@ import pytest
 from services.guardrail.adapters.keys import FileSigner
 from services.guardrail.ports import AuditLogUnsoundError, Guardrail
 from services.guardrail.use_cases import adopt_keys, get_keys, propose_change
+from services.guardrail.use_cases.policies import in_force, seed_policy
 from services.guardrail.use_cases.queries import resolved
 from services.guardrail.use_cases.telling import outcome_key
 from shared.attestation import Author, KeyRing, create_key_pair
-from shared.errors import NotAttestedError
+from shared.errors import NotAttestedError, UnavailableError
 from shared.events.changes import ChangeApproved
 from shared.events.recovery import GetKeys, KeysChanged
 from tests.fakes.guardrail import Bench, bench, facts, pipeline, proposal
 from tests.fakes.people import signed_proposal
 
+POLICY = 1
+"""The policy in force is signed too."""
 WHO = Author("alice", datetime(2026, 11, 22, tzinfo=UTC))
 
 
@@ -51,11 +54,13 @@ class Signing:
 
 
 @pytest.fixture
-def signing(tmp_path: Path) -> Signing:
+async def signing(tmp_path: Path) -> Signing:
     create_key_pair(tmp_path)
     ring, made = KeyRing(tmp_path), bench()
     signer = FileSigner(ring.private_file, ring.public_file, made.clock)
-    return Signing(replace(made.at, signer=signer), made, ring)
+    at = replace(made.at, signer=signer)
+    await seed_policy(at, reset=True)
+    return Signing(at, made, ring)
 
 
 async def test_what_is_approved_runs_again_after_its_key_was_revoked(signing: Signing) -> None:
@@ -65,7 +70,7 @@ async def test_what_is_approved_runs_again_after_its_key_was_revoked(signing: Si
         await resolved("triage", signing.at)
     signing.bench.clock.pass_seconds(60)
     fact = await signing.adopt()
-    assert (fact.reattested, fact.revoked, fact.unproven) == (1, (former,), ())
+    assert (fact.reattested, fact.revoked, fact.unproven) == (1 + POLICY, (former,), ())
     renewed = (await resolved("triage", signing.at)).attestation
     assert renewed.key_id == signing.ring.state().signing
     assert renewed.expires_at == approved.attestation.expires_at
@@ -76,7 +81,7 @@ async def test_a_rotation_leaves_no_moment_without_a_valid_signature(signing: Si
     await signing.approve()
     signing.rotate(revoke=False)
     await resolved("triage", signing.at)
-    assert (await signing.adopt()).reattested == 1
+    assert (await signing.adopt()).reattested == 1 + POLICY
     signing.ring.retire()
     await resolved("triage", signing.at)
 
@@ -88,7 +93,7 @@ async def test_what_the_audit_log_does_not_prove_is_not_signed_again(signing: Si
     assert await signing.bench.database.collection("revisions").update_if({"_id": other.digest}, {"$set": planted})
     signing.rotate(revoke=True)
     fact = await signing.adopt()
-    assert (fact.reattested, fact.unproven) == (1, (other.digest,))
+    assert (fact.reattested, fact.unproven) == (1 + POLICY, (other.digest,))
     assert (await resolved("triage", signing.at)).digest == approved.digest
     with pytest.raises(NotAttestedError):
         await resolved(f"triage@{other.digest}", signing.at)
@@ -109,7 +114,33 @@ async def test_what_is_quarantined_or_expired_is_not_signed_again(signing: Signi
     await signing.approve("Tell", "c2", deploy=False)
     signing.bench.clock.pass_seconds(signing.at.policy.document.attestation_days * 86_400)
     signing.rotate(revoke=True)
+    assert (await signing.adopt()).reattested == POLICY
+
+
+@pytest.mark.parametrize("revoke", [False, True], ids=["retired", "revoked"])
+async def test_the_policy_in_force_judges_on_after_its_key_is_gone(signing: Signing, revoke: bool) -> None:
+    former = signing.rotate(revoke=revoke)
+    assert (await get_keys(GetKeys(), signing.at))["attested"] == {former: POLICY}
+    fact = await signing.adopt()
+    assert (fact.reattested, fact.unproven) == (POLICY, ())
+    signing.ring.retire()
+    assert (await in_force(signing.at)).policy.revision == signing.at.policy.revision
+    await seed_policy(signing.at)
+    assert (await get_keys(GetKeys(), signing.at))["attested"] == {}
     assert (await signing.adopt()).reattested == 0
+
+
+async def test_a_policy_that_somebody_wrote_into_the_store_is_not_signed_again(signing: Signing) -> None:
+    active = await signing.at.policies.active()
+    assert active is not None
+    planted = active.model_copy(update={"generation": active.generation + 1})
+    assert await signing.at.policies.activate(planted, from_generation=active.generation)
+    for revoke in (False, True):
+        signing.rotate(revoke=revoke)
+        fact = await signing.adopt()
+        assert (fact.reattested, fact.unproven) == (0, (planted.digest,))
+    with pytest.raises(UnavailableError, match="was not activated by a guardrail"):
+        await in_force(signing.at)
 
 
 async def test_key_changes_are_in_the_audit_log_once(signing: Signing) -> None:
@@ -125,7 +156,7 @@ async def test_key_changes_are_in_the_audit_log_once(signing: Signing) -> None:
 async def test_the_answer_about_keys_counts_what_is_signed_with_which(signing: Signing) -> None:
     await signing.approve()
     former = signing.rotate(revoke=False)
-    assert (await get_keys(GetKeys(), signing.at))["attested"] == {former: 1}
+    assert (await get_keys(GetKeys(), signing.at))["attested"] == {former: 1 + POLICY}
     await signing.adopt()
     assert (await get_keys(GetKeys(), signing.at))["attested"] == {}
 
