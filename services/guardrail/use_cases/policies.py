@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from services.guardrail.domain.audit import AuditNote
 from services.guardrail.domain.policies import SIGNED_DAYS, ActivePolicy, PolicyRecord, PolicySource, followed
@@ -101,8 +101,11 @@ async def moved(
     return next_one
 
 
-def signed(active: ActivePolicy, at: Guardrail) -> ActivePolicy:
+def signed(active: ActivePolicy, at: Guardrail, *, until: str = "") -> ActivePolicy:
+    """`until`: not valid beyond this moment either."""
     now = at.clock.now()
+    longest = now + timedelta(days=SIGNED_DAYS)
+    expires = min(longest, datetime.fromisoformat(until)) if until else longest
     attestation = Attestation(
         kind="policy",
         digest=active.digest,
@@ -110,7 +113,7 @@ def signed(active: ActivePolicy, at: Guardrail) -> ActivePolicy:
         domain="general",
         policy_revision=active.revision,
         issued_at=now.isoformat(),
-        expires_at=(now + timedelta(days=SIGNED_DAYS)).isoformat(),
+        expires_at=expires.isoformat(),
         key_id="",
     )
     return active.model_copy(update={"attestation": at.signer.sign(attestation)})
@@ -119,13 +122,15 @@ def signed(active: ActivePolicy, at: Guardrail) -> ActivePolicy:
 async def sign_policy_again(signing: str, at: Guardrail) -> tuple[int, tuple[str, ...]]:
     """(1 where the policy in force was signed anew under the key `signing`, its digest where nothing proves its activation).
 
-    A signature that is still trusted proves it; after the key was revoked only the audit log does, and only of the newest one."""
+    A signature that is still trusted proves it; after the key was revoked only the audit log does, and only of the newest one.
+    Validity stays as it was: a new key makes nothing valid for longer."""
     active = await at.policies.active()
     if active is None or active.attestation is None or active.attestation.key_id == signing:
         return 0, ()
     if not await is_activation_proven(active, at):
         return 0, (active.digest,)
-    return int(await at.policies.activate(signed(active, at), from_generation=active.generation)), ()
+    renewed = signed(active, at, until=active.attestation.expires_at)
+    return int(await at.policies.activate(renewed, from_generation=active.generation)), ()
 
 
 async def is_activation_proven(active: ActivePolicy, at: Guardrail) -> bool:

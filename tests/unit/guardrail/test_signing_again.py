@@ -119,9 +119,12 @@ async def test_what_is_quarantined_or_expired_is_not_signed_again(signing: Signi
 
 @pytest.mark.parametrize("revoke", [False, True], ids=["retired", "revoked"])
 async def test_the_policy_in_force_judges_on_after_its_key_is_gone(signing: Signing, revoke: bool) -> None:
-    former = signing.rotate(revoke=revoke)
+    before, former = await signing.at.policies.active(), signing.rotate(revoke=revoke)
     assert (await get_keys(GetKeys(), signing.at))["attested"] == {former: POLICY}
-    fact = await signing.adopt()
+    signing.bench.clock.pass_seconds(60)
+    fact, after = await signing.adopt(), await signing.at.policies.active()
+    assert before and after and before.attestation and after.attestation
+    assert after.attestation.expires_at == before.attestation.expires_at, "a new key makes nothing valid for longer"
     assert (fact.reattested, fact.unproven) == (POLICY, ())
     signing.ring.retire()
     assert (await in_force(signing.at)).policy.revision == signing.at.policy.revision
