@@ -22,6 +22,7 @@ from pydantic import ValidationError
 
 from shared.background import Background, Rounds, Work
 from shared.clock import Clock, SystemClock
+from shared.ending import end_tasks
 from shared.errors import ConfigurationError, EvolineError, UnavailableError
 from shared.messaging.bus import Bus, BusParts
 from shared.messaging.consumer import Consumer
@@ -218,9 +219,7 @@ class Application:
         self.fail("the connection to the broker was closed for good")
 
     async def _cancel_background(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(*self._tasks)
 
     async def _run_closers(self) -> None:
         assert self.host is not None

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
+from shared.ending import end_tasks
 from shared.errors import InvalidInputError, NotFoundError, Problem, UnavailableError
 from shared.events import Command, Fact
 from shared.events.operations import CommandRefused
@@ -55,9 +56,7 @@ async def hold(bus: Bus, talk: Talk, on_fact: OnFact = ignore) -> Fact:
                 _too_late(talk)
             return done.pop().result()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end_tasks(*tasks)
 
 
 async def _listen(stream: AsyncIterator[tuple[Fact, Received]], talk: Talk, message_id: str, on_fact: OnFact) -> Fact:

@@ -17,6 +17,7 @@ from evoline.stack.events import OnEvent, StackEvent
 from evoline.stack.logs import open_log, tail
 from evoline.stack.readiness import Probe
 from evoline.stack.state import ProcessRecord
+from shared.ending import end_tasks
 from shared.errors import UnavailableError
 
 LOG_LINES_IN_ERROR = 15
@@ -88,8 +89,7 @@ class Child:
             self.on_event(StackEvent("stopping", self.spec.name))
             await self._end(self._process)
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end_tasks(self._task)
         if not self._ready.done():
             self._ready.cancel()
         self._set(status="stopped", pid=0, start_mark="")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from shared.ending import end_tasks
 from shared.errors import EvolineError, InvalidInputError, PermanentError
 from shared.events.answers import reading
 from shared.events.runs import ExecuteRun, FinishedRuns, RunFinished
@@ -112,9 +113,7 @@ class Fleet:
                 done, _ = await asyncio.wait([publishing, *watchers], return_when=asyncio.FIRST_COMPLETED)
                 await next(iter(done))
             finally:
-                for task in (publishing, *watchers):
-                    task.cancel()
-                await asyncio.gather(publishing, *watchers, return_exceptions=True)
+                await end_tasks(publishing, *watchers)
 
     async def _publish(self, board: _Board) -> None:
         """Publishes as room comes free; a slow publish holds back no other. Raises what the first failing one raises."""

@@ -12,6 +12,7 @@ import nats.errors
 from nats.aio.msg import Msg
 
 from shared.clock import Clock
+from shared.ending import end_tasks
 
 
 class Lease:
@@ -36,9 +37,7 @@ class Lease:
         try:
             yield
         finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            await end_tasks(task)
 
     async def _beat(self) -> None:
         while True:

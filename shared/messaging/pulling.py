@@ -20,6 +20,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js.api import Header
 
+from shared.ending import end_tasks
 from shared.messaging.topology import Durable
 
 PULL_SECONDS = 5.0
@@ -66,8 +67,7 @@ class Pull:
         """Asks for nothing more; what was on its way is given back at once. What is being worked on goes on."""
         self._stopping = True
         if self._loop is not None:
-            self._loop.cancel()
-            await asyncio.gather(self._loop, return_exceptions=True)
+            await end_tasks(self._loop)
         if self._inbox is not None:
             with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
                 async with asyncio.timeout(2.0):

@@ -15,6 +15,7 @@ from services.executor.engine.permits.permit import Call, NoPermitError, Permit
 from services.executor.engine.permits.slots import Slots
 from services.executor.ports import PermitObserver, SharedStates
 from shared.clock import Clock
+from shared.ending import end_tasks
 
 ANY_MODEL = "*"
 
@@ -74,8 +75,7 @@ class Lane:
     async def close(self) -> None:
         self._pauses.close()
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end_tasks(self._task)
 
     async def _turn(self, call: Call, permit: Permit, seconds: float) -> None:
         started = self._clock.monotonic()
