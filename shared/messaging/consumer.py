@@ -26,6 +26,7 @@ from nats.aio.client import Client
 from opentelemetry.trace import SpanKind
 from pydantic import BaseModel
 
+from shared.ending import end_tasks
 from shared.errors import ConfigurationError, EvolineError, LimitReachedError, UnavailableError
 from shared.events import Message, Query
 from shared.identity import UNSIGNED, RegistryFile, Signature
@@ -194,7 +195,7 @@ class Consumer:
             task.cancel()
         done, _ = await asyncio.wait({stopping}, timeout=2.0)
         if not done:
-            stopping.cancel()
+            await end_tasks(stopping)
         failure = next(iter(await asyncio.gather(stopping, return_exceptions=True)))
         if isinstance(failure, Exception):
             self._log.warning("consumer did not stop cleanly", error=str(failure))
