@@ -27,18 +27,20 @@ def traits_of(document: Mapping[str, Any], seed: Leaves) -> dict[str, float]:
     """Trait -> weight. Leaves that the seed (`leaves_of` it) does not have, and, marked, those that it lost.
 
     A changed text of several words is half a trait of its own and half the words that it gained and lost, whose squared weights
-    add up to 1/2: so a longer version of a text is believed to be like the shorter one, and no rewriting counts as many changes."""
+    add up to 1/2: so a longer version of a text is believed to be like the shorter one, and no rewriting counts as many changes. A word
+    of several paragraphs weighs what it weighs in the shortest of them."""
     ours = leaves_of(document)
     gained, lost = ours - seed, seed - ours
     before: dict[str, list[str]] = {}
     for path, value in lost:
         before.setdefault(path, []).append(value)
     traits: dict[str, float] = {}
-    for path, value in gained:
+    for path, value in sorted(gained):
         words = _changed_words(value, " ".join(sorted(before.get(path, ()))))
         traits[f"{path}={value}"] = _HALF if words else 1.0
         share = _HALF / math.sqrt(len(words)) if words else 0.0
-        traits.update({f"{path}~{word}": share for word in words})
+        for word in words:
+            traits[f"{path}~{word}"] = max(share, traits.get(f"{path}~{word}", 0.0))
     replaced = {path for path, _ in gained}
     traits.update({f"-{path}={value}": 1.0 for path, value in lost if path not in replaced})
     return traits
