@@ -27,8 +27,8 @@ def traits_of(document: Mapping[str, Any], seed: Leaves) -> dict[str, float]:
     """Trait -> weight. Leaves that the seed (`leaves_of` it) does not have, and, marked, those that it lost.
 
     A changed text of several words is half a trait of its own and half the words that it gained and lost, whose squared weights
-    add up to 1/2: so a longer version of a text is believed to be like the shorter one, and no rewriting counts as many changes. A word
-    of several paragraphs weighs what it weighs in the shortest of them."""
+    add up to 1/2: so a longer version of a text is believed to be like the shorter one, and no rewriting counts as many changes.
+    A word of several paragraphs weighs what it weighs in the shortest of them."""
     ours = leaves_of(document)
     gained, lost = ours - seed, seed - ours
     before: dict[str, list[str]] = {}
