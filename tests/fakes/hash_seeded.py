@@ -33,9 +33,9 @@ def evaluate(candidate: dict[str, Any], case: dict[str, Any]) -> tuple[float, st
 
 
 def main() -> None:
-    splits = {"train": cases(24, "a"), "dev": cases(40, "b"), "sealed": cases(40, "c")}
+    train, dev, sealed = cases(24, "a"), cases(40, "b"), cases(40, "c")
     for name in sorted(STRATEGIES):
-        outcome = optimize(document(), evaluate, **splits, budget=BUDGET, seed_number=3, strategy=name)
+        outcome = optimize(document(), evaluate, train, dev, sealed, BUDGET, 3, strategy=name)
         print(name, outcome.evidence.archive_hash, len(outcome.archive.entries))
 
 
