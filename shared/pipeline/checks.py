@@ -16,7 +16,7 @@ from shared.pipeline.functions import function_catalogue
 from shared.pipeline.inference import all_names
 from shared.pipeline.reference_checks import Visible, reference_fault
 from shared.pipeline.schema_validation import violations
-from shared.pipeline.suggestions import did_you_mean
+from shared.pipeline.suggestions import did_you_mean, is_swapped
 from shared.pipeline.template_names import condition_facts, template_facts, template_strings
 from shared.pipeline.walk import (
     LOOP_FIELDS,
@@ -31,7 +31,7 @@ from shared.pipeline.walk import (
 
 _INPUT_NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_]{0,62}$")
 _SURE = 0.86
-"""Similarity from which an undeclared name counts as a misspelling of a declared one."""
+"""Similarity from which an undeclared name counts as a misspelling of a declared one; two swapped letters do in any name."""
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ def _misspelled_inputs(document: Document) -> Iterator[Fault]:
 
 
 def _meant(name: str, declared: list[str], in_loop: bool) -> str:
-    close = get_close_matches(name, declared, 1, _SURE)
+    close = [each for each in declared if is_swapped(name, each)] or get_close_matches(name, declared, 1, _SURE)
     meant = f"loop.{name}" if in_loop and name in ("item", "index") else close[0] if close else ""
     return f"did you mean `{meant}`? Declare `{name}` under `inputs` if it is another input" if meant else ""
 

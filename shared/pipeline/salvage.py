@@ -59,6 +59,8 @@ class _Mended:
     def __init__(self, root: dict[str, Any], step_paths: dict[str, list[Path]]) -> None:
         self.root = root
         self._changed: set[Path] = set()
+        self._kept: set[Path] = set()
+        """Keys of steps that were mended as a whole, for which that changed nothing."""
         self._paths = step_paths
 
     def take_out(self, error: ValidationError) -> None:
@@ -74,13 +76,17 @@ class _Mended:
     def is_certain(self, fault: Fault) -> bool:
         """Whether the fault stands in the source and is not made by the mending."""
         path = fault_place(fault, self._paths)
-        if any(path[: len(changed)] == changed for changed in self._changed):
+        step = self._enclosing_step(path)
+        if any(path[: len(changed)] == changed for changed in self._changed if not self._is_kept(path, changed, step)):
             return False
         mended_steps = any(changed and changed[0] == "steps" for changed in self._changed)
-        step = self._enclosing_step(path)
         if fault.reason.startswith(_ABOUT_ONE_STEP) and step is not None and self._is_doubtful(step):
             return False
         return not (mended_steps and fault.reason.startswith(_MAY_COME_FROM_MENDING))
+
+    def _is_kept(self, path: Path, changed: Path, step: Path | None) -> bool:
+        """Whether a step was mended as a whole, and what stands at `path` in it is as its author wrote it."""
+        return changed == step and len(path) > len(step) and path[: len(step) + 1] in self._kept
 
     def _is_doubtful(self, step: Path) -> bool:
         """Whether more than the step's name was mended."""
@@ -134,7 +140,7 @@ class _Mended:
         step = dict(step)
         holder[index] = step
         if not inside:
-            self._whole_step(step, own)
+            self._whole_step(step, own, at)
         elif inside[0] == "name":
             step["name"] = own
         elif inside[0] == "type":
@@ -142,14 +148,18 @@ class _Mended:
         else:
             step.pop(str(inside[0]), None)
 
-    def _whole_step(self, step: dict[str, Any], own: str) -> None:
+    def _whole_step(self, step: dict[str, Any], own: str, at: Path) -> None:
         """Something is missing, or keys do not go together: what any step has is kept, as a step of the simplest type."""
         if not isinstance(step.get("name"), str):
             step["name"] = own
             if isinstance(step.get("type"), str):
                 return
+        elif at not in self._paths.setdefault(step["name"], []):
+            self._paths[step["name"]].append(at)  # without a type it did not count as a step
+            self._paths[step["name"]].sort(key=lambda path: [(isinstance(part, str), part) for part in path])
         for key in [key for key in step if key not in _OF_ANY_STEP]:
             del step[key]
+        self._kept |= {(*at, key) for key in step if key != "name"}
         step["type"] = "claude"
 
     def _get(self, path: Path) -> Any:

@@ -86,6 +86,14 @@ def did_you_mean(wrong: str, known: tuple[str, ...]) -> str:
     return f"known: {', '.join(known)}" if 0 < len(known) <= MOST_LISTED else ""
 
 
+def is_swapped(wrong: str, known: str) -> bool:
+    """Whether two letters beside each other changed places: `txet` for `text`."""
+    differ = [index for index, (one, other) in enumerate(zip(wrong, known, strict=False)) if one != other]
+    if len(wrong) != len(known) or len(differ) != 2 or differ[1] != differ[0] + 1:
+        return False
+    return wrong[differ[0]] == known[differ[1]] and wrong[differ[1]] == known[differ[0]]
+
+
 def nearest(wrong: str, known: tuple[str, ...]) -> str:
     """The known name that is probably meant, or empty."""
     lowered = str(wrong).strip().lower().replace("-", "_").replace(" ", "_")

@@ -158,6 +158,45 @@ def test_wrong_shape_does_not_hide_wrong_references() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    ["type: cluade, prompt: x", "prompt: x", "type: claude, promt: x", "type: for_loop, prompt: x", "type: claude, prompt: 5"],
+)
+def test_references_are_judged_beside_any_mistake_of_shape(wrong: str) -> None:
+    text = f"""
+    name: p
+    inputs: {{text: string}}
+    steps:
+      - {{name: a, type: claude, prompt: "{{{{ txet }}}}"}}
+      - {{name: b, {wrong}, when: "steps.zz.ok"}}
+    outputs: {{y: "{{{{ steps.yy.result }}}}"}}
+    """
+    found = {problem.path: problem for problem in problems_of(text)}
+    assert "did you mean `text`" in found.pop("steps[0].prompt").suggestion
+    assert "zz" in found.pop("steps[1].when").reason and "yy" in found.pop("outputs.y").reason
+    assert len(found) >= 1 and all(path.startswith("steps[1]") for path in found)
+
+
+def test_a_step_without_a_type_is_not_called_a_step_without_a_prompt() -> None:
+    text = """
+    name: p
+    steps: [{name: a, type: claude, prompt: x}, {name: b, promt: "{{ steps.a.text }}"}]
+    """
+    assert [problem.path for problem in problems_of(text)] == ["steps[1].type"]
+
+
+@pytest.mark.parametrize("name", ["txet", "etxt", "tetx"])
+def test_two_swapped_letters_are_a_misspelling_in_a_short_name_too(name: str) -> None:
+    text = f"""
+    name: p
+    inputs: {{text: string}}
+    steps: [{{name: a, type: claude, prompt: "{{{{ {name} }}}}"}}]
+    """
+    assert problems_of(text)[0].suggestion.startswith("did you mean `text`?")
+    other = load_document(dedent(text).replace(name, "test"))
+    assert set(other.inputs) == {"text", "test"}
+
+
 def test_mending_invents_no_problems() -> None:
     text = """
     name: p
