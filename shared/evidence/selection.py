@@ -10,6 +10,8 @@ from shared.evidence.paired import PairedTest, binomial_tail
 
 _STEPS = 60
 """Halvings of an interval: to the last digit of a float."""
+_DIGITS = 9
+"""Of what is claimed: halving ends a hair beside round numbers, as 0.33999999999999986 for 0.34."""
 
 
 def claimable_gain(test: PairedTest, alpha: float) -> float:
@@ -22,7 +24,7 @@ def claimable_gain(test: PairedTest, alpha: float) -> float:
     if test.p_value_better >= alpha or test.gain <= 0.0:
         return test.gain
     likeliest = _of_wins(test, alpha) if test.method == "mcnemar" else _of_mean(test, alpha)
-    return min(test.gain, max(likeliest, test.gain_low, 0.0))
+    return min(test.gain, max(round(likeliest, _DIGITS), test.gain_low, 0.0))
 
 
 def _of_wins(test: PairedTest, alpha: float) -> float:

@@ -19,5 +19,5 @@ def test_the_documented_example_certifies_a_better_prompt(
     assert len([line for line in code.splitlines() if line.strip()]) <= 20
     monkeypatch.chdir(tmp_path)
     exec(compile(code, str(PAGE), "exec"), {})
-    assert capsys.readouterr().out.startswith("certified 0.3")
+    assert capsys.readouterr().out.startswith("certified 0.34 {")
     assert (tmp_path / "search.jsonl").is_file()
