@@ -95,7 +95,7 @@ def _label(node: Node) -> str:
     if node.on_front:
         parts.append("front")
     if node.verdict:
-        parts.append(plain(f"{node.verdict} {node.gain}" if node.gain else node.verdict))
+        parts.append(plain(f"{node.judged} {node.gain}" if node.gain else node.judged))
     if node.status == "quarantined":
         parts.append("[red]quarantined[/red]")
     if node.serving:

@@ -8,6 +8,9 @@ from typing import Any
 
 from evoline.sealed_gain import SealedGain
 
+NO_CANDIDATE = "no_candidate"
+"""Verdict of a search that proposed nothing; what it then calls its best is a finalist."""
+
 
 @dataclass
 class Node:
@@ -32,6 +35,11 @@ class Node:
     children: list[Node] = field(default_factory=list)
     hidden: int = 0
     """Children that are not shown."""
+
+    @property
+    def judged(self) -> str:
+        """Its verdict in words: what was never proposed was judged by nobody but the finals."""
+        return "best finalist, no better on fresh cases" if self.verdict == NO_CANDIDATE else self.verdict
 
     @property
     def is_notable(self) -> bool:

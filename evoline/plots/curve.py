@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from evoline.plots.story import Story
 from evoline.plots.style import BLUE, GREEN, GREY, ORANGE, VERMILION, legend
 from evoline.sealed_gain import SealedGain
+from shared.search.watching import GainPoint
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,7 +53,7 @@ def _draw_search(story: Story, axes: Axes) -> None:
     axes.fill_between(spent, low, high, step="post", color=BLUE, alpha=0.18, linewidth=0)
     label = "leader on the cases that the search saw, with 95% interval (optimistic: it was chosen by them)"
     axes.step(spent, [100 * point.gain for point in story.points], where="post", color=BLUE, linewidth=2, label=label)
-    new = [point for before, point in zip((None, *story.points), story.points, strict=False) if _leads_anew(before, point)]
+    new = new_leaders(story.points, story.seed)
     if new:
         axes.plot(
             [point.spent for point in new], [100 * point.gain for point in new], "o", color=BLUE, markersize=5,
@@ -59,8 +61,18 @@ def _draw_search(story: Story, axes: Axes) -> None:
         )  # fmt: skip
 
 
-def _leads_anew(before: object, point: object) -> bool:
-    return before is not None and getattr(before, "digest", "") != getattr(point, "digest", "")
+def new_leaders(points: Sequence[GainPoint], seed: str) -> list[GainPoint]:
+    """Where a candidate was first seen above the seed since it leads: one that leads by its mean may be below it on the cases that
+    both have met so far, and has gained nothing yet."""
+    found: list[GainPoint] = []
+    leader = seed
+    for point in points:
+        if point.digest == seed:
+            leader = seed
+        elif point.digest != leader and point.gain > 0.0:
+            leader = point.digest
+            found.append(point)
+    return found
 
 
 def _draw_sealed(story: Story, found: SealedGain, axes: Axes, at: float) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from evoline.plots.story import Story
-from evoline.plots.style import BLUE, GREY, VERMILION, legend
+from evoline.plots.style import BLUE, GREY, SHARES, VERMILION, legend
 from shared.events.trade_offs import Member, ObjectiveName, ObjectiveValue
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _points(  # noqa: PLR0913 - how they look, each by its name
     values = [values_of(member) for member in chosen]
     quality = [each["quality"] for each in values]
     below = [max(0.0, each.value - (each.low or 0.0)) for each in quality]
-    above = [max(0.0, (each.high or 1.0) - each.value) for each in quality]
+    above = [max(0.0, (1.0 if each.high is None else each.high) - each.value) for each in quality]
     axes.errorbar(
         [each[price].value for each in values],
         [each.value for each in quality],
@@ -99,7 +99,7 @@ def _points(  # noqa: PLR0913 - how they look, each by its name
 
 
 def _marked(story: Story, axes: Axes, chosen: Sequence[Member], price: ObjectiveName) -> None:
-    for digest, marker, color, label in ((story.seed, "D", "black", "the seed"), (story.best, "*", VERMILION, "the one proposed")):
+    for digest, marker, color, label in ((story.seed, "D", "black", "the seed"), (story.best, "*", VERMILION, story.best_is)):
         for member in chosen:
             if member.digest == digest:
                 at = values_of(member)
@@ -113,10 +113,10 @@ def _draw_quality(story: Story, axes: Axes) -> None:
     for row, member in enumerate(chosen):
         quality = values_of(member)["quality"]
         color = VERMILION if member.digest == story.best else "black" if member.digest == story.seed else BLUE
-        axes.plot([quality.low or 0.0, quality.high or 1.0], [row, row], color=color, linewidth=1.5)
+        axes.plot([quality.low or 0.0, 1.0 if quality.high is None else quality.high], [row, row], color=color, linewidth=1.5)
         axes.plot([quality.value], [row], "o", color=color)
-    names = {story.best: " (the one proposed)", story.seed: " (the seed)"}
+    names = {story.best: f" ({story.best_is})", story.seed: " (the seed)"}
     labels = [f"{member.niche[:48]}\n{member.digest[:6]}{names.get(member.digest, '')}" for member in chosen]
     axes.set_yticks(range(len(chosen)), labels, fontsize=8)
-    axes.set_xlim(0, 1)
+    axes.set_xlim(*SHARES)
     axes.set_xlabel("quality: mean grade on the search's cases, 95% interval (cost and latency are not known)")

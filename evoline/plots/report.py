@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from evoline.lineage.tree import NO_CANDIDATE
 from evoline.plots import pages
 from evoline.plots.curve import draw_curve
 from evoline.plots.front import draw_front
@@ -53,7 +54,7 @@ def report_page(story: Story, pictures: dict[str, Figure]) -> str:
         ("evaluations", f"{story.spent} of {story.budget}"),
         ("candidates", len(story.lineage.nodes)),
         ("front", f"{story.trade_offs.front_size} by {', '.join(story.trade_offs.compared) or 'nothing'}"),
-        ("proposed", story.best[:12] or "nothing"),
+        ("proposed", story.best[:12] if story.best and story.verdict != NO_CANDIDATE else "nothing"),
     ]
     described = {"gain": "Gain over budget", "front": "Pareto front", "lineage": "Lineage"}
     parts = [pages.table(("", ""), facts), *(pages.paragraph(reason) for reason in story.reasons)]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from evoline.lineage.tree import Lineage, build
+from evoline.lineage.tree import NO_CANDIDATE, Lineage, build
 from evoline.sealed_gain import SealedGain
 from shared.events.trade_offs import TradeOffs
 from shared.evidence.scores import score
@@ -33,6 +33,11 @@ class Story:
     trade_offs: TradeOffs
     lineage: Lineage
     reasons: Sequence[str]
+
+    @property
+    def best_is(self) -> str:
+        """What `best` came to."""
+        return "the best finalist, not proposed" if self.verdict == NO_CANDIDATE else "the one proposed"
 
 
 def of_outcome(outcome: Outcome) -> Story:

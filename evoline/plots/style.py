@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 BLUE, ORANGE, GREEN, VERMILION, SKY, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#6B6B6B"
 """Okabe and Ito (2008): distinct with any colour vision."""
 TEXT = "#1A1A1A"
+SHARES = (-0.06, 1.06)
+"""Ends of an axis from 0 to 1, with room for a whole mark at either."""
 _MISSING = "pictures need matplotlib: pip install 'evoline[plots]'"
 _SETTINGS: Any = {
     "font.size": 10,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from evoline.lineage.tree import Lineage, Node
-from evoline.plots.style import BLUE, GREEN, GREY, ORANGE, SKY, VERMILION, legend
+from evoline.lineage.tree import NO_CANDIDATE, Lineage, Node
+from evoline.plots.style import BLUE, GREEN, GREY, ORANGE, SHARES, SKY, VERMILION, legend
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,7 +42,7 @@ def draw_tree(lineage: Lineage, title: str, figure: Figure) -> None:
         _draw_score(row, node, scores)
     tree.set_xlim(-0.5, _DEEPEST + 8)
     tree.set_axis_off()
-    scores.set_xlim(0, 1)
+    scores.set_xlim(*SHARES)
     scores.spines["left"].set_visible(False)
     scores.tick_params(left=False)
     scores.set_xlabel("mean grade on the search's\ncases, 95% interval", fontsize=9)
@@ -88,7 +88,8 @@ def look_of(node: Node) -> tuple[str, str, str]:
     if node.serving == "stable":
         return "D", GREEN, "stable now"
     if node.verdict:
-        return "s", VERDICTS.get(node.verdict, GREY), f"judged: {node.verdict}"
+        words = node.judged if node.verdict == NO_CANDIDATE else f"judged: {node.verdict}"
+        return "s", VERDICTS.get(node.verdict, GREY), words
     if node.status:
         return "D", "black", "earlier revision"
     if not node.parent:

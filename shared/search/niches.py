@@ -28,7 +28,7 @@ def structure_of(document: Mapping[str, Any]) -> str:
     """The kinds of a pipeline's steps in their order, `+examples` where a prompt shows some; of texts their number and size."""
     if "steps" not in document:
         texts = [value for value in document.values() if isinstance(value, str)]
-        return f"{len(texts)} texts, {octave(sum(map(len, texts)), 'characters')}"
+        return f"{len(texts)} {'text' if len(texts) == 1 else 'texts'}, {octave(sum(map(len, texts)), 'characters')}"
     kinds = [_kind(step) for step in steps_of(document)]
     more = len(kinds) - _LONGEST_STRUCTURE
     return " > ".join([*kinds[:_LONGEST_STRUCTURE], *([f"{more} more"] if more > 0 else [])])

@@ -15,13 +15,24 @@ from evoline import optimize
 from evoline.lineage.tree import build
 from evoline.optimization import Outcome
 from evoline.plots import lineage_page
-from evoline.plots.curve import draw_curve
+from evoline.plots.curve import draw_curve, new_leaders
+from evoline.plots.front import draw_front
 from evoline.plots.report import draw_all, report_page
-from evoline.plots.story import of_evolution, of_outcome
+from evoline.plots.story import Story, of_evolution, of_outcome
 from evoline.plots.style import as_svg, drawn
+from evoline.plots.tree import draw_tree
 from shared.errors import InvalidInputError
+from shared.events.trade_offs import TradeOffs
+from shared.search.watching import GainPoint
 
 WORDS = ("careful", "brief", "honest", "calm")
+EVOLUTION: dict[str, Any] = {
+    "evolution_id": "e", "seed_digest": "a",
+    "candidates": [
+        {"digest": "a", "parent": "", "operator": "seed", "text": "", "accepted": True},
+        {"digest": "b", "parent": "a", "operator": "numbers", "text": "", "accepted": True},
+    ],
+}  # fmt: skip
 NASTY = "<script>alert(1)</script> $x_{1}$ \x00 \u202e end"
 
 
@@ -90,6 +101,49 @@ def test_what_the_sealed_cases_rejected_is_drawn_as_bad_as_it_was() -> None:
     story = of_outcome(found)
     assert story.gain is not None and story.gain.low <= story.gain.gain < 0 and story.gain.claim is None
     assert (story.gain.gain, story.gain.low, story.gain.high) == found.evidence.sealed_gain
+
+
+def test_nobody_takes_the_lead_before_it_is_above_the_seed() -> None:
+    def points(*leads: tuple[str, float]) -> list[GainPoint]:
+        return [GainPoint(spent, digest, gain, gain - 0.1, gain + 0.1, 8) for spent, (digest, gain) in enumerate(leads)]
+
+    leads = points(("seed", 0.0), ("a", -0.125), ("a", 0.05), ("a", 0.1), ("b", 0.0), ("b", 0.2), ("seed", 0.0), ("c", -0.1), ("b", 0.1))
+    assert [(each.spent, each.digest) for each in new_leaders(leads, "seed")] == [(2, "a"), (5, "b"), (8, "b")]
+
+
+@pytest.mark.parametrize("mean", [0.0, 1.0])
+def test_a_mark_at_either_end_of_a_scale_is_drawn_whole(outcome: Outcome, mean: float) -> None:
+    """Quality alone is known, so the front is drawn by niche; the lineage has a scale of scores beside it."""
+    story = of_outcome(outcome)
+    ends = {"value": mean, "low": mean, "high": mean}
+    member = story.trade_offs.menu[0]
+    quality = next(value for value in member.objectives if value.name == "quality").model_copy(update=ends)
+    only = TradeOffs(front=(), menu=(member.model_copy(update={"objectives": (quality,)}),))
+    front = drawn(partial(draw_front, replace(story, trade_offs=only)))
+    scores = drawn(partial(draw_tree, story.lineage, ""))
+    for figure in (front, scores):
+        figure.canvas.draw()
+        axes = figure.axes[-1]
+        inside = axes.get_window_extent()
+        at, _ = axes.transData.transform((mean, 0))
+        radius = 4 / 72 * figure.dpi
+        assert inside.x0 <= at - radius and at + radius <= inside.x1
+
+
+def test_where_nothing_was_proposed_nothing_is_called_proposed(outcome: Outcome) -> None:
+    story = of_outcome(outcome)
+    assert "the one proposed" in shown(story) and story.best[:12] in report_page(story, {})
+    none = replace(story, verdict="no_candidate")
+    assert "the best finalist, not proposed" in shown(none) and "the one proposed" not in shown(none)
+    assert ">nothing<" in report_page(none, {})
+    record = {**EVOLUTION, "best_digest": "b", "verdict": "no_candidate"}
+    assert build(None, [record], "p").nodes["b"].judged == "best finalist, no better on fresh cases"
+
+
+def shown(story: Story) -> set[str]:
+    """What the legend of the front explains."""
+    (axes, *_) = drawn(partial(draw_front, story)).axes
+    return set(axes.get_legend_handles_labels()[1])
 
 
 def test_the_same_search_is_drawn_the_same(outcome: Outcome) -> None:

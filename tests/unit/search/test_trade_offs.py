@@ -97,8 +97,8 @@ def test_the_menu_has_the_best_of_each_niche_only() -> None:
         )
     )
     assert [(member.digest, member.niche) for member in found.menu] == [
-        ("twin", "1 texts, 4-8 characters, 128-256 tokens"),
-        ("large", "1 texts, 4-8 characters, 512-1024 tokens"),
+        ("twin", "1 text, 4-8 characters, 128-256 tokens"),
+        ("large", "1 text, 4-8 characters, 512-1024 tokens"),
     ]
     assert found.niches == 2
 
@@ -110,7 +110,7 @@ def test_structures_tell_the_kinds_of_steps_apart() -> None:
     shown = {**step, "prompt": "Do it.\n\nSimilar examples:\nx\n\nNow this one:\n{{ text }}"}
     assert structure_of({"steps": [lookup, shown]}) == "nearest_examples > claude+examples"
     assert octave(0.0, "tokens") == "no tokens" and octave(0.3, "s") == "0.25-0.5 s"
-    assert niche_of(entry("seed", 1)) == "1 texts, 4-8 characters"
+    assert niche_of(entry("seed", 1)) == "1 text, 4-8 characters"
 
 
 def test_nothing_measured_has_no_front() -> None:
