@@ -83,7 +83,9 @@ def estimate(
     purpose: Annotated[str, typer.Option("--purpose", help="evolution, generation, meta or production.")] = "evolution",
     as_json: AsJson = False,
 ) -> None:
-    """Estimate what runs would use at most, beside what is left today. Exit code 1 where it does not fit."""
+    """Estimate what runs would use, beside what is left today: calls at most, tokens without what inputs insert into prompts.
+
+    Exit code 1 where it does not fit."""
     told = _asked(EstimateCost.model_validate({**_what(pipeline), "runs": runs, "purpose": purpose}))
     if as_json:
         print_json(told)
@@ -115,7 +117,8 @@ def _asked(query: Query) -> dict[str, Any]:
 
 def _print_estimate(told: dict[str, Any]) -> None:
     rows = [(name, _number(told["per_run"][name]), _number(told["total"][name])) for name in RESOURCES[:4]]
-    print_table((told["pipeline"], "a run, at most", f"{told['runs']:,} runs"), rows, empty="")
+    print_table((told["pipeline"], "a run", f"{told['runs']:,} runs"), rows, empty="")
+    out().print("tokens of its own prompts and longest answers; what inputs insert comes to them, up to the document's limits")
     out().print(plain(f"dollars at {told['dearest_usd']:g} a million tokens, the dearest that it may call"))
     for short in told["short"]:
         out().print(plain(f"does not fit: {short['text']}; whole again at {short['renews_at']}"))

@@ -10,7 +10,7 @@ import typer
 
 from evoline.cli.arguments import read_inputs
 from evoline.cli.output import EXIT_NO, AsJson, Author, err, out, plain, print_json, run_async
-from evoline.cli.progress import Progress
+from evoline.cli.progress import Progress, text_of
 from evoline.cli.runs import print_run
 from evoline.client.api import new_id
 from evoline.client.connection import connected
@@ -63,7 +63,7 @@ def fork(  # noqa: PLR0913  one option each
         typer.Option("--input", "-i", help="Replace an input: JSON object, @FILE, key=text or key:=JSON; repeatable."),
     ] = None,
     pipeline: Annotated[str | None, typer.Option(help="Another revision, as NAME@DIGEST or NAME@stable.")] = None,
-    new_run_id: Annotated[str | None, typer.Option("--as", help="Id of the new run.")] = None,
+    new_run_id: Annotated[str | None, typer.Option("--run-id", help="Your id of the new run; the same id is the same run.")] = None,
     reason: Reason = "",
     timeout: Timeout = 330.0,
     author: Author = "",
@@ -109,8 +109,7 @@ def _show(answer: Answer, as_json: bool) -> None:
     if as_json:
         print_json(answer)
     elif isinstance(answer, RunSuspended):
-        until = f" until {answer.until}" if answer.until else ""
-        out().print(plain(f"run {answer.run_id}: {answer.status}{until}{': ' + answer.reason if answer.reason else ''}"))
+        out().print(plain(f"run {answer.run_id}: {text_of(answer)}"))
         err().print(f"go on: evoline resume {answer.run_id}")
     else:
         print_run(answer)

@@ -11,6 +11,7 @@ from evoline.sealed_gain import SealedGain
 from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, GateFinished
 from shared.events.generation import CandidateReport
 from shared.events.values import Score
+from shared.evidence.wording import chance
 
 LONGEST_LINE = 110
 MOST_PATTERNS = 5
@@ -121,7 +122,7 @@ def _print_evolved(evolved: Evolved, console: Console) -> None:
 
 
 def _print_gate(gate: GateFinished, console: Console) -> None:
-    gain = f"gain {SealedGain.of(gate.model_dump())}, p = {gate.p_value:.3f} against {gate.alpha:.3f}"
+    gain = f"gain {SealedGain.of(gate.model_dump())}, p = {chance(gate.p_value)} against {gate.alpha:.3f}"
     console.print(plain(f"  sealed gate: candidate {score_text(gate.candidate)}"))
     console.print(plain(f"               stable    {score_text(gate.incumbent)}"))
     console.print(plain(f"               {gain}"))

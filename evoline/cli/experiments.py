@@ -148,6 +148,9 @@ def rollout_wish(text: str) -> dict[str, Any] | None:
     """None: as policy says. Raises InvalidInputError for a file that cannot be read, ValidationError for a plan that is wrong."""
     if text == BY_POLICY:
         return None
+    if text != GRADUAL and not Path(text).exists():
+        known = f"write {GRADUAL}, {BY_POLICY}, or the name of a file with a plan"
+        raise InvalidInputError(Problem(path="--rollout", reason=f"{text!r} is no way to take over, and no file", suggestion=known))
     plan = RolloutPlan() if text == GRADUAL else read_plan(Path(text))
     return plan.model_dump(mode="json")
 

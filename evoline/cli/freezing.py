@@ -6,11 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
-from evoline.cli.output import AsJson, Author, out, plain, print_json, run_async
-from evoline.client.api import new_id
+from evoline.cli.output import AsJson, Author, err, out, plain, print_json, run_async
+from evoline.client.api import Client, new_id
 from evoline.client.connection import connected
 from evoline.client.recovery import Recovery
-from shared.errors import EvolineError, InvalidInputError, Problem
+from shared.errors import EvolineError, InvalidInputError, NotFoundError, Problem
+from shared.events.changes import GetPipeline
 from shared.events.recovery import Freeze, FreezeSystem, SystemFrozen, SystemUnfrozen, UnfreezeSystem
 
 
@@ -38,17 +39,31 @@ def freeze(
         author=author,
     )
 
-    async def work() -> SystemFrozen:
+    async def work() -> tuple[SystemFrozen, bool]:
         async with connected(author=author, must_sign=True) as client:
-            return await Recovery(client.bus).freeze(command)
+            fact = await Recovery(client.bus).freeze(command)
+            return fact, pipeline is None or await _serves(client, pipeline)
 
-    fact = run_async(work())
+    fact, is_known = run_async(work())
+    if not is_known:
+        err().print(plain(f"nothing called {pipeline} serves yet: is it the name that you mean? `evoline pipelines` lists them"))
     if as_json:
         print_json(fact)
         return
     extent = "the system" if fact.scope == "all" else f"{fact.scope} {fact.name}"
     out().print(f"[bold red]frozen:[/bold red] {plain(extent)} ({plain(fact.freeze_id)})")
     out().print("stable revisions go on; proposals are kept until: evoline unfreeze")
+
+
+async def _serves(client: Client, pipeline: str) -> bool:
+    """Also where nobody can say: the freeze stands."""
+    try:
+        await client.ask(GetPipeline(pipeline=pipeline))
+    except NotFoundError:
+        return False
+    except EvolineError:
+        return True
+    return True
 
 
 def unfreeze(
@@ -76,7 +91,7 @@ def unfreeze(
     if fact.still:
         out().print(f"[red]still frozen:[/red] {plain(', '.join(fact.still))}")
     elif held:
-        out().print(f"{held} changes that waited are judged now")
+        out().print("1 change that waited is judged now" if held == 1 else f"{held} changes that waited are judged now")
 
 
 def standing() -> list[dict[str, Any]]:

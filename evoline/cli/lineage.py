@@ -66,7 +66,7 @@ def _print(found: Lineage) -> None:
     tree = Tree(f"[bold]{plain(found.pipeline)}[/bold]")
     for root in found.roots:
         _grow(tree, root)
-    out().print(tree)
+    out().print(tree, soft_wrap=False)  # a line of a tree that is too long would be cut, and with it what serves
 
 
 def _evolution_row(each: Mapping[str, Any]) -> Sequence[Any]:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 from pydantic import BaseModel, ValidationError
-from pydantic_core import to_jsonable_python
+from pydantic_core import ErrorDetails, to_jsonable_python
 from rich.console import Console
 from rich.table import Table
 
@@ -22,6 +22,7 @@ from evoline.cli.exit_codes import EXIT_INTERRUPTED as EXIT_INTERRUPTED
 from evoline.cli.exit_codes import EXIT_NO as EXIT_NO
 from evoline.cli.exit_codes import EXIT_UNAVAILABLE as EXIT_UNAVAILABLE
 from evoline.cli.exit_codes import EXIT_USAGE as EXIT_USAGE
+from evoline.cli.forms import FORMS
 from evoline.whoami import default_name
 from shared.errors import (
     ConfigurationError,
@@ -116,10 +117,20 @@ def message_of(error: Exception) -> str:
 
 
 def problems_of(error: ValidationError) -> list[Problem]:
-    return [
-        Problem(path=".".join(map(str, fault["loc"])), reason=str(fault["msg"]))
-        for fault in error.errors(include_url=False, include_input=False, include_context=False)
-    ]
+    return [_problem_of(fault) for fault in error.errors(include_url=False, include_input=False)]
+
+
+def _problem_of(fault: ErrorDetails) -> Problem:
+    """What a pattern asks for is said in words, where there are any."""
+    reason, suggestion = (
+        str(fault["msg"]).removeprefix("Value error, "),
+        FORMS.get(str(fault.get("ctx", {}).get("pattern", "")), ""),
+    )
+    return Problem(
+        path=".".join(map(str, fault["loc"])),
+        reason="has not the form that it must have" if suggestion else reason,
+        suggestion=suggestion,
+    )
 
 
 def _code_and_problems(error: Exception) -> tuple[int, list[Problem]]:

@@ -12,6 +12,7 @@ import yaml
 
 from evoline.cli.output import EXIT_NO, AsJson, Author, moment, out, plain, print_json, print_table, run_async
 from evoline.cli.progress import text_of
+from evoline.cli.proposing import next_step
 from evoline.cli.showing import as_yaml
 from evoline.client.connection import connected
 from evoline.client.proposals import Verdict, propose_maturity, propose_policy, return_to_policy
@@ -203,7 +204,8 @@ def _told(verdict: Verdict, as_json: bool) -> None:
     if as_json:
         print_json({"verdict": type(verdict).__name__, **verdict.model_dump(mode="json")})
     else:
-        out().print(plain(text_of(verdict)))
+        for line in (text_of(verdict), f"  {next_step(verdict)}"):
+            out().print(plain(line))
     if isinstance(verdict, ChangeVetoed):
         raise SystemExit(EXIT_NO)
 

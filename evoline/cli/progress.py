@@ -18,7 +18,8 @@ from shared.events.generation import RequestAccepted, RequestProgressed
 from shared.events.improvement import EvolutionProgressed, TemplateLearned
 from shared.events.oversight import ChangesRequested, GlassConfirmed, GlassLapsed, ReviewRecorded
 from shared.events.recovery import ChangeHeld
-from shared.events.runs import RunFinished, RunStarted
+from shared.events.runs import RunFinished, RunStarted, RunSuspended
+from shared.evidence.wording import chance
 
 
 class Progress:
@@ -92,7 +93,7 @@ def text_of(fact: Fact) -> str:
             best = f", best {fact.best.mean:.3f}" if fact.best else ""
             return f"{fact.stage}: {fact.text} ({fact.evaluations}/{fact.evaluations_budget} evaluations{best})"
         case GateFinished():
-            cases = f"{fact.candidate.cases} sealed cases, p={fact.p_value:.4f}"
+            cases = f"{fact.candidate.cases} sealed cases, p={chance(fact.p_value)}"
             return f"gate: {fact.verdict}, gain {SealedGain.of(fact.model_dump())} on {cases}"
         case _:
             return _text_of_change(fact)
@@ -114,6 +115,9 @@ def _text_of_change(fact: Fact) -> str:
             return f"template learned: {fact.template}"
         case RunStarted():
             return f"runs on {fact.executor_id}"
+        case RunSuspended():
+            until = f" until {fact.until}" if fact.until else ""
+            return f"{fact.status}{until}{': ' + fact.reason if fact.reason else ''}"
         case _:
             return _text_of_review(fact)
 

@@ -20,6 +20,7 @@ from evoline.sealed_gain import SealedGain
 from shared.errors import InvalidInputError, Problem
 from shared.events.changes import ChangeApproved, ChangeVetoed
 from shared.events.rollouts import RolloutPlan
+from shared.evidence.wording import chance
 
 DIGEST = re.compile(r"[0-9a-f]{8,64}")
 
@@ -44,7 +45,8 @@ def promote(  # noqa: PLR0913  one parameter an option of the command
     """Propose a measured revision for promotion: it must beat what serves on the sealed cases of a data set.
 
     Exit code 0: approved (deployed, or its rollout began) or waiting for people; 1: vetoed. The same command again, while the same
-    revision serves, tells the same verdict and takes no second look at the sealed cases."""
+    revision serves, tells the same verdict and takes no second look at the sealed cases; one that was vetoed before anything was
+    measured is judged anew."""
     if (dataset_file is None) == (dataset_id is None):
         raise InvalidInputError(Problem(reason="exactly one of --dataset and --dataset-id is needed"))
     plan = rollout_wish(rollout)
@@ -89,7 +91,7 @@ def _tell(promoted: Promoted, as_json: bool) -> None:
         return
     out().print(plain(f"{verdict.pipeline}@{change.get('digest', '')[:12]}: {text_of(verdict)}"))
     if gate:
-        out().print(plain(f"  sealed gate: {gate['verdict']}, gain {SealedGain.of(gate)}, p = {gate['p_value']:.4f}"))
+        out().print(plain(f"  sealed gate: {gate['verdict']}, gain {SealedGain.of(gate)}, p = {chance(gate['p_value'])}"))
     if isinstance(verdict, ChangeApproved):
         follow = f"rollout: evoline rollout status {rollout_id} --watch" if rollout_id else "deployed: it serves now"
         out().print(plain(f"  {follow}"))

@@ -10,10 +10,11 @@ import typer
 
 from evoline.cli.output import EXIT_NO, AsJson, Author, out, plain, print_json, run_async
 from evoline.cli.progress import text_of
+from evoline.client.api import Client
 from evoline.client.connection import connected
 from evoline.client.proposals import PipelineWish, Verdict, propose_pipeline
-from shared.errors import InvalidInputError, Problem
-from shared.events.changes import ChangeApproved, ChangeVetoed
+from shared.errors import InvalidInputError, NotFoundError, Problem, TransientError
+from shared.events.changes import ChangeApproved, ChangeVetoed, GetPipeline
 from shared.events.recovery import ChangeHeld
 from shared.pipeline.document import Document
 from shared.pipeline.loading import load_document
@@ -42,11 +43,30 @@ def propose(  # noqa: PLR0913  one parameter an option of the command
     document = read_document(file)
     wish = PipelineWish(reason=reason, dataset_id=dataset_id, deploy=deploy, parent_digest=parent)
 
-    async def work() -> Verdict:
+    async def work() -> tuple[Verdict, str]:
         async with connected(author=author, must_sign=True) as client:
-            return await propose_pipeline(client, document, wish, timeout_seconds=GATE_SECONDS if dataset_id else 60)
+            verdict = await propose_pipeline(client, document, wish, timeout_seconds=GATE_SECONDS if dataset_id else 60)
+            is_only_approved = isinstance(verdict, ChangeApproved) and not deploy
+            return verdict, await way_to_serve(client, document) if is_only_approved else ""
 
-    tell(run_async(work()), as_json, digest=document.digest)
+    verdict, way = run_async(work())
+    tell(verdict, as_json, digest=document.digest, way=way)
+
+
+async def way_to_serve(client: Client, document: Document) -> str:
+    """What makes an approved revision serve: a rollout, where there is something that it takes over from. Empty where nobody can
+    say: the verdict stands all the same."""
+    try:
+        serving = (await client.ask(GetPipeline(pipeline=document.name))).get("stable")
+    except NotFoundError:
+        serving = None
+    except TransientError:
+        return ""
+    if serving == document.digest:
+        return "it serves already"
+    if serving:
+        return f"does not serve yet: evoline rollout start {document.name}@{document.digest[:12]}"
+    return "does not serve yet: the same command without --no-deploy makes a pipeline's first revision serve"
 
 
 def read_document(file: Path) -> Document:
@@ -60,12 +80,14 @@ def read_document(file: Path) -> Document:
     return load_document(text, file=str(file))
 
 
-def tell(verdict: Verdict, as_json: bool, *, digest: str) -> None:
+def tell(verdict: Verdict, as_json: bool, *, digest: str, way: str = "") -> None:
+    """`way`: how what is only approved comes to serve."""
     if as_json:
         print_json({"verdict": type(verdict).__name__, **verdict.model_dump(mode="json")})
     else:
         out().print(plain(f"{verdict.pipeline}@{digest[:12]}: {text_of(verdict)}"))
-        out().print(plain(f"  {next_step(verdict)}"))
+        for line in filter(None, (way, next_step(verdict))):
+            out().print(plain(f"  {line}"))
     if isinstance(verdict, ChangeVetoed):
         raise SystemExit(EXIT_NO)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from evoline.cli.output import moment
 from evoline.sealed_gain import SealedGain
+from shared.evidence.wording import chance
 
 
 def page(found: Mapping[str, Any]) -> str:
@@ -37,8 +38,8 @@ def _risk(found: Mapping[str, Any]) -> Iterator[str]:
 def _gate(found: Mapping[str, Any]) -> Iterator[str]:
     gate = found.get("gate")
     if gate:
-        chance = f"p={gate['p_value']:.4f}, alpha {gate['alpha']:.4f}"
-        yield f"gate       {gate['verdict']}: gain {SealedGain.of(gate)}, {chance}"
+        numbers = f"p={chance(gate['p_value'])}, alpha {gate['alpha']:.4f}"
+        yield f"gate       {gate['verdict']}: gain {SealedGain.of(gate)}, {numbers}"
 
 
 def _votes(found: Mapping[str, Any]) -> Iterator[str]:

@@ -13,9 +13,10 @@ from evoline.cli.output import AsJson, Author, err, out, plain, print_json, prin
 from evoline.cli.rollout_picture import picture
 from evoline.client.api import new_id
 from evoline.client.connection import connected
+from evoline.client.control import is_known
 from evoline.client.rollouts import Rollouts
-from shared.errors import InvalidInputError
-from shared.events.rollouts import RolloutControlled, RolloutPlan, RolloutVerb
+from shared.errors import InvalidInputError, Problem
+from shared.events.rollouts import OutcomeReported, RolloutControlled, RolloutPlan, RolloutVerb
 
 Id = Annotated[str, typer.Argument(metavar="ROLLOUT", help="Id of the rollout, or the pipeline's name for its latest one.")]
 Reason = Annotated[str, typer.Option(help="Why; kept in the audit log.")]
@@ -136,15 +137,18 @@ def report(
 ) -> None:
     """Tell how good a run's answer was; rollouts compare their arms by it. The first report of a run counts."""
 
-    async def work() -> Any:
+    async def work() -> tuple[OutcomeReported, bool]:
         async with connected(author=author, must_sign=True) as client:
-            return await Rollouts(client.bus, author=author).report(run_id, score, comment)
+            fact = await Rollouts(client.bus, author=author).report(run_id, score, comment)
+            return fact, await is_known(client.bus, run_id)
 
-    fact = run_async(work())
+    fact, has_run = run_async(work())
     if as_json:
         print_json(fact)
         return
     out().print(plain(f"{run_id}: {fact.score:g}"))
+    if not has_run:
+        err().print(plain(f"no run {run_id} is known yet: the report waits 60 days for it; `evoline runs` lists those that are"))
     if fact.score != score:
         err().print(plain(f"it was reported before as {fact.score:g}, which stays"))
 
@@ -153,8 +157,13 @@ def read_plan(file: Path) -> RolloutPlan:
     """Raises `InvalidInputError` for a file that cannot be read, ValidationError for a plan that is wrong."""
     try:
         content = yaml.safe_load(file.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except OSError as error:
+        raise InvalidInputError(Problem(file=str(file), path="plan", reason=f"cannot be read: {error.strerror}")) from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise InvalidInputError(f"{file}: {error}") from error
+    if not isinstance(content, dict):
+        known = "a map, as `steps: [{share: 0.5, minutes: 5}, {share: 1.0}]`"
+        raise InvalidInputError(Problem(file=str(file), path="plan", reason="holds no plan", suggestion=f"write {known}"))
     return RolloutPlan.model_validate(content)
 
 

@@ -81,7 +81,8 @@ def print_run(finished: RunFinished) -> None:
     usage = finished.usage
     models = sorted({step.model for step in finished.steps if step.model})
     spent = f"{usage.calls} calls, {usage.input_tokens}+{usage.output_tokens} tokens, {usage.cost_usd:.4f} USD"
-    what = f"{finished.status}: {finished.pipeline}@{finished.digest[:12]} in {finished.latency_seconds:.2f} s"
+    revision = f"@{finished.digest[:12]}" if finished.digest else ""
+    what = f"{finished.status}: {finished.pipeline}{revision} in {finished.latency_seconds:.2f} s"
     served = f", served by {', '.join(models)}" if models else ""
     err().print(plain(f"{what}, {spent}{served}"))
     if finished.replayed:
@@ -146,3 +147,5 @@ def cancel(
         print_json(finished)
     else:
         out().print(plain(f"run {run_id}: {finished.status}"))
+        if finished.status != "cancelled":
+            err().print("it had ended before: nothing was cancelled")

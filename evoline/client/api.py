@@ -47,7 +47,7 @@ from shared.events.improvement import (
 )
 from shared.events.message import derive_id
 from shared.events.oversight import ChangesRequested
-from shared.events.runs import CancelRun, ExecuteRun, FinishedRuns, RunFinished, RunStarted
+from shared.events.runs import CancelRun, ExecuteRun, FinishedRuns, RunFinished, RunStarted, RunSuspended
 from shared.large_values import LargeValues
 from shared.messaging.blobs import ObjectStoreBlobs
 from shared.messaging.bus import Bus
@@ -275,7 +275,7 @@ def _run_talk(
         key=run_id,
         command=command,
         ends=(RunFinished,),
-        progress=(RunStarted,),
+        progress=(RunStarted, RunSuspended),
         belongs=lambda fact: getattr(fact, "run_id", "") == run_id,
         recall=lambda: recall(run_id),
         timeout_seconds=seconds,

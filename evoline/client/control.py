@@ -105,14 +105,15 @@ async def hold_of_known(bus: Bus, talk: Callable[[float], Talk], seconds: float)
     """The end of a talk of so many seconds about a run, whose id is its key. Raises NotFoundError where nobody knows the run."""
     run_id = talk(seconds).key
     try:
-        return await hold(bus, talk(seconds if await _is_known(bus, run_id) else min(seconds, UNKNOWN_SECONDS)))
+        return await hold(bus, talk(seconds if await is_known(bus, run_id) else min(seconds, UNKNOWN_SECONDS)))
     except TooLateError:
-        if await _is_known(bus, run_id):
+        if await is_known(bus, run_id):
             raise
     raise NotFoundError(f"no run {run_id!r} is known; should it wait in the queue, it is cancelled when it starts")
 
 
-async def _is_known(bus: Bus, run_id: str) -> bool:
+async def is_known(bus: Bus, run_id: str) -> bool:
+    """Also where nobody can say."""
     try:
         await bus.ask(GetRun(run_id=run_id))
     except NotFoundError:

@@ -17,6 +17,8 @@ from shared.pipeline.document import Document
 from shared.pipeline.loading import load_document
 
 GATE_SECONDS = 1800.0
+MOST_ATTEMPTS = 100
+"""Of one wish that is vetoed each time before it is measured."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +33,11 @@ class Promotion:
     rollout: RolloutPlan | None = None
     reason: str = ""
 
-    def command(self, author: str, change_id: str = "") -> ProposeChange:
+    def command(self, author: str, change_id: str = "", *, attempt: int = 0) -> ProposeChange:
+        """`attempt`: how often the same wish was vetoed before anything was measured."""
         plan = self.rollout.model_dump_json() if self.rollout else ""
-        wish = "|".join((self.pipeline, self.document.digest, self.dataset_id, self.incumbent, plan, author))
+        again = (str(attempt),) if attempt else ()
+        wish = "|".join((self.pipeline, self.document.digest, self.dataset_id, self.incumbent, plan, author, *again))
         return ProposeChange(
             change_id=change_id or f"promotion-{derive_id(wish, 'promotion')[:16]}",
             kind="promotion",
@@ -76,11 +80,25 @@ async def promote(
 ) -> Promoted:
     """The first verdict with the gate's numbers. Raises InvalidInputError for what cannot be a promotion of this pipeline."""
     require_promotable(wish)
-    command = wish.command(client.author, change_id)
+    command = wish.command(client.author, change_id) if change_id else await _not_in_vain(client, wish)
     verdict = await propose(client, command, timeout_seconds=timeout_seconds, on_fact=on_fact)
     change = await client.ask(GetChange(change_id=verdict.change_id))
     require_own(wish, change)
     return Promoted(verdict, change)
+
+
+async def _not_in_vain(client: Client, wish: Promotion) -> ProposeChange:
+    """The wish under an id that is open, or whose verdict stands. A veto before the sealed gate looked says only what was in the
+    way then (another rollout, no such data set, a rule): the same wish is judged anew, and no look was spent on it."""
+    for attempt in range(MOST_ATTEMPTS):
+        command = wish.command(client.author, attempt=attempt)
+        try:
+            record = await client.ask(GetChange(change_id=command.change_id))
+        except NotFoundError:
+            return command
+        if record["status"] != "vetoed" or record.get("gate"):
+            return command
+    raise InvalidInputError(Problem(path="--id", reason=f"was vetoed {MOST_ATTEMPTS} times", suggestion="choose an id of your own"))
 
 
 def require_own(wish: Promotion, change: Mapping[str, Any]) -> None:

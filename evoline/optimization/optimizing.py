@@ -33,6 +33,7 @@ from shared.evidence.scores import score
 from shared.evidence.selection import claimable_gain
 from shared.evidence.verdicts import judge_pairs
 from shared.search.candidates import Archive, Candidate, OperatorContext, SearchResult
+from shared.search.genome import why_little_can_change
 from shared.search.objectives import Weights, scale_of, weighted_value
 from shared.search.strategies import FINALIST_COUNT, STRATEGIES, FinalRound, SearchOverError, Strategy, note_uses, run_finals
 from shared.search.trade_offs import finalists_of, trade_offs_of
@@ -161,7 +162,8 @@ class _Work:
         )
         if best is None or look is None:
             reason = "no finalist beat the seed on fresh cases" if finals else "the search found nothing that seemed better"
-            outcome = _kept(self.seed, replace(evidence, reasons=(*evidence.reasons, reason)), found.archive)
+            reasons = filter(None, (*evidence.reasons, reason, why_little_can_change(self.seed.document)))
+            outcome = _kept(self.seed, replace(evidence, reasons=tuple(reasons)), found.archive)
         else:
             outcome = _judged(self.seed, best, look, evidence, found.archive)
         return replace(outcome, trade_offs=trade_offs_of(found.archive, self.weights), curve=tuple(watch.points))

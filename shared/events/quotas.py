@@ -5,15 +5,28 @@ An account is `system`, or `<kind>:<name>`: `service:evolution`, `domain:support
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from datetime import date
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, StringConstraints
 
 from shared.events.message import Command, Fact, Part, Query, Value
 from shared.events.values import Domain, Identifier, PipelineName, PipelineReference
 
 MOST = 10**12
 """Of anything counted here: no sum of a day's answers leaves the numbers that the store can hold."""
+
+
+def _of_the_calendar(day: str) -> str:
+    try:
+        date.fromisoformat(day)
+    except ValueError as error:
+        raise ValueError(f"there is no day {day}: {error}") from error
+    return day
+
+
+Day = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$"), AfterValidator(_of_the_calendar)]
+"""Of the calendar, as `2026-11-27`."""
 
 
 class Spent(Part):
@@ -75,7 +88,8 @@ class SealScope(Query):
 
 
 class EstimateCost(Query):
-    """What `runs` runs of a pipeline would use, as an upper bound, beside what is left today.
+    """What `runs` runs of a pipeline would use, without retries, beside what is left today: calls at most; tokens of its
+    own prompts and longest answers, without what inputs and other steps insert, which nobody knows before.
 
     Answer: `{pipeline, runs, per_run: Spent, total: Spent, fits, runs_that_fit, short: [{account, resource, limit, left, asked,
     renews_at, text}], dearest_usd}`; `dearest_usd` is what a million tokens are reckoned to cost."""
@@ -100,7 +114,7 @@ class ListBudgets(Query):
     subject: ClassVar[str] = "api.guardrail.list_budgets"
     owner: ClassVar[str] = "guardrail"
 
-    day: str | None = Field(default=None, pattern=r"^\d{4}-\d{2}-\d{2}$")
+    day: Day | None = None
     """UTC; None is today."""
     account: str | None = Field(default=None, max_length=200)
     """Only this one."""
@@ -113,7 +127,7 @@ class ListReservations(Query):
     subject: ClassVar[str] = "api.guardrail.list_reservations"
     owner: ClassVar[str] = "guardrail"
 
-    day: str | None = Field(default=None, pattern=r"^\d{4}-\d{2}-\d{2}$")
+    day: Day | None = None
     account: str | None = Field(default=None, max_length=200)
     limit: int = Field(default=100, ge=1, le=1000)
 
@@ -167,7 +181,7 @@ class ReportUse(Query):
     signed: ClassVar[bool] = True
 
     report_id: Identifier
-    day: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}$")
+    day: Day
     """UTC, on which the runs ended."""
     uses: tuple[ProductionUse, ...] = Field(default=(), max_length=2000)
     leases: dict[Identifier, Spent] = Field(default_factory=dict, max_length=2000)

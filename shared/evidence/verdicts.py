@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from shared.evidence.paired import PairedTest, required_cases
+from shared.evidence.wording import chance
 
 HARM_ALPHA = 0.05
 """One-sided level at which a candidate counts as shown worse."""
@@ -24,7 +25,7 @@ def judge_pairs(
     """(verdict, reasons, further cases that would decide). Better must be shown; worse or failing rejects; else undecided."""
     if against := harms(candidate, incumbent, test, failure_tolerance):
         return "rejected", against, 0
-    measured = f"{test.gain:+.3f} [{test.gain_low:+.3f}, {test.gain_high:+.3f}], p = {test.p_value_better:.4f}"
+    measured = f"{test.gain:+.3f} [{test.gain_low:+.3f}, {test.gain_high:+.3f}], p = {chance(test.p_value_better)}"
     if test.p_value_better < alpha:
         return "certified", (f"better by {measured} < {alpha:.4f}",), 0
     return "canary", (f"not shown better: {measured}",), more_cases(test, alpha)
@@ -39,7 +40,7 @@ def harms(
     if failures - before > max(1, int(failure_tolerance * len(candidate))):
         found.append(f"{failures} of {len(candidate)} runs failed, {before} with the stable revision")
     if test.p_value_worse < HARM_ALPHA:
-        found.append(f"shown worse: {test.gain:+.3f}, p = {test.p_value_worse:.4f}")
+        found.append(f"shown worse: {test.gain:+.3f}, p = {chance(test.p_value_worse)}")
     return tuple(found)
 
 

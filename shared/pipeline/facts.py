@@ -16,7 +16,7 @@ DEFAULT_MAX_TOKENS = 512
 
 
 class DocumentFacts(BaseModel):
-    """All names sorted, without repetition. Estimates are upper bounds, retries not counted."""
+    """All names sorted, without repetition. Estimates count neither retries nor what is inserted into prompts."""
 
     model_config = ConfigDict(frozen=True)
 

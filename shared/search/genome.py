@@ -34,6 +34,16 @@ def prompted_steps(document: Mapping[str, Any]) -> list[int]:
     ]
 
 
+def why_little_can_change(document: Mapping[str, Any]) -> str:
+    """What keeps most edits from such a pipeline; empty where nothing does. Edits are of prompts, what they show and who is asked."""
+    if not steps_of(document) or prompted_steps(document):
+        return ""
+    return (
+        "no step at the top of the pipeline asks a model with a prompt, and nearly all edits change prompts, examples and models: "
+        "evolve a pipeline that has such a step"
+    )
+
+
 def answering_step(document: Mapping[str, Any]) -> int | None:
     """The last prompted step that the outputs read, else the last prompted step."""
     positions = prompted_steps(document)

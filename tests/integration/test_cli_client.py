@@ -295,6 +295,34 @@ async def test_a_run_from_the_command_line_prints_one_document_and_its_code_says
     assert "a fallback answered" in errors and "Traceback" not in errors
 
 
+async def test_a_run_that_was_refused_before_it_had_a_revision_is_named_alone(services: ScriptedServices, command: Command) -> None:
+    refused = {"pipeline": "nope", "digest": "", "status": "refused", "error": "is not deployed"}
+    services.script("cmd.executor.execute", lambda body, _: [ended(body["run_id"], **refused)])
+    code, _, errors = await command("run", "nope")
+    assert code == 1 and "refused: nope in" in errors
+
+
+async def test_cancelling_what_had_ended_says_that_nothing_was_cancelled(services: ScriptedServices, command: Command) -> None:
+    services.script("api.executor.get_run", lambda body, _: {"run_id": body["run_id"], "status": "succeeded"})
+    for status, told in (("succeeded", True), ("cancelled", False)):
+        services.script("cmd.executor.cancel", lambda body, _, status=status: [ended(body["run_id"], status=status)])
+        code, _, errors = await command("cancel", f"run-{status}")
+        assert code == 0 and ("nothing was cancelled" in errors) is told
+
+
+async def test_a_fork_has_an_id_of_its_own_beside_who_asks_for_it(services: ScriptedServices, command: Command) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def fork(body: dict[str, Any], _: Msg) -> list[Fact]:
+        asked.append(body)
+        return [ended(body["new_run_id"])]
+
+    services.script("cmd.executor.fork", fork)
+    code, answer, errors = await command("fork", "run-1", "--run-id", "run-2", "--as", "alice", "--json")
+    assert (code, answer and answer["run_id"]) == (0, "run-2"), errors
+    assert (asked[0]["new_run_id"], asked[0]["author"]) == ("run-2", "alice")
+
+
 async def test_a_generation_from_the_command_line_registers_its_data_set_first(
     services: ScriptedServices, command: Command, tmp_path: Path
 ) -> None:

@@ -32,7 +32,7 @@ class BusCustodian:
         answer = await self._bus.ask(query, timeout_seconds=_ASK_SECONDS)
         digest, document = answer["stable"], answer["document"]
         if digest is None:
-            raise NotFoundError(f"pipeline {pipeline!r} has no stable revision")
+            raise NotFoundError(f"pipeline {pipeline!r} has no stable revision: `evoline pipelines` lists what serves")
         with reading(query):
             return _same_document(str(digest), dict(document), pipeline)
 

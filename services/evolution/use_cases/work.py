@@ -19,6 +19,7 @@ from shared.events.changes import Evidence
 from shared.events.improvement import EvolutionFinished, StartEvolution
 from shared.evidence import grader_hash, score
 from shared.search.candidates import Candidate, SearchResult
+from shared.search.genome import why_little_can_change
 from shared.search.menu import OperatorMenu
 from shared.search.objectives import Weights, scale_of, weighted_value
 from shared.search.operators import operators_for
@@ -170,7 +171,9 @@ class EvolutionWork:
         none = self._unconfirmed or "the search accepted no candidate"
         reason = "no finalist beat the stable revision on fresh cases" if finals else none
         pending = self._pending(found, finals)
-        answer = pending.model_copy(update={"reasons": (*pending.reasons, reason), "seconds": self._seconds()})
+        little = why_little_can_change(self._prepared.seed.document)
+        reasons = tuple(filter(None, (*pending.reasons, reason, little)))
+        answer = pending.model_copy(update={"reasons": reasons, "seconds": self._seconds()})
         await self._at.evolutions.update(
             self._command.evolution_id, {"status": "finished", "answer": answer.model_dump(mode="json")}
         )

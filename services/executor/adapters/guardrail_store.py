@@ -62,7 +62,8 @@ class MongoRevisions:
     async def _deployed(self, pipeline: str) -> dict[str, Any]:
         deployment = await self._deployment.get(pipeline)
         if deployment is None:
-            raise NotFoundError(f"pipeline {pipeline!r} is not deployed")
+            approved = "one that is only approved runs as NAME@DIGEST"
+            raise NotFoundError(f"pipeline {pipeline!r} is not deployed: `evoline pipelines` lists what is; {approved}")
         return deployment
 
     async def _found(self, digest: str, pipeline: str) -> dict[str, Any]:
@@ -72,7 +73,7 @@ class MongoRevisions:
         else:
             found = await self._revisions.find({"_id": {"$gte": digest, "$lt": digest + "g"}, "pipeline": pipeline}, limit=2)
         if not found:
-            raise NotFoundError(f"pipeline {pipeline!r} has no revision {digest}")
+            raise NotFoundError(f"pipeline {pipeline!r} has no approved revision {digest}: `evoline show {pipeline}` lists them")
         if len(found) > 1:
             raise NotFoundError(f"pipeline {pipeline!r} has several revisions that begin with {digest}")
         return found[0]

@@ -18,7 +18,7 @@ MAX_ANSWER_BYTES = 900_000
 async def describe_run(query: GetRun, runs: RunStore, journal: Journal) -> dict[str, Any]:
     record = await runs.get(query.run_id)
     if record is None:
-        raise NotFoundError(f"no run {query.run_id!r}")
+        raise NotFoundError(f"no run {query.run_id!r}; `evoline runs --purpose all` lists them")
     entries = await journal.outline(query.run_id)
     imported = record.imported.model_dump(mode="json") if record.imported else None
     live = live_entries(entries)

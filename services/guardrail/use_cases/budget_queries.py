@@ -93,7 +93,8 @@ async def _document(query: EstimateCost, at: Guardrail) -> Document:
 
 
 def _per_run(document: Document, facts: DocumentFacts, at: Guardrail) -> Amounts:
-    """Upper bounds of a run without retries; what it may use at most are the document's limits. Time is not estimated."""
+    """Of a run without retries, and without what is inserted into its prompts; what it may use at most are the document's limits.
+    Time is not estimated."""
     calls = min(facts.estimated_calls, document.limits.calls)
     tokens = min(facts.estimated_tokens, document.limits.tokens)
     price = at.prices.dearest_usd(facts.families, facts.models)

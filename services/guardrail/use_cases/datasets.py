@@ -59,7 +59,7 @@ async def get_dataset(query: GetDataset, at: Guardrail) -> dict[str, Any]:
         )
     dataset = await at.datasets.get(query.dataset_id)
     if dataset is None:
-        raise NotFoundError(f"there is no dataset {query.dataset_id!r}")
+        raise NotFoundError(f"there is no dataset {query.dataset_id!r}; `--dataset FILE` registers one")
     cases = [case for split in dict.fromkeys(query.splits) for case in await at.datasets.cases(query.dataset_id, split)]
     return {
         "dataset_id": dataset.dataset_id,

@@ -121,7 +121,7 @@ async def _deployed(name: str, wanted: str, at: Guardrail) -> RevisionRecord:
     digest = None if deployment is None else deployment.canary if wanted == "canary" else deployment.stable
     revision = await at.revisions.get(digest) if digest else None
     if revision is None:
-        raise NotFoundError(f"pipeline {name!r} has no {wanted or 'stable'} revision")
+        raise NotFoundError(f"pipeline {name!r} has no {wanted or 'stable'} revision: `evoline pipelines` lists what serves")
     return revision
 
 

@@ -42,7 +42,7 @@ async def pass_gate(record: ChangeRecord, dossier: Dossier, at: Guardrail, *, pa
 async def _dataset(record: ChangeRecord, at: Guardrail) -> Dataset:
     dataset = await at.datasets.get(record.dataset_id or "")
     if dataset is None:
-        raise GateRefusedError(f"there is no dataset {record.dataset_id!r}; register it first")
+        raise GateRefusedError(f"there is no dataset {record.dataset_id!r}; register it first (`--dataset FILE` does)")
     if dataset.domain != record.domain:
         raise GateRefusedError(f"dataset {dataset.dataset_id} is of domain {dataset.domain!r}, the pipeline of {record.domain!r}")
     if grader_hash(dataset.grader) != dataset.grader_hash:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pydantic import ValidationError
 
 from evoline.cli.experiments import _command, read_variants, rollout_wish
 from evoline.cli.promoting import _file
-from evoline.client.promotions import Promotion, require_own, require_promotable
-from shared.errors import InvalidInputError
+from evoline.client.api import Client
+from evoline.client.promotions import Promotion, _not_in_vain, require_own, require_promotable
+from shared.errors import InvalidInputError, NotFoundError
+from shared.events.changes import GetChange
 from shared.events.rollouts import RolloutPlan
 from shared.pipeline.loading import load_document
 from tests.fakes.evolution_world import seed_document
@@ -32,6 +35,41 @@ def test_the_same_wish_is_the_same_change_and_another_one_is_not() -> None:
     ids = {first.change_id, wish().command("bob").change_id, *(each.command("alice").change_id for each in others)}
     assert len(ids) == 5 and wish().command("alice", "mine").change_id == "mine"
     assert (first.kind, first.parent_digest, first.dataset_id) == ("promotion", "0" * 64, "d")
+
+
+class Changes:
+    """The guardrail's records, by the number of the attempt that they belong to."""
+
+    author = "alice"
+
+    def __init__(self, *records: dict[str, Any]) -> None:
+        self._records = {wish().command("alice", attempt=number).change_id: record for number, record in enumerate(records)}
+
+    async def ask(self, query: GetChange) -> dict[str, Any]:
+        if query.change_id not in self._records:
+            raise NotFoundError(query.change_id)
+        return self._records[query.change_id]
+
+
+VETOED_UNSEEN = {"status": "vetoed", "gate": None}
+
+
+@pytest.mark.parametrize(
+    ("records", "attempt"),
+    [
+        ((), 0),
+        (({"status": "queued", "gate": None},), 0),
+        (({"status": "vetoed", "gate": {"verdict": "rejected"}},), 0),
+        ((VETOED_UNSEEN,), 1),
+        ((VETOED_UNSEEN, VETOED_UNSEEN), 2),
+        ((VETOED_UNSEEN, {"status": "approved", "gate": {"verdict": "certified"}}), 1),
+    ],
+)
+def test_what_was_in_the_way_before_anything_was_measured_is_no_verdict_for_ever(
+    records: tuple[dict[str, Any], ...], attempt: int
+) -> None:
+    command = asyncio.run(_not_in_vain(cast("Client", Changes(*records)), wish()))
+    assert command.change_id == wish().command("alice", attempt=attempt).change_id
 
 
 def test_the_verdict_on_another_document_is_not_told_as_that_of_this_one() -> None:

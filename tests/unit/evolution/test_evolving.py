@@ -55,6 +55,15 @@ async def test_the_better_document_is_proposed_with_its_evidence(strategy: str) 
     assert evidence.calls == len(measured) <= 200
 
 
+async def test_where_no_step_asks_a_model_the_end_says_why_nothing_was_found() -> None:
+    nearest = {"name": "classify", "type": "function", "function": "vote", "arguments": {"values": ["neutral", "neutral"]}}
+    without = seed_document(steps=[nearest], outputs={"answer": "{{ steps.classify.result.winner }}"})
+    told = await ended(small_world(document=without))
+    assert told.verdict == "no_candidate" and any("asks a model" in reason for reason in told.reasons)
+    with_one = await ended(small_world(), evaluations=88)
+    assert not any("asks a model" in reason for reason in with_one.reasons)
+
+
 async def test_a_search_that_ends_closes_its_scope_and_one_that_never_had_any_closes_none() -> None:
     for changes in ({}, {"dataset_id": "nothing"}):
         world = small_world()

@@ -107,8 +107,9 @@ def test_nobody_takes_the_lead_before_it_is_above_the_seed() -> None:
     def points(*leads: tuple[str, float]) -> list[GainPoint]:
         return [GainPoint(spent, digest, gain, gain - 0.1, gain + 0.1, 8) for spent, (digest, gain) in enumerate(leads)]
 
-    leads = points(("seed", 0.0), ("a", -0.125), ("a", 0.05), ("a", 0.1), ("b", 0.0), ("b", 0.2), ("seed", 0.0), ("c", -0.1), ("b", 0.1))
-    assert [(each.spent, each.digest) for each in new_leaders(leads, "seed")] == [(2, "a"), (5, "b"), (8, "b")]
+    below = points(("seed", 0.0), ("a", -0.125), ("a", 0.05), ("a", 0.1), ("b", 0.0), ("b", 0.2))
+    leads = [*below, *points(("seed", 0.0), ("c", -0.1), ("b", 0.1))]
+    assert [(each.spent, each.digest) for each in new_leaders(leads, "seed")] == [(2, "a"), (5, "b"), (2, "b")]
 
 
 @pytest.mark.parametrize("mean", [0.0, 1.0])

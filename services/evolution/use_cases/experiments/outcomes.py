@@ -73,7 +73,7 @@ async def read_experiment(query: GetExperiment, at: Laboratory) -> dict[str, Any
     """The record with its latest answer. Raises `NotFoundError`."""
     record = await at.experiments.get(query.experiment_id)
     if record is None:
-        raise NotFoundError(f"no experiment {query.experiment_id!r}")
+        raise NotFoundError(f"no experiment {query.experiment_id!r}; `evoline experiment list` lists them")
     shown = {key: value for key, value in record.items() if key not in _HIDDEN}
     if not shown["answer"]:
         del shown["answer"]

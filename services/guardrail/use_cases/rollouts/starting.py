@@ -74,7 +74,8 @@ def effects_of(revision: RevisionRecord) -> tuple[str, ...]:
 async def _planned(command: StartRollout, at: Guardrail) -> RolloutRecord:
     serving = await at.deployments.get(command.pipeline)
     if serving is None:
-        raise RolloutRefusedError(f"there is no pipeline {command.pipeline!r} with a stable revision to be compared with")
+        first = "a first revision takes over at once: `evoline propose FILE --reason ...`"
+        raise RolloutRefusedError(f"there is no pipeline {command.pipeline!r} with a stable revision to be compared with; {first}")
     revision = await _revision(command, serving, at)
     if running := await under_way(command.pipeline, at):
         how = f"wait for it, or end it: `evoline rollout abort {running.rollout_id}`"
