@@ -35,7 +35,7 @@ def prompted_steps(document: Mapping[str, Any]) -> list[int]:
 
 
 def why_little_can_change(document: Mapping[str, Any]) -> str:
-    """What keeps most edits from such a pipeline; empty where nothing does. Edits are of prompts, what they show and who is asked."""
+    """What keeps most edits from such a pipeline; empty where nothing does. Edits change prompts, what they show, whom they ask."""
     if not steps_of(document) or prompted_steps(document):
         return ""
     return (
