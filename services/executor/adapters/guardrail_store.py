@@ -73,7 +73,7 @@ class MongoRevisions:
         else:
             found = await self._revisions.find({"_id": {"$gte": digest, "$lt": digest + "g"}, "pipeline": pipeline}, limit=2)
         if not found:
-            raise NotFoundError(f"pipeline {pipeline!r} has no approved revision {digest}: `evoline show {pipeline}` lists them")
+            raise NotFoundError(f"pipeline {pipeline!r} has no revision {digest}: `evoline show {pipeline}` lists them")
         if len(found) > 1:
             raise NotFoundError(f"pipeline {pipeline!r} has several revisions that begin with {digest}")
         return found[0]

@@ -51,15 +51,18 @@ def _end(record: RunRecord) -> Line:
     return _line(f"finished:{finished.retries}", moment, "finished", text, level=_level(finished.status), **facts)
 
 
-def line_of_entry(entry: JournalEntry) -> Line:
+def line_of_entry(entry: JournalEntry, started_at: datetime) -> Line:
+    """What a fork begins with was written before it started, so without a time of its own."""
     text, level, facts = {"claim": _claim, "wait": _wait, "batch": _batch, "step": _step}[entry.kind](entry)
-    return _line(f"journal:{entry.position}", entry.at, entry.kind, text, level=level, **facts)
+    return _line(f"journal:{entry.position}", entry.at or started_at, entry.kind, text, level=level, **facts)
 
 
 def _claim(entry: JournalEntry) -> tuple[str, str, Line]:
     verb = entry.verb or "takeover"
     again = f", executes again: {', '.join(entry.discards)}" if entry.discards else ""
     level = "info" if entry.verb else "warning"
+    if entry.verb == "fork":
+        return "takes over the steps that its source finished before", level, {"verb": verb, "executor_id": entry.executor_id}
     return f"{verb} by {entry.executor_id}{again}", level, {"verb": verb, "executor_id": entry.executor_id}
 
 

@@ -20,7 +20,7 @@ async def run_log(query: GetRunLog, runs: RunStore, journal: Journal) -> dict[st
     lines: list[dict[str, Any]] = []
     room = MAX_PAGE_BYTES
     for entry in entries[: query.limit]:
-        line = line_of_entry(entry)
+        line = line_of_entry(entry, record.started_at)
         room -= len(json.dumps(line))
         if lines and room < 0:
             break

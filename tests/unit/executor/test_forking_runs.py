@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from services.executor.use_cases import describe_run, fork_run
+from services.executor.use_cases import describe_run, fork_run, run_log
 from shared.errors import InvalidInputError, ProviderError
 from shared.events.runs import ExecuteRun, ForkRun, GetRun
+from shared.events.transfer import GetRunLog
 from tests.fakes.executor import ExecutorKit
 from tests.fakes.language_model import ScriptedModel
 
@@ -90,6 +91,16 @@ async def test_a_changed_step_is_never_taken_over() -> None:
         await forked(kit, from_step="two", pipeline=f"forked@{digest}")
     run = await kit.execute(await forked(kit, from_step="one", pipeline=f"forked@{digest}"))
     assert run.usage.calls == 2
+
+
+async def test_the_log_of_a_fork_has_a_time_in_every_line() -> None:
+    kit = ExecutorKit()
+    await finished_run(kit)
+    await kit.execute(await forked(kit, from_step="two"))
+    lines = (await run_log(GetRunLog(run_id="fork-1"), kit.runs, kit.journal))["lines"]
+    assert all(line["at"] for line in lines)
+    (claim,) = [line["text"] for line in lines if line["kind"] == "claim"]
+    assert claim == "takes over the steps that its source finished before"
 
 
 async def test_an_unknown_step_and_an_unapproved_revision_are_refused() -> None:
