@@ -110,7 +110,9 @@ def read_tape(file: Path) -> Tape:
     try:
         texts = file.read_bytes().decode("utf-8").removesuffix("\n").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise _problem(file, 0, f"cannot be read: {error}", "record one first: EVOLINE_CASSETTE=record:FILE") from error
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        record = "record one first: `evoline up --cassette record:FILE`, or EVOLINE_CASSETTE=record:FILE"
+        raise _problem(file, 0, f"cannot be read: {why}", record) from error
     head = _head(file, texts)
     return Tape(file=file, recorded_at=str(head.get("recorded_at", "")), lines=tuple(_lines(file, texts)))
 

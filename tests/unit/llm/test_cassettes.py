@@ -203,7 +203,7 @@ def test_a_file_that_is_no_cassette_is_refused_with_its_line(file: Path, content
 
 
 def test_a_file_that_is_not_there_cannot_be_replayed(file: Path) -> None:
-    with pytest.raises(InvalidInputError, match="record one first"):
+    with pytest.raises(InvalidInputError, match=r"cannot be read: No such file or directory .*`evoline up --cassette record:FILE`"):
         read_tape(file)
 
 
