@@ -141,7 +141,7 @@ async def find_audit_entries(query: FindAuditEntries, at: Guardrail) -> dict[str
     if query.since:
         filters["at"] = {"$gte": query.since}
     if query.about:
-        fields = ("subject", "facts.change_id", "facts.rollback_id")
+        fields = ("subject", "facts.change_id", "facts.rollback_id", "facts.measure_id")
         keys = [f"{kind}:{query.about}" for kind in ("scope", "measure", "dataset", "rollback")]
         filters["$or"] = [*({field: query.about} for field in fields), {"key": {"$in": keys}}]
     return {"entries": _within_a_message(await at.audit.matching(filters, query.limit))}

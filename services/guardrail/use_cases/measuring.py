@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from services.guardrail.domain.audit import AuditNote
+from services.guardrail.domain.audit import AuditEntry, AuditNote, evidence_hash
 from services.guardrail.domain.diff import Revision
 from services.guardrail.domain.gate import Arm
 from services.guardrail.domain.policy import ScopeRule
@@ -28,9 +28,13 @@ from shared.pipeline.scope import check_scope
 
 
 async def measure_pipelines(command: MeasurePipelines, at: Guardrail, *, attempt: int = 1) -> Effects:
-    """Idempotent by measure id: finished runs are not made again, the look is counted, and audited, once."""
+    """Idempotent by measure id: finished runs are not made again, the look is counted, and audited, once. The id of another
+    measurement is refused: or looks would be taken under it that nobody counts."""
     measured = await _measured(command, at, attempt=attempt)
-    await at.audit.append(_note(command, measured, at))
+    entry = await at.audit.append(_note(command, measured, at))
+    if not measured.problems and not _is_of(entry, command, measured.digests):
+        # The other one ended between the first look at the log and this.
+        measured = _refused(command, InvalidInputError(_taken(command)))
     return [("measured", measured)]
 
 
@@ -39,12 +43,9 @@ async def _measured(command: MeasurePipelines, at: Guardrail, *, attempt: int) -
     try:
         dataset = await _dataset(command, at)
         revisions = await _revisions(command, dataset.domain, at)
-        await _count_look(command, at)
+        await _count_look(command, {label: each.document.digest for label, each in revisions.items()}, at)
     except PermanentError as error:
-        problems = error.problems if isinstance(error, InvalidInputError) else (Problem(reason=str(error)),)
-        return PipelinesMeasured(
-            measure_id=command.measure_id, dataset_id=command.dataset_id, scores={}, digests={}, problems=problems
-        )
+        return _refused(command, error)
     cases = _chosen(await at.datasets.cases(command.dataset_id, "sealed"), command.cases)
     look = Look(command.measure_id, "measure", dataset.domain, revisions, cases)
     runs = await take(look, at, patient=attempt < at.limits.patient_attempts)
@@ -60,18 +61,47 @@ async def _measured(command: MeasurePipelines, at: Guardrail, *, attempt: int) -
     )
 
 
+def _refused(command: MeasurePipelines, error: PermanentError) -> PipelinesMeasured:
+    problems = error.problems if isinstance(error, InvalidInputError) else (Problem(reason=str(error)),)
+    return PipelinesMeasured(measure_id=command.measure_id, dataset_id=command.dataset_id, scores={}, digests={}, problems=problems)
+
+
+def _key(command: MeasurePipelines) -> str:
+    """Of the entry of what was measured under this id."""
+    return f"measure:{command.measure_id}"
+
+
 def _note(command: MeasurePipelines, measured: PipelinesMeasured, at: Guardrail) -> AuditNote:
     reasons = [str(problem) for problem in measured.problems]
     scores = {label: {"mean": found.mean, "cases": found.cases} for label, found in measured.scores.items()}
+    # A refusal leaves the id's own entry to what is measured under it later.
+    refusal = f":refused:{evidence_hash([command.model_dump(mode='json'), reasons])[:32]}" if reasons else ""
     return AuditNote(
-        key=f"measure:{command.measure_id}",
+        key=f"{_key(command)}{refusal}",
         at=at.clock.now().isoformat(),
         action="measure.refused" if reasons else "dataset.measured",
         actor=command.author,
         subject=command.dataset_id,
         policy_revision=at.policy.revision,
-        facts={"measure_id": command.measure_id, "digests": dict(measured.digests), "scores": scores, "reasons": reasons},
+        facts={
+            "measure_id": command.measure_id,
+            "digests": dict(measured.digests),
+            "wanted_cases": command.cases,
+            "scores": scores,
+            "reasons": reasons,
+        },
     )
+
+
+def _is_of(entry: AuditEntry, command: MeasurePipelines, digests: Mapping[str, str]) -> bool:
+    """Whether this entry is of exactly this look."""
+    noted = (entry.subject, entry.facts.get("digests"), entry.facts.get("wanted_cases"))
+    return noted == (command.dataset_id, dict(digests), command.cases)
+
+
+def _taken(command: MeasurePipelines) -> Problem:
+    reason = f"{command.measure_id} is the id of another measurement"
+    return Problem(path="measure_id", reason=reason, suggestion="choose another id: each look at sealed cases is counted")
 
 
 async def _dataset(command: MeasurePipelines, at: Guardrail) -> Dataset:
@@ -122,10 +152,15 @@ def _bounds(rule: ScopeRule, domain: str) -> TrialScope:
     )
 
 
-async def _count_look(command: MeasurePipelines, at: Guardrail) -> None:
+async def _count_look(command: MeasurePipelines, digests: Mapping[str, str], at: Guardrail) -> None:
+    """Once for each id and what is looked at with it. Raises `InvalidInputError`."""
+    former = await at.audit.find(_key(command))
+    if former is not None and not _is_of(former, command, digests):
+        raise InvalidInputError(_taken(command))
     most = at.policy.document.gate.sealed_looks_a_day
     account = f"looks:{command.dataset_id}:{at.clock.now().date().isoformat()}"
-    if not await at.allowances.reserve(account, command.measure_id, Budget(runs=1), Budget(runs=most)):
+    look = f"{command.measure_id}:{evidence_hash([digests, command.cases])}"
+    if not await at.allowances.reserve(account, look, Budget(runs=1), Budget(runs=most)):
         reason = f"dataset {command.dataset_id} was looked at {most} times today, which is all that policy allows"
         raise InvalidInputError(
             Problem(path="dataset_id", reason=reason, suggestion="wait until tomorrow, or measure on dev cases")

@@ -7,9 +7,10 @@ import pytest
 
 from services.guardrail.adapters.allowances import MongoAllowances
 from services.guardrail.domain.budgets import day_of
-from services.guardrail.use_cases import attest_shipped, grant_scope, measure_pipelines, roll_back
+from services.guardrail.use_cases import attest_shipped, find_audit_entries, grant_scope, measure_pipelines, roll_back
 from shared.attestation import verify_scope
 from shared.errors import ConfigurationError, LimitReachedError, OutOfScopeError, UnavailableError
+from shared.events.audit import FindAuditEntries
 from shared.events.changes import GrantScope, MeasurePipelines, PipelinesMeasured, RollbackPipeline
 from shared.events.values import Budget
 from shared.pipeline.loading import load_document
@@ -133,6 +134,56 @@ async def test_looks_a_day_are_metered_and_a_repeat_is_no_look() -> None:
     assert (await measured(at, {"a": pipeline()}, "m0", cases=1)).problems == ()
     (problem,) = (await measured(at, {"a": pipeline()}, "more", cases=1)).problems
     assert "looked at" in problem.reason
+
+
+OTHER = pipeline("Name the sentiment of: {{ text }}")
+
+
+@pytest.mark.parametrize(("pipelines", "cases"), [({"a": OTHER}, 5), ({"a": pipeline(), "b": OTHER}, 5), ({"a": pipeline()}, 6)])
+async def test_an_id_pays_for_one_look_and_for_no_other(pipelines: dict[str, Any], cases: int) -> None:
+    at = bench()
+    await at.register()
+    first = await measured(at, {"a": pipeline()}, cases=5)
+    (problem,) = (await measured(at, pipelines, cases=cases)).problems
+    assert "the id of another measurement (choose another id" in str(problem)
+    assert len(at.fleet.commands) == 5
+    assert (await measured(at, {"a": pipeline()}, cases=5)).scores == first.scores
+    assert (await measured(at, pipelines, "m2", cases=cases)).problems == ()
+
+
+async def test_what_is_stable_by_now_is_another_look() -> None:
+    at = bench()
+    await at.register()
+    await at.propose(pipeline())
+    assert (await measured(at, {"a": "triage@stable"}, cases=5)).problems == ()
+    await at.propose(OTHER, "c2")
+    assert (await measured(at, {"a": "triage@stable"}, cases=5)).scores == {}
+
+
+async def test_two_looks_that_are_taken_under_one_id_at_once_are_two_and_one_of_them_tells_scores() -> None:
+    at = bench()
+    await at.register()
+    look, told = at.fleet.run_all, []
+
+    async def with_another_meanwhile(*given: Any, **named: Any) -> Any:
+        at.fleet.run_all = look  # type: ignore[method-assign]
+        told.append(await measured(at, {"a": OTHER}, cases=5))
+        return await look(*given, **named)
+
+    at.fleet.run_all = with_another_meanwhile  # type: ignore[method-assign]
+    told.append(await measured(at, {"a": pipeline()}, cases=5))
+    assert [len(each.scores) for each in told] == [1, 0]
+    (account,) = await at.database.collection("quotas").find({})
+    assert account["runs"] == 2
+
+
+async def test_what_is_measured_under_an_id_that_was_refused_before_is_in_the_audit_log() -> None:
+    at = bench()
+    assert (await measured(at, {"a": pipeline()}, cases=5)).problems
+    await at.register()
+    assert (await measured(at, {"a": pipeline()}, cases=5)).problems == ()
+    found = (await find_audit_entries(FindAuditEntries(about="m1"), at.at))["entries"]
+    assert [each["action"] for each in found] == ["dataset.measured", "measure.refused"]
 
 
 @pytest.mark.parametrize(
