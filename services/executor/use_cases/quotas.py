@@ -48,6 +48,7 @@ class ProductionQuotas:
         self._holder = holder
         self._bounds: tuple[Bound, ...] = ()
         self._read_at = float("-inf")
+        self._reading = asyncio.Lock()
         self._current: dict[Charged, Lease] = {}
         self._leases: dict[str, Lease] = {}
         self._refusals: dict[Charged, _Refusal] = {}
@@ -160,11 +161,16 @@ class ProductionQuotas:
         return Lease(query.lease_id, charged, lease.amounts, over_at=now + lease.seconds)
 
     async def _known_bounds(self) -> tuple[Bound, ...]:
-        now = self._clock.monotonic()
-        if now - self._read_at >= RULES_SECONDS:
-            self._read_at = now
-            self._bounds = await self._rules.bounds()
+        """Who comes while they are read waits for them: before that is done nothing says that a run is not bounded."""
+        if self._is_old():
+            async with self._reading:
+                if self._is_old():
+                    began = self._clock.monotonic()
+                    self._bounds, self._read_at = await self._rules.bounds(), began
         return self._bounds
+
+    def _is_old(self) -> bool:
+        return self._clock.monotonic() - self._read_at >= RULES_SECONDS
 
 
 def _lease_in(answer: Mapping[str, Any], query: LeaseQuota) -> QuotaLease:

@@ -342,6 +342,28 @@ async def test_a_new_quota_holds_within_seconds_and_a_refusal_is_not_asked_for_a
         await on.run("r3")
 
 
+async def test_no_run_begins_unbounded_before_the_quotas_are_read() -> None:
+    """Runs that come together at a start, and one after a read that failed."""
+    on = await stack(production_pipeline={"runs": 3})
+    rules = on.kits[0].quotas._rules
+    read, asked = rules.bounds, 0
+
+    async def bounds() -> Any:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(0)
+        if asked == 1:
+            raise UnavailableError("the store does not answer")
+        return await read()
+
+    rules.bounds = bounds  # type: ignore[method-assign]
+    with pytest.raises(UnavailableError):
+        await on.run("r0")
+    ended = await asyncio.gather(*(on.run(f"r{number}") for number in range(6)))
+    assert sorted(each.status for each in ended) == ["refused"] * 3 + ["succeeded"] * 3
+    assert asked == 2
+
+
 @pytest.mark.parametrize("cost", [0.03, 0.05, 0.1, 0.000001])
 def test_a_lease_serves_as_many_runs_as_it_was_made_for_and_no_more(cost: float) -> None:
     one = Spent(runs=1, cost_usd=cost)
