@@ -127,6 +127,8 @@ class ChangeRecord(Record):
     """The identity that signed it."""
     requested_by: str | None = None
     successor_of: str | None = None
+    releases: str = ""
+    """Cause of the quarantine that a release ends."""
     glass: BrokenGlass | None = None
     cause: str = ""
     """Message whose handling tells the outcome; ids of facts derive from it."""

@@ -105,16 +105,28 @@ async def _put_in_force(record: ChangeRecord, at: Guardrail) -> ChangeRecord:
 
 
 async def _released(record: ChangeRecord, at: Guardrail) -> ChangeRecord:
-    """Looked at before and after: an ancestor that is quarantined at this moment takes it out again, here or by its own sweep."""
+    """Looked at before and after: what is quarantined at this moment, it or an ancestor, is out again, here or by its own sweep."""
     assert record.attestation is not None, "an approved release carries its attestation"
     revision = await at.revisions.get(record.digest)
     parent = revision.parent_digest if revision else None
     if ancestor := await quarantined_ancestor(parent, at):
         return await overturned(record, at, _DESCENDS.format(ancestor[:12]))
+    if reason := await _quarantined_anew(record, at, but=record.releases):
+        return await overturned(record, at, reason)
     await at.revisions.release(record.digest, record.attestation)
-    if reason := await _out_of_use("approved", parent, record, at):
+    if reason := await _quarantined_anew(record, at) or await _out_of_use("approved", parent, record, at):
         return await overturned(record, at, reason)
     return await at.changes.save(record.model_copy(update={"applied": True}))
+
+
+async def _quarantined_anew(record: ChangeRecord, at: Guardrail, *, but: str | None = None) -> str:
+    """Empty where no other quarantine than the one with the cause `but` stands; empty there: whatever its cause is. Another one was
+    written while people decided about that, or while it was released, maybe before the revision was said to be good again."""
+    mark = await at.revisions.why_quarantined(record.digest)
+    if mark is None or but in ("", mark["cause"]):
+        return ""
+    await at.revisions.quarantine(record.digest, cause=mark["cause"], reason=mark["reason"], at=mark["at"])
+    return f"it was quarantined again meanwhile ({mark['reason']}); have its release proposed again"
 
 
 async def held(record: ChangeRecord, freeze: Freeze, at: Guardrail) -> ChangeRecord:

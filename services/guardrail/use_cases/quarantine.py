@@ -63,7 +63,8 @@ async def release_revision(
             return [_refused(command.change_id, command.pipeline, str(error))]
         if revision is None:
             return [_refused(command.change_id, command.pipeline, f"{command.digest} was never approved: propose it")]
-        opened = _release_record(command, revision, at.clock.now().isoformat(), message_id)
+        mark = await at.revisions.why_quarantined(revision.digest)
+        opened = _release_record(command, revision, at.clock.now().isoformat(), message_id, mark["cause"] if mark else "")
         record = await at.changes.open(opened.model_copy(update=signature_fields(signature)))
     if record.kind != "release" or record.pipeline != command.pipeline:
         raise InvalidInputError(f"change {command.change_id} is another one; choose another id")
@@ -116,7 +117,7 @@ async def _serves(pipeline: str, digest: str, at: Guardrail) -> bool:
     return deployment is not None and deployment.stable == digest
 
 
-def _release_record(command: ReleaseRevision, revision: RevisionRecord, now: str, cause: str) -> ChangeRecord:
+def _release_record(command: ReleaseRevision, revision: RevisionRecord, now: str, cause: str, releases: str) -> ChangeRecord:
     return ChangeRecord(
         change_id=command.change_id,
         kind="release",
@@ -129,6 +130,7 @@ def _release_record(command: ReleaseRevision, revision: RevisionRecord, now: str
         deploy=False,
         created_at=now,
         cause=cause,
+        releases=releases,
     )
 
 

@@ -40,6 +40,9 @@ async def take_out(digest: str, kept: Sequence[str], cause: Cause, at: Guardrail
     doomed = [digest]
     await _mark(digest, cause, at)
     own = await at.revisions.get(digest)
+    if own is not None and own.status != "quarantined":
+        # A release that began before the mark ended behind it.
+        await _mark(digest, cause, at)
     pipelines = {own.pipeline} if own else set()
     for child in await descendants([digest], at):
         if child.digest not in kept:

@@ -256,5 +256,63 @@ async def test_an_ancestor_that_is_quarantined_between_the_vote_and_the_release_
     assert operation > 10
 
 
+@pytest.mark.parametrize("is_first", [True, False])
+async def test_a_quarantine_at_every_moment_of_a_release_and_that_at_every_moment_of_a_quarantine(is_first: bool) -> None:
+    """Of the same revision. Executors go by the revision's status where a run names a pipeline."""
+    for operation in range(1, MOST_OPERATIONS):
+        race = await _with_release()
+        actors = (released, Race.quarantine) if is_first else (Race.quarantine, released)
+        if not await race.interrupted(operation, *actors):
+            break
+        await _check_release(race, f"at operation {operation}")
+    assert operation > 10
+
+
+async def test_a_release_that_is_told_late_leaves_a_later_quarantine_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process ends between the release and the record of it, and the revision is quarantined anew before the redelivery."""
+    race = await _with_release()
+    at = race.bench.at
+
+    async def dies(*_: Any) -> Any:
+        monkeypatch.undo()
+        raise UnavailableError("the process ends here")
+
+    release = at.revisions.release
+
+    async def released_and_dead(*given: Any) -> None:
+        await release(*given)
+        monkeypatch.setattr(at.revisions, "why_quarantined", dies)
+
+    monkeypatch.setattr(at.revisions, "release", released_and_dead)
+    with pytest.raises(UnavailableError, match="ends here"):
+        await released(race, race.bench)
+    await race.quarantine(race.other)
+    await released(race, race.bench)
+    mark, change = await at.revisions.why_quarantined(race.new), await at.changes.get("rel1")
+    assert mark is not None and mark["cause"] == "q1"
+    assert change is not None and change.status == "vetoed" and "quarantined again meanwhile (it insults)" in change.reasons[0]
+    await _check_release(race, "afterwards")
+
+
+async def _with_release() -> Race:
+    """The revision is quarantined, and its release waits for a vote."""
+    race = Race()
+    await race.begin()
+    out = QuarantineRevision(quarantine_id="q0", pipeline="triage", digest=race.new, reason="x", author="alice")
+    await quarantine_revision(out, race.bench.at)
+    wish = ReleaseRevision(change_id="rel1", pipeline="triage", digest=race.new, reason="it was not it", author="alice")
+    await release_revision(wish, race.bench.at)
+    return race
+
+
+async def _check_release(race: Race, when: str) -> None:
+    revision = await race.bench.at.revisions.get(race.new)
+    change = await race.bench.at.changes.get("rel1")
+    is_out = await race.bench.at.revisions.is_quarantined(race.new)
+    assert revision is not None and change is not None
+    assert (revision.status == "quarantined") == is_out, when
+    assert is_out or change.applied, when
+
+
 async def released(_: Race, by: Bench) -> None:
     await again(lambda: by.decide("rel1", "approve", "bob", "d1"))
