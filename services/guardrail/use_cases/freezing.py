@@ -44,8 +44,11 @@ async def unfreeze_system(command: UnfreezeSystem, at: Guardrail) -> Effects:
             known = ", ".join(sorted(standing)) or "none"
             return [_refused(command.unfreeze_id, f"there is no freeze {command.freeze_id!r}; those that stand: {known}")]
         board = await _swapped(board, without(board, command.freeze_id, command.unfreeze_id), at)
+    if command.unfreeze_id not in board.ended:
+        other = f"the id {command.unfreeze_id} is that of a freeze: nothing was ended by it; repeat with another id"
+        return [_refused(command.unfreeze_id, other)]
     at.gauges.frozen(len(board.freezes))
-    ended, generation = board.ended.get(command.unfreeze_id, ()), board.causes[command.unfreeze_id]
+    ended, generation = board.ended[command.unfreeze_id], board.causes[command.unfreeze_id]
     await at.audit.append(
         AuditNote(
             key=f"unfreeze:{command.unfreeze_id}",

@@ -136,6 +136,15 @@ async def test_the_same_freeze_and_the_same_unfreeze_count_once() -> None:
     assert [entry.action for entry in entries] == ["system.frozen", "system.frozen", "system.unfrozen"]
 
 
+async def test_an_unfreeze_that_is_called_like_a_freeze_says_that_it_ended_nothing() -> None:
+    at = bench()
+    await freeze(at)
+    (refused,) = await unfreeze(at, unfreeze_id="f1")
+    assert isinstance(refused, FreezeRefused) and "that of a freeze" in refused.reason and "another id" in refused.reason
+    assert [each["freeze_id"] for each in (await get_freezes(GetFreezes(), at.at))["freezes"]] == ["f1"]
+    assert isinstance((await unfreeze(at))[0], SystemUnfrozen)
+
+
 async def test_an_unknown_freeze_cannot_be_ended() -> None:
     at = bench()
     await freeze(at)
