@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
+from services.guardrail.domain.freezing import FreezeBoard
 from services.guardrail.domain.records import ChangeRecord
 from services.guardrail.ports import Guardrail
 from services.guardrail.use_cases.policies import in_force
@@ -17,6 +18,8 @@ from shared.errors import TransientError
 
 ROUND = 200
 """Changes a round; the next one begins at once while there are more."""
+LOOK_AGAIN = 60
+"""Rounds after which held changes are looked at although nothing says that one of them is free."""
 OWN = "guardrail"
 """Cause of what no message caused."""
 LANES = 4
@@ -34,19 +37,35 @@ class HeldChanges:
         self._tell = tell
         self._places = asyncio.Semaphore(LANES)
         self._tries: Counter[str] = Counter()
+        self._stuck: tuple[int, int] | None = None
+        """Generation of the board and number of held changes when freezes held them all."""
+        self._rounds = 0
         self._log = structlog.get_logger("services.guardrail")
 
     async def round(self) -> int:
         """How many were carried to their end. One that cannot be yet keeps those behind it of the same pipeline waiting."""
-        waiting = await self._at.changes.held(ROUND)
-        board = await self._at.freeze.read()
+        board, count = await self._at.freeze.read(), await self._at.changes.count_held()
         self._at.gauges.frozen(len(board.freezes))
-        self._at.gauges.changes_held(len(waiting))
+        self._at.gauges.changes_held(count)
+        self._rounds += 1
+        if (board.generation, count) == self._stuck and self._rounds % LOOK_AGAIN:
+            return 0
+        free = await self._free(board)
+        self._stuck = None if free else (board.generation, count)
         lanes: dict[str, list[ChangeRecord]] = {}
-        for record in waiting:
-            if not board.holding(record.pipeline, record.domain):
-                lanes.setdefault(record.pipeline, []).append(record)
+        for record in free:
+            lanes.setdefault(record.pipeline, []).append(record)
         return sum(await asyncio.gather(*(self._lane(lane) for lane in lanes.values())))
+
+    async def _free(self, board: FreezeBoard) -> list[ChangeRecord]:
+        """The first ones that no freeze holds any more: however many a freeze that stands keeps, it hides none behind them."""
+        limit = ROUND
+        while True:
+            found = await self._at.changes.held(limit)
+            free = [record for record in found if not board.holding(record.pipeline, record.domain)]
+            if free or len(found) < limit:
+                return free
+            limit *= 4
 
     async def _lane(self, records: Sequence[ChangeRecord]) -> int:
         async with self._places:

@@ -16,6 +16,7 @@ from services.guardrail.use_cases import (
     freeze_system,
     get_freezes,
     grant_scope,
+    holding,
     propose_change,
     roll_back,
     unfreeze_system,
@@ -143,6 +144,43 @@ async def test_an_unfreeze_that_is_called_like_a_freeze_says_that_it_ended_nothi
     assert isinstance(refused, FreezeRefused) and "that of a freeze" in refused.reason and "another id" in refused.reason
     assert [each["freeze_id"] for each in (await get_freezes(GetFreezes(), at.at))["freezes"]] == ["f1"]
     assert isinstance((await unfreeze(at))[0], SystemUnfrozen)
+
+
+async def test_what_a_freeze_keeps_hides_nothing_that_is_free_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(holding, "ROUND", 2)
+    at = bench()
+    await freeze(at)
+    await freeze(at, "f2", scope="pipeline", pipeline="triage")
+    for number in range(1, 6):
+        await propose(at, f"Say {number}", number)
+    await propose(at, "Weigh", 6, name="billing")
+    assert await drained(at) == [] and at.tally.held == 6
+    await unfreeze(at, "f1")
+    assert [cause for cause, effect, _ in await drained(at) if effect == "verdict"] == ["m6"]
+    assert await serving(at, "billing") and not await serving(at)
+    await unfreeze(at, unfreeze_id="u2")
+    assert [cause for cause, effect, _ in await drained(at) if effect == "verdict"] == [f"m{number}" for number in range(1, 6)]
+
+
+async def test_changes_that_a_freeze_keeps_are_read_once_and_not_every_second() -> None:
+    at = bench()
+    await freeze(at)
+    await propose(at, "Say", 1)
+    look, looks = at.at.changes.held, 0
+
+    async def held(limit: int) -> Any:
+        nonlocal looks
+        looks += 1
+        return await look(limit)
+
+    async def tell(cause: str, effects: Effects) -> None:
+        raise AssertionError("nothing is free")
+
+    at.at.changes.held = held  # type: ignore[method-assign]
+    changes = HeldChanges(at.at, tell)
+    for _ in range(holding.LOOK_AGAIN):
+        assert await changes.round() == 0
+    assert looks == 2
 
 
 async def test_an_unknown_freeze_cannot_be_ended() -> None:
