@@ -48,7 +48,11 @@ async def followed_up(record: ChangeRecord, decision: ReviewDecision, at: Guardr
     await at.audit.append(decision_note(record, decision))
     if record.glass.status != "confirmed":
         at.oversight.glass("rejected")
-        return await _taken_back(record, at)
+        effects = await _taken_back(record, at)
+        if record.glass.status == "lapsing":
+            # Done, or it would stand for ever among those that are looked at.
+            await at.changes.save(record.model_copy(update={"glass": record.glass.model_copy(update={"status": "lapsed"})}))
+        return effects
     await at.audit.append(_note(record, record.glass, "confirmed", decision.reviewer, decision.at))
     at.oversight.glass("confirmed")
     fact = GlassConfirmed(change_id=record.change_id, pipeline=record.pipeline, digest=record.digest, by=decision.reviewer)

@@ -402,7 +402,7 @@ async def test_an_emergency_that_somebody_rejects_is_taken_back_at_once() -> Non
     assert isinstance(told[-1], GlassLapsed) and told[-1].by == "bob"
     assert await stable(at) == before
     assert await at.decide("c2", "deny", "bob", "m2", comment="not the cause") == told
-    assert await swept(at) == []
+    assert await swept(at) == [] and await at.at.changes.with_broken_glass(1) == [], "it hides no other that is due"
 
 
 async def test_the_first_revision_of_a_pipeline_is_taken_back_by_quarantine() -> None:
