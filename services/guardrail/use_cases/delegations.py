@@ -25,11 +25,13 @@ LONGEST = timedelta(days=90)
 
 async def delegate_reviews(command: DelegateReviews, at: Guardrail) -> Effects:
     """Idempotent by delegation id: a repeat, with whatever content, is answered with what the first one became."""
+    delegate = at.identities.current().find(command.delegate)
     record = await at.delegations.open(
         Delegation(
             delegation_id=command.delegation_id,
             delegator=command.author,
-            delegate=command.delegate,
+            # As the registry writes it, which is how whoever votes is named.
+            delegate=delegate.name if delegate else command.delegate,
             scope=command.scope,
             until=command.until,
             reason=command.reason,

@@ -15,6 +15,7 @@ from services.guardrail.use_cases.propose import CHECK, approved, vetoed
 from services.guardrail.use_cases.quarantine import why_not_released
 from services.guardrail.use_cases.telling import outcome_key
 from shared.errors import InvalidInputError, UnavailableError
+from shared.identity import Registry
 
 RECORDING_SECONDS = 60.0
 """Who decides at once may be faster than the audit entry of the queueing; after this time there is none."""
@@ -33,7 +34,7 @@ async def approve(record: ChangeRecord, decision: ReviewDecision, at: Guardrail)
         reason = f"{error}; {given} approval(s) given before are void" if given else str(error)
         record = record.model_copy(update={"decisions": (*voided(record.decisions, str(error)), decision)})
         return await vetoed(record, at, CHECK, (reason,))
-    record = _under_todays_rules(record, again, at)
+    record = await _under_todays_rules(record, again, at)
     record = record.model_copy(update={"decisions": (*record.decisions, decision)})
     if decision.break_glass:
         return await _emergency(record, decision, at)
@@ -59,14 +60,29 @@ async def _emergency(record: ChangeRecord, decision: ReviewDecision, at: Guardra
     return await apply(record, at)
 
 
-def _under_todays_rules(record: ChangeRecord, again: ChangeRecord, at: Guardrail) -> ChangeRecord:
-    """Votes that were given under another policy, or by people who may not vote any more, count no more."""
+async def _under_todays_rules(record: ChangeRecord, again: ChangeRecord, at: Guardrail) -> ChangeRecord:
+    """Votes that were given under another policy, by people who may not vote any more, or under a delegation that was taken back
+    since, count no more."""
     decisions = record.decisions
     if record.policy_revision != at.policy.revision:
         decisions = voided(decisions, "another policy is in force since")
         record = again
     rule = at.policy.document.reviews.rule_for(record.risk)
-    return record.model_copy(update={"decisions": revoted(decisions, at.identities.current(), rule)})
+    registry = at.identities.current()
+    decisions = tuple([await _as_delegated(each, record, registry, at) for each in revoted(decisions, registry, rule)])
+    return record.model_copy(update={"decisions": decisions})
+
+
+async def _as_delegated(decision: ReviewDecision, record: ChangeRecord, registry: Registry, at: Guardrail) -> ReviewDecision:
+    """Void where it is somebody else's vote and no delegation stands any more under which it was given."""
+    owner = registry.find(decision.delegated_by) if decision.delegated_by else None
+    if owner is None or decision.decision != "approve" or decision.void:
+        return decision
+    given = datetime.fromisoformat(decision.at)
+    found = await at.delegations.between(owner.name, decision.reviewer)
+    if any(each.covers(record, given) and datetime.fromisoformat(each.at) <= given for each in found):
+        return decision
+    return decision.model_copy(update={"void": f"{owner.name} took the delegation to {decision.reviewer} back"})
 
 
 async def _as_queued(record: ChangeRecord, at: Guardrail) -> ChangeRecord:

@@ -278,6 +278,41 @@ async def test_a_delegation_ends_at_its_time_and_when_it_is_taken_back() -> None
     assert "has not delegated" in refusal(await at.decide("c2", reviewer="eve", message="m2", delegated_by="alice"))
 
 
+@pytest.mark.parametrize("again", ["", "before", "after"])
+async def test_a_vote_under_a_delegation_that_was_taken_back_counts_no_more(again: str) -> None:
+    """`again`: another delegation to the same person, given before the vote or after it."""
+    at = await with_eve(HIGH)
+    await delegated(at)
+    if again == "before":
+        await delegated(at, delegation_id="d2")
+    await at.decide("c2", reviewer="eve", message="m1", delegated_by="alice")
+    at.clock.pass_seconds(1)
+    command = RevokeDelegation(delegation_id="d1", author="alice")
+    await revoke_delegation(command, at.at, signature=signature_of(at.identities.current(), "alice", command, "r1"))
+    if again == "after":
+        await delegated(at, delegation_id="d2")
+    told = (await at.decide("c2", reviewer="bob", message="m2"))[0]
+    if again == "before":
+        assert isinstance(told, ChangeApproved)
+    else:
+        assert isinstance(told, ReviewRecorded) and told.voided == ("eve: alice took the delegation to eve back",)
+
+
+async def test_a_vote_outlives_the_time_of_the_delegation_that_it_was_given_under() -> None:
+    at = await with_eve(HIGH)
+    await delegated(at, days=0.5)
+    await at.decide("c2", reviewer="eve", message="m1", delegated_by="alice")
+    at.clock.pass_seconds(86_400)
+    assert isinstance((await at.decide("c2", reviewer="bob", message="m2"))[0], ChangeApproved)
+
+
+async def test_a_delegate_may_be_written_in_capitals() -> None:
+    at = await with_eve()
+    (given,) = await delegated(at, to="EVE")
+    assert isinstance(given, ReviewsDelegated) and given.delegate == "eve"
+    assert isinstance((await at.decide("c2", reviewer="eve", delegated_by="alice"))[0], ChangeApproved)
+
+
 async def test_delegations_make_no_chain_and_give_nobody_two_votes() -> None:
     at = await with_eve(HIGH)
     at.identities.add(identity("fred"))
