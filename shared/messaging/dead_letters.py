@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 import nats.js.errors
@@ -12,7 +12,6 @@ from shared.errors import NotFoundError
 from shared.events import derive_id
 from shared.messaging import headers
 from shared.messaging.bus import Bus
-from shared.messaging.reader import StreamReader
 from shared.messaging.topology import DEAD_LETTER_PREFIX
 
 STREAM = "DLQ"
@@ -72,30 +71,37 @@ async def bury(bus: Bus, message: Msg, failure: Failure) -> None:
 
 async def list_dead_letters(bus: Bus, *, limit: int = 100) -> list[DeadLetter]:
     """Oldest first, at most `limit`."""
-    state = (await bus.jetstream.stream_info(STREAM)).state
     found: list[DeadLetter] = []
-    if not state.messages:
-        return found
-    async with StreamReader(bus.client, STREAM, (f"{DEAD_LETTER_PREFIX}>",), state.first_seq) as reader:
-        async for message in reader.messages():
-            place = message.metadata
-            found.append(_letter(place.sequence.stream, message.subject, message.data, message.headers or {}))
-            if len(found) >= limit or place.num_pending == 0:
-                break
+    async for letter in _present(bus):
+        found.append(letter)
+        if len(found) >= limit:
+            break
     return found
 
 
 async def redrive(bus: Bus, message_seq: int | None = None) -> int:
     """Sends one dead letter (None: all present ones) back to its subject and removes it; returns how many went.
 
-    The message keeps its original id, so effects that were already made are recognised. Raises NotFoundError."""
+    The message keeps its original id, so effects that were already made are recognised. Who sends the same letter back at the same
+    moment sends the same message, and one of both counts it. Raises NotFoundError."""
     if message_seq is not None:
-        await _send_back(bus, await _load(bus, message_seq))
-        return 1
-    letters = await list_dead_letters(bus, limit=1_000_000)
-    for letter in letters:
-        await _send_back(bus, letter)
-    return len(letters)
+        return int(await _send_back(bus, await _load(bus, message_seq)))
+    return sum([await _send_back(bus, letter) async for letter in _present(bus)])
+
+
+async def _present(bus: Bus) -> AsyncIterator[DeadLetter]:
+    """Those that are there now, one at a time: each may hold a megabyte. One that somebody else removes meanwhile is passed over,
+    and what comes, maybe back, is not among them."""
+    last, sequence = (await bus.jetstream.stream_info(STREAM)).state.last_seq, 1
+    while sequence <= last:
+        try:
+            stored = await bus.jetstream.get_msg(STREAM, sequence, subject=f"{DEAD_LETTER_PREFIX}>", next=True)
+        except nats.js.errors.NotFoundError:
+            return
+        assert stored.seq is not None, "what is stored has a number"
+        if stored.seq <= last:
+            yield _letter(stored.seq, stored.subject or "", stored.data or b"", stored.headers or {})
+        sequence = stored.seq + 1
 
 
 async def _load(bus: Bus, sequence: int) -> DeadLetter:
@@ -106,12 +112,27 @@ async def _load(bus: Bus, sequence: int) -> DeadLetter:
     return _letter(sequence, stored.subject or "", stored.data or b"", stored.headers or {})
 
 
-async def _send_back(bus: Bus, letter: DeadLetter) -> None:
+async def _send_back(bus: Bus, letter: DeadLetter) -> bool:
+    """False where somebody else did at the same moment."""
     fields = headers.without_broker_headers(letter.headers)
     fields[headers.ORIGINAL_ID] = letter.message_id
     fields[headers.MESSAGE_ID] = derive_id(letter.message_id, f"redrive:{letter.sequence}")
     await bus.store(letter.subject, letter.payload, fields)
-    await bus.jetstream.delete_msg(STREAM, letter.sequence)
+    try:
+        await bus.jetstream.delete_msg(STREAM, letter.sequence)
+    except nats.js.errors.APIError:
+        if await _is_present(bus, letter.sequence):
+            raise
+        return False
+    return True
+
+
+async def _is_present(bus: Bus, sequence: int) -> bool:
+    try:
+        await bus.jetstream.get_msg(STREAM, sequence)
+    except nats.js.errors.NotFoundError:
+        return False
+    return True
 
 
 def _letter(sequence: int, subject: str, payload: bytes, fields: Mapping[str, str]) -> DeadLetter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 
@@ -175,6 +176,29 @@ async def test_redriven_letters_are_handled_under_their_first_id_and_leave_the_s
         await letters(bus, 0)
         await eventually(lambda: len(seen) == 3)
     assert sorted(seen) == sorted(ids)
+
+
+async def test_two_who_send_all_letters_back_at_once_send_each_of_them_once(open_bus: OpenBus, nats_url: str) -> None:
+    bus = await open_bus("learner")
+    broken, seen = True, []
+
+    async def handle(message: LearnFromRuns, delivery: Delivery) -> None:
+        seen.append(delivery.message_id)
+        if broken:
+            raise InvalidInputError("not in this version")
+
+    async with consuming(bus, nats_url, lambda consumer: consumer.on(LearnFromRuns, handle, durable=DURABLE)):
+        for number in range(20):
+            await bus.publish(learn(f"twice-{number}"), cause=f"test-twice-{number}")
+        buried = await letters(bus, 20)
+        assert [each.sequence for each in await list_dead_letters(bus, limit=3)] == [each.sequence for each in buried[:3]]
+        broken = False
+        seen.clear()
+        counts = await asyncio.gather(redrive(bus), redrive(bus))
+        await letters(bus, 0)
+        await eventually(lambda: len(seen) == 20)
+    assert sum(counts) == 20 and sorted(seen) == sorted(each.message_id for each in buried)
+    assert await list_dead_letters(bus) == []
 
 
 async def test_redriving_what_is_not_there_says_so(open_bus: OpenBus) -> None:
