@@ -14,6 +14,11 @@ from shared.events.message import Command, Query
 from shared.identity import Signature
 from shared.messaging.consumer import Answer, Consumer
 from shared.messaging.handling import Delivery, Handler
+from shared.messaging.retry import RetryPolicy
+
+PATIENT = RetryPolicy(transient_attempts=900)
+"""About five hours: a log is mended by people. What became a dead letter meanwhile could not be sent back, for a signature holds
+only minutes before the moment when its message is stored."""
 
 C = TypeVar("C", bound=Command)
 
@@ -71,7 +76,7 @@ def while_sound(edge: Edge, at: Guardrail) -> Callable[..., None]:
             await use_cases.audit_refusals(message, effects, at, message_id=delivery.message_id)
             return effects
 
-        edge.on(command, while_the_log_is_sound, **options)
+        edge.on(command, while_the_log_is_sound, retry=PATIENT, **options)
 
     return on
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from typing import Any
 
@@ -33,6 +34,8 @@ from shared.events.recovery import (
 from shared.events.rollouts import StartRollout
 from shared.messaging import codec
 from shared.messaging.handling import Delivery
+from shared.messaging.retry import RetryPolicy
+from shared.messaging.topology import durables
 from tests.fakes.guardrail import Bench, bench, facts, pipeline, proposal
 from tests.fakes.people import signature_of
 
@@ -47,11 +50,13 @@ class Office:
         self.bench: Bench = bench()
         self.at = self.bench.at
         self.handlers: dict[type[Message], Any] = {}
+        self.retries: dict[type[Message], RetryPolicy] = {}
         self.digests: list[str] = []
         register(self, self.at, concurrency=1)  # type: ignore[arg-type]
 
-    def on(self, kind: type[Message], handler: Any, **_: Any) -> None:
+    def on(self, kind: type[Message], handler: Any, *, retry: RetryPolicy | None = None, **_: Any) -> None:
         self.handlers[kind] = handler
+        self.retries[kind] = retry or RetryPolicy()
 
     def answers(self, *_: Any) -> None: ...
 
@@ -211,3 +216,14 @@ async def test_after_a_restart_with_a_closed_log_it_is_still_shown_how_much_wait
     on.bench.tally.late = 0
     assert await check_audit_log(on.at)
     assert on.bench.tally.late == 1
+
+
+@pytest.mark.parametrize("kind", [ProposeChange, DecideReview, ReleaseRevision, UnfreezeSystem, StartRollout])
+def test_what_waits_for_the_log_waits_for_hours_before_it_is_given_up(kind: type[Command]) -> None:
+    retry, rng, attempt, seconds = Office().retries[kind], random.Random(7), 1, 0.0
+    while not retry.is_last(attempt, transient=True):
+        seconds += retry.delay_seconds(attempt, rng)
+        attempt += 1
+    assert seconds > 3 * 3600
+    (row,) = (each for each in durables() if each.filter_subject == kind.subject)
+    assert attempt < row.max_deliver
