@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -20,8 +21,20 @@ _FENCES = (FENCE, ":fence")
 
 async def list_reviews(query: ListReviews, at: Guardrail) -> dict[str, Any]:
     now = at.clock.now()
-    waiting = [record for record in await at.changes.queued(query.limit) if datetime.fromisoformat(record.expires_at) > now]
+    waiting = await queued_but(lambda record: datetime.fromisoformat(record.expires_at) <= now, query.limit, at)
     return {"reviews": [_review(record, at) for record in waiting]}
+
+
+async def queued_but(is_stuck: Callable[[ChangeRecord], bool], limit: int, at: Guardrail) -> list[ChangeRecord]:
+    """The oldest that wait for people, at most `limit`. Those that are stuck, as what expired during a freeze, are left out and
+    hide none that came after them."""
+    size = limit
+    while True:
+        found = await at.changes.queued(size)
+        free = [record for record in found if not is_stuck(record)]
+        if len(free) >= limit or len(found) < size:
+            return free[:limit]
+        size *= 2
 
 
 async def get_change(query: GetChange, at: Guardrail) -> dict[str, Any]:

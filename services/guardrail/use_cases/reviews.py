@@ -11,6 +11,7 @@ from services.guardrail.ports import Guardrail
 from services.guardrail.use_cases.applying import apply
 from services.guardrail.use_cases.break_glass import followed_up, glass_facts
 from services.guardrail.use_cases.propose import vetoed
+from services.guardrail.use_cases.queries import queued_but
 from services.guardrail.use_cases.seats import SeatRefusedError, recorded, seat_of
 from services.guardrail.use_cases.telling import Effects, decision_note, told
 from services.guardrail.use_cases.voting import approve
@@ -78,10 +79,13 @@ async def _outcome(record: ChangeRecord, decision: ReviewDecision, at: Guardrail
 async def expire_reviews(at: Guardrail, tell: Callable[[Effects], Awaitable[None]], *, limit: int = 100) -> None:
     """Ends the reviews that nobody decided in time. Each is done once it is told, so that a crash before that tells it again; its
     effects are named by change, so that a repeat is the same."""
-    waiting = await at.changes.queued(limit)
+    board, now = await at.freeze.read(), at.clock.now()
+    waiting = await queued_but(
+        lambda record: _is_expired(record, now) and board.holding(record.pipeline, record.domain) is not None, limit, at
+    )
     at.gauges.reviews_waiting(len(waiting))
     for record in waiting:
-        if _is_expired(record, at.clock.now()) and not await at.freeze.holding(record.pipeline, record.domain):
+        if _is_expired(record, now):
             await expired(record.model_copy(update={"untold": True}), at)
     for record in await at.changes.untold(limit):
         facts = await told(record, at, with_gate=False)

@@ -17,6 +17,7 @@ from services.guardrail.use_cases import (
     get_freezes,
     grant_scope,
     holding,
+    list_reviews,
     propose_change,
     roll_back,
     unfreeze_system,
@@ -27,6 +28,7 @@ from shared.events.changes import (
     ChangeApproved,
     ChangeVetoed,
     GrantScope,
+    ListReviews,
     PipelineDeployed,
     PipelineRolledBack,
     ReviewRefused,
@@ -251,6 +253,27 @@ async def test_an_approval_during_a_freeze_does_not_count_and_a_denial_does() ->
     await unfreeze(at)
     await expire_reviews(at.at, tell)
     assert told
+
+
+async def test_reviews_that_expired_during_a_freeze_hide_none_that_came_after_them() -> None:
+    at = bench()
+    await propose(at, "Say", 1)
+    await propose(at, "Weigh", 2, name="billing", domain="finance")
+    for number in range(3):
+        await at.propose(pipeline(limits={"calls": 500 + number}), f"q{number}")
+    await freeze(at, scope="domain", domain="support")
+    at.clock.pass_seconds(at.at.policy.document.review_hours * 3600 + 1)
+    await at.propose(pipeline(limits={"calls": 500}, name="billing", domain="finance"), "late")
+    shown = (await list_reviews(ListReviews(limit=2), at.at))["reviews"]
+    assert [each["change_id"] for each in shown] == ["late"]
+    at.clock.pass_seconds(at.at.policy.document.review_hours * 3600 + 1)
+    told: Effects = []
+
+    async def tell(effects: Effects) -> None:
+        told.extend(effects)
+
+    await expire_reviews(at.at, tell, limit=2)
+    assert [effect for effect, _ in told] == ["late:verdict"]
 
 
 async def test_a_change_whose_look_at_sealed_cases_outlasts_the_beginning_of_a_freeze_is_held() -> None:
