@@ -25,15 +25,16 @@ BETTER = pipeline("Say the tone of: {{ text }}")
 class Flow:
     """A pipeline with a stable revision and an approved one beside it."""
 
-    def __init__(self) -> None:
-        self.bench = bench()
+    def __init__(self, **proposed: Any) -> None:
+        """`proposed`: fields of the proposal of the revision that is rolled out."""
+        self.bench, self.proposed = bench(), proposed
         self.pace = Pace(self.bench.at)
-        self.stable, self.canary, self.runs = "", "", 0
+        self.stable, self.canary, self.runs, self.messages = "", "", 0, 0
 
     async def begin(self, plan: RolloutPlan = HALF, **fields: Any) -> RolloutRecord:
         await self.bench.propose(pipeline())
         self.stable = (await self.deployment()).stable
-        (approved,) = await self.bench.propose(BETTER, "c2", deploy=False)
+        (approved,) = await self.bench.propose(BETTER, "c2", deploy=False, **self.proposed)
         self.canary = str(getattr(approved, "digest"))  # noqa: B009  a union of facts
         assert is_done(await self.start(plan, **fields))
         return await self.record()
@@ -42,9 +43,10 @@ class Flow:
         given = {"rollout_id": "r1", "pipeline": "triage", "digest": self.canary[:12], "plan": plan, "author": "ada", **fields}
         return facts(await start_rollout(StartRollout.model_validate(given), self.bench.at))
 
-    async def control(self, verb: str, author: str = "grace", reason: str = "because") -> list[Message]:
+    async def control(self, verb: str, author: str = "grace", reason: str = "because", message_id: str = "") -> list[Message]:
         command = ControlRollout.model_validate({"rollout_id": "r1", "verb": verb, "author": author, "reason": reason})
-        return facts(await control_rollout(command, self.bench.at))
+        self.messages += 1
+        return facts(await control_rollout(command, self.bench.at, message_id=message_id or f"m{self.messages}"))
 
     async def record(self) -> RolloutRecord:
         found = await self.bench.at.rollouts.get("r1")

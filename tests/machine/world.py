@@ -194,6 +194,11 @@ async def _release(world: World, sent: Sent, at: Any) -> Any:
     return await use_cases.release_revision(command, at, message_id=sent.message_id, signature=sent.signature)
 
 
+async def _control(world: World, sent: Sent, at: Any) -> Any:
+    command: Any = sent.command
+    return await use_cases.control_rollout(command, at, message_id=sent.message_id)
+
+
 def _plain(use_case: Any) -> Callable[[World, Sent, Any], Awaitable[Any]]:
     async def handled(world: World, sent: Sent, at: Any) -> Any:
         return await use_case(sent.command, at)
@@ -211,5 +216,5 @@ _HANDLERS: dict[type[Command], Callable[[World, Sent, Any], Awaitable[Any]]] = {
     UnfreezeSystem: _plain(use_cases.unfreeze_system),
     QuarantineRevision: _plain(use_cases.quarantine_revision),
     StartRollout: _plain(use_cases.start_rollout),
-    ControlRollout: _plain(use_cases.control_rollout),
+    ControlRollout: _control,
 }

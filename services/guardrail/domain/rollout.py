@@ -25,6 +25,7 @@ from shared.evidence.sample_ratio import SampleRatio, sample_ratio
 
 ALPHA_SIGNAL = 0.01
 HISTORY = 100
+HEARD = 100
 
 IntentKind = Literal["open", "step", "complete", "roll_back", "abort", "close"]
 
@@ -105,6 +106,8 @@ class RolloutRecord(Record):
     untold: tuple[Untold, ...] = ()
     facts: int = 0
     history: tuple[Line, ...] = ()
+    heard: tuple[str, ...] = ()
+    """Ids of the last messages by which people steered: one that comes again steers no more."""
     quarantined: tuple[str, ...] = ()
     closed: bool = False
     """Nothing will happen any more."""
@@ -137,6 +140,9 @@ class RolloutRecord(Record):
 
     def noted(self, text: str, at: str) -> RolloutRecord:
         return self.model_copy(update={"history": (*self.history, Line(at=at, text=text))[-HISTORY:]})
+
+    def hearing(self, message_id: str) -> RolloutRecord:
+        return self.model_copy(update={"heard": (*self.heard, message_id)[-HEARD:]})
 
     def intending(self, kind: IntentKind, reason: str, at: str, author: str = "guardrail") -> RolloutRecord:
         return self.model_copy(update={"intent": Intent(kind=kind, reason=reason, author=author, at=at)})

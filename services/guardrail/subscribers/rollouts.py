@@ -20,8 +20,8 @@ def register(edge: Edge, consumer: Consumer, at: Guardrail, concurrency: int) ->
     async def on_start(command: StartRollout, _: Delivery) -> Effects:
         return await use_cases.start_rollout(command, await use_cases.in_force(at))
 
-    async def on_control(command: ControlRollout, _: Delivery) -> Effects:
-        return await use_cases.control_rollout(command, at)
+    async def on_control(command: ControlRollout, delivery: Delivery) -> Effects:
+        return await use_cases.control_rollout(command, at, message_id=delivery.message_id)
 
     async def on_report(command: ReportOutcome, _: Delivery) -> Effects:
         return await use_cases.report_outcome(command, pace)

@@ -27,6 +27,7 @@ from shared.events.rollouts import (
     StartRollout,
 )
 from tests.fakes.guardrail import facts, pipeline, shipped_policy
+from tests.fakes.people import identity, key_of
 from tests.fakes.rollout_flow import BETTER, HALF, Flow, is_done
 
 
@@ -42,6 +43,49 @@ async def test_an_approval_is_a_persons_and_never_the_authors() -> None:
     assert (await flow.record()).state == "running"
     assert is_done(await flow.control("approve_step"))
     assert (await flow.record()).state == "completed"
+
+
+async def test_nobody_behind_the_revision_approves_a_step_under_whatever_name() -> None:
+    steps = (RolloutStep(share=0.5, minutes=0, sample=0, approval=True), RolloutStep(share=1.0))
+    flow = Flow(requested_by="bob")
+    await flow.begin(RolloutPlan(steps=steps))
+    flow.bench.identities.add(identity("ada"))
+    flow.bench.identities.add(identity("lovelace", key=key_of("ada")))
+    for author in ("Ada", "lovelace", "bob", "BOB"):
+        for verb in ("approve_step", "complete_now"):
+            (refused,) = await flow.control(verb, author=author)
+            assert isinstance(refused, RolloutRefused), (author, verb)
+    assert (await flow.record()).step == 0
+
+
+async def test_an_approval_that_is_delivered_again_does_not_pass_the_next_step() -> None:
+    wait = RolloutStep(share=0.1, minutes=0, sample=0, approval=True)
+    flow = Flow()
+    await flow.begin(RolloutPlan(steps=(wait, wait.model_copy(update={"share": 0.5}), RolloutStep(share=1.0))))
+    for _ in range(3):
+        assert is_done(await flow.control("approve_step", message_id="the approval"))
+        record = await flow.record()
+        assert (record.state, record.step, record.held) == ("running", 1, "approval")
+    assert is_done(await flow.control("approve_step"))
+    assert (await flow.record()).state == "completed"
+
+
+async def test_a_pause_that_is_delivered_again_after_a_resume_stays_without_effect() -> None:
+    flow = Flow()
+    await flow.begin()
+    assert is_done(await flow.control("pause", message_id="p1"))
+    assert is_done(await flow.control("pause", message_id="p2"))
+    assert is_done(await flow.control("resume"))
+    for message_id in ("p1", "p2"):
+        assert is_done(await flow.control("pause", message_id=message_id))
+        assert (await flow.record()).state == "running"
+
+
+async def test_an_abort_that_is_delivered_again_is_no_error() -> None:
+    flow = Flow()
+    await flow.begin()
+    for _ in range(2):
+        assert is_done(await flow.control("abort", message_id="a1"))
 
 
 async def test_aborting_takes_the_canary_away_without_a_judgement() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from services.guardrail.domain.authors import is_person
+from services.guardrail.domain.oversight import excluded_names
 from services.guardrail.domain.rollout import RolloutRecord
 from services.guardrail.domain.rollout_decisions import paused
 from services.guardrail.ports import Guardrail, LostRaceError
@@ -16,11 +17,13 @@ from shared.events.rollouts import ControlRollout, RolloutPaused, RolloutRefused
 MAX_RACES = 20
 
 
-async def control_rollout(command: ControlRollout, at: Guardrail) -> Effects:
-    """What is done already is no error, so that a repeat changes nothing."""
+async def control_rollout(command: ControlRollout, at: Guardrail, *, message_id: str) -> Effects:
+    """A message that comes again changes nothing: the step that it approved may be over, and what it paused resumed."""
     for _ in range(MAX_RACES):
         record = await advance(command.rollout_id, at)
-        reason = _why_not(command, record, await standstill(record, at) if record else "")
+        if record is not None and message_id in record.heard:
+            break
+        reason = await _why_not(command, record, at)
         if record is None or reason:
             refused = RolloutRefused(
                 rollout_id=command.rollout_id,
@@ -30,7 +33,7 @@ async def control_rollout(command: ControlRollout, at: Guardrail) -> Effects:
             )
             return [("refused", refused)]
         try:
-            await _steer(record, command, at)
+            await _steer(record, command, message_id, at)
             break
         except LostRaceError:
             continue
@@ -40,12 +43,11 @@ async def control_rollout(command: ControlRollout, at: Guardrail) -> Effects:
     return [("controlled", done(after or record, command.verb, command.author, command.reason))]
 
 
-async def _steer(record: RolloutRecord, command: ControlRollout, at: Guardrail) -> None:
+async def _steer(record: RolloutRecord, command: ControlRollout, message_id: str, at: Guardrail) -> None:
     now = at.clock.now().isoformat()
-    after = _steered(record, command, now)
-    if after == record:
-        return
-    if after.intent is None:
+    steered = _steered(record, command, now)
+    after = steered.hearing(message_id)
+    if steered != record and steered.intent is None:
         await audit(record, command.verb, command.reason, command.author, now, at)
         after = after.model_copy(update={"moves": record.moves + 1})
     await at.rollouts.save(after)
@@ -68,9 +70,13 @@ def _steered(record: RolloutRecord, command: ControlRollout, now: str) -> Rollou
     return record.intending(kind, said, now, command.author)  # type: ignore[arg-type]
 
 
-def _why_not(command: ControlRollout, record: RolloutRecord | None, frozen: str) -> str:
+async def _why_not(command: ControlRollout, record: RolloutRecord | None, at: Guardrail) -> str:
     if record is None:
         return f"there is no rollout {command.rollout_id!r}; `evoline rollout list` shows them"
+    return _not_now(command, record, await standstill(record, at)) or await _not_by(command, record, at)
+
+
+def _not_now(command: ControlRollout, record: RolloutRecord, frozen: str) -> str:
     if not record.is_open:
         return f"the rollout is {record.state}: there is nothing to {command.verb}"
     if record.state == "ready" and command.verb != "abort":
@@ -79,18 +85,26 @@ def _why_not(command: ControlRollout, record: RolloutRecord | None, frozen: str)
         return f"{command.verb} needs a reason, which is kept in the audit log"
     if command.verb == "complete_now" and frozen:
         return f"the system is frozen: {frozen}"
-    if command.verb in ("approve_step", "complete_now", "resume"):
-        return _no_approver(command, record)
-    return ""
-
-
-def _no_approver(command: ControlRollout, record: RolloutRecord) -> str:
-    if not is_person(command.author):
-        return f"{command.author!r} is no person: people decide about this"
-    if command.verb == "resume":
-        return ""
-    if command.author.casefold() == record.author.casefold():
-        return "an author never approves: ask somebody else"
     if command.verb == "approve_step" and not record.present.approval:
         return f"the step at {record.share:.0%} asks for no approval; it waits for {record.waits_for or 'nothing'}"
     return ""
+
+
+async def _not_by(command: ControlRollout, record: RolloutRecord, at: Guardrail) -> str:
+    if command.verb not in ("approve_step", "complete_now", "resume"):
+        return ""
+    if not is_person(command.author):
+        return f"{command.author!r} is no person: people decide about this"
+    if command.verb != "resume" and command.author.casefold() in await _authors(record, at):
+        return "an author never approves, nor does who proposed the revision or had it proposed: ask somebody else"
+    return ""
+
+
+async def _authors(record: RolloutRecord, at: Guardrail) -> frozenset[str]:
+    """Who wants this rollout: who began it, who is behind the change that approved the revision, and their other names."""
+    revision = await at.revisions.get(record.canary)
+    change = await at.changes.get(revision.change_id) if revision else None
+    names = {name.casefold() for name in (record.author, *(excluded_names(change) if change else ()))}
+    people = at.identities.current().identities
+    keys = {each.key_id for each in people if each.name.casefold() in names} | ({change.author_key_id} if change else set())
+    return frozenset(names | {each.name.casefold() for each in people if each.key_id in keys})
