@@ -11,7 +11,7 @@ from services.guardrail.domain.audit import AuditNote
 from services.guardrail.domain.keys import Keys
 from services.guardrail.domain.records import RevisionRecord
 from services.guardrail.ports import Guardrail
-from services.guardrail.use_cases.auditing import check_audit_log
+from services.guardrail.use_cases.auditing import require_checked_log
 from services.guardrail.use_cases.policies import is_activation_proven, sign_policy_again
 from services.guardrail.use_cases.telling import Effects, outcome_key
 from shared.errors import InvalidInputError
@@ -83,18 +83,12 @@ async def _signed_again(keys: Keys, at: Guardrail) -> Resigned:
         if not await is_proven(revision, at):
             unproven.append(revision.digest)
             continue
-        is_checked = is_checked or await _checked_log(at)
+        if not is_checked:
+            await require_checked_log(at)
+            is_checked = True
         renewed = at.signer.sign(former.model_copy(update={"issued_at": now.isoformat()}))
         count += await at.revisions.reattest(revision.digest, renewed, from_key=former.key_id)
     return Resigned(count, tuple(unproven))
-
-
-async def _checked_log(at: Guardrail) -> bool:
-    """An entry proves something as part of the whole log only: one that somebody put beside it is found when all is recomputed.
-    Raises `AuditLogUnsoundError`."""
-    await check_audit_log(at)
-    at.audit.require_sound()
-    return True
 
 
 async def _note(keys: Keys, at: Guardrail) -> None:
