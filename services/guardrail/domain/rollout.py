@@ -36,6 +36,8 @@ class Intent(Record):
     reason: str
     author: str = "guardrail"
     at: str
+    cause: str = ""
+    """Of the change of the deployment. Empty in one from a version before, which named it otherwise."""
 
 
 class Line(Record):
@@ -133,13 +135,16 @@ class RolloutRecord(Record):
 
     def cause(self) -> str:
         """Names the next change of the deployment."""
-        return f"{self.rollout_id}:{self.moves}"
+        assert self.intent is not None, "a deployment moves by intent only"
+        return self.intent.cause or f"{self.rollout_id}:{self.moves}"
 
     def noted(self, text: str, at: str) -> RolloutRecord:
         return self.model_copy(update={"history": (*self.history, Line(at=at, text=text))[-HISTORY:]})
 
     def intending(self, kind: IntentKind, reason: str, at: str, author: str = "guardrail") -> RolloutRecord:
-        return self.model_copy(update={"intent": Intent(kind=kind, reason=reason, author=author, at=at)})
+        # No id of a change has a slash: one that was called like a cause would be taken for done.
+        cause = f"{self.rollout_id}/{self.moves}"
+        return self.model_copy(update={"intent": Intent(kind=kind, reason=reason, author=author, at=at, cause=cause)})
 
 
 def new_rollout(serving: Deployment, canary: str, plan: RolloutPlan, now: str, **fields: Any) -> RolloutRecord:
