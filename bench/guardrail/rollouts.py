@@ -20,7 +20,6 @@ ROLLOUTS = 2000
 RUNS = 1000
 DETECTIONS = 200
 USER_ROLLOUTS = 1000
-NOTICED = ("stopped or rolled back, runs an arm, median", "rolled back, median", "never rolled back")
 LOOK = 4
 RESULT = Path(__file__).parent.parent / "results" / "rollouts.md"
 SEEN = {
@@ -112,13 +111,11 @@ def users_counted_once() -> Iterator[str]:
 
 
 def worse_canary_of_users() -> Iterator[str]:
-    yield f"\n| 90% to 80%, 10% of the variance between users, {DETECTIONS} rollouts of {4 * RUNS} runs | {' | '.join(NOTICED)} |"
-    yield "|---|---|---|---|"
+    worse = f"90% to 80%, 10% of the variance between users, {DETECTIONS} rollouts of {4 * RUNS} runs"
+    yield f"\n| {worse} | rolled back, runs an arm, median | never |\n|---|---|---|"
     for count in (50, 200, 1000, 4000):
         found = list(noticed_of(Users(count, 0.1), 0.8, 0.9, rollouts=DETECTIONS, runs=4 * RUNS, seed=7))
-        back = [each.by_users or math.inf for each in found]
-        stopped = [min(each.by_runs or math.inf, late) for each, late in zip(found, back, strict=True)]
-        yield f"| {count} users | {_half(stopped)} | {_half(back)} | {sum(math.isinf(each) for each in back)} |"
+        yield f"| {count} users | {_half(found)} | {sum(map(math.isinf, found))} |"
 
 
 def _half(both: list[float]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -23,14 +24,6 @@ class Users:
 
     count: int
     alike: float
-
-
-@dataclass(frozen=True)
-class Noticed:
-    """Runs of both arms until then; None where it did not happen."""
-
-    by_users: int | None
-    by_runs: int | None
 
 
 def outcomes(rng: np.random.Generator, users: Users, canary: float, control: float, runs: int) -> list[Observation]:
@@ -66,21 +59,19 @@ def false_rollbacks(users: Users, rate: float, *, rollouts: int, runs: int, seed
     return sum(bool(record.evidence.alarm) for record in ends), sum(bool(record.every.alarm) for record in ends)
 
 
-def noticed(users: Users, canary: float, control: float, *, rollouts: int, runs: int, seed: int) -> Iterator[Noticed]:
+def noticed(users: Users, canary: float, control: float, *, rollouts: int, runs: int, seed: int) -> Iterator[float]:
+    """Runs of both arms until a rollout is rolled back; infinite where it never is."""
     rng = np.random.default_rng(seed)
     return (_noticed(outcomes(rng, users, canary, control, runs)) for _ in range(rollouts))
 
 
-def _noticed(seen: Sequence[Observation]) -> Noticed:
+def _noticed(seen: Sequence[Observation]) -> float:
     record, again = started(), repeated(seen)
-    by_runs = None
     for start in range(0, len(seen), LOOK):
         record = counted(record, seen[start : start + LOOK], again)
-        if by_runs is None and record.every.alarm:
-            by_runs = start + LOOK
         if record.evidence.alarm:
-            return Noticed(start + LOOK, by_runs)
-    return Noticed(None, by_runs)
+            return start + LOOK
+    return math.inf
 
 
 def _of_equal(users: Users, rate: float, rollouts: int, runs: int, rng: np.random.Generator) -> Iterator[RolloutRecord]:
