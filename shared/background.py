@@ -7,6 +7,7 @@ attempt that merely has not failed yet may hang."""
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 import structlog
 
@@ -17,8 +18,20 @@ FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 15.0
 
 Work = Callable[[], Awaitable[None]]
-WentWell = Callable[[], None]
-"""Said after each round that did what it is for; repeatable."""
+
+
+class WentWell(Protocol):
+    """What work says of its rounds."""
+
+    def __call__(self) -> None:
+        """After each round that did what it is for; repeatable."""
+        ...
+
+    def put_off(self, reason: str) -> None:
+        """After one that an outage ended and that the work itself will try again: not ready until one goes well."""
+        ...
+
+
 Rounds = Callable[[WentWell], Awaitable[None]]
 """Work without an end."""
 
@@ -36,21 +49,15 @@ class Background:
 
     async def run(self, name: str, work: Rounds) -> None:
         """Until it is cancelled, or broke for good."""
-        pause = FIRST_PAUSE_SECONDS
-
-        def went_well() -> None:
-            nonlocal pause
-            pause = FIRST_PAUSE_SECONDS
-            self._outages.pop(name, None)
-
+        said = _Said(name, self._outages)
         while True:
             try:
-                await work(went_well)
+                await work(said)
             except (TransientError, OSError) as error:
                 # An OSError is a connection that broke, or a TimeoutError.
-                self._note(name, str(error) or type(error).__name__, pause)
-                await self._clock.sleep(pause)
-                pause = min(LONGEST_PAUSE_SECONDS, pause * 2)
+                self._note(name, str(error) or type(error).__name__, said.pause)
+                await self._clock.sleep(said.pause)
+                said.pause = min(LONGEST_PAUSE_SECONDS, said.pause * 2)
             except Exception as error:
                 self._log.exception("background work failed", work=name)
                 return self._fail(f"background work {name} failed: {error}")
@@ -66,3 +73,17 @@ class Background:
         self._outages[name] = reason
         self._begun_again(name)
         self._log.warning("background work begins again", work=name, error=reason[:500], pause_seconds=pause)
+
+
+class _Said:
+    def __init__(self, name: str, outages: dict[str, str]) -> None:
+        self.pause = FIRST_PAUSE_SECONDS
+        self._name = name
+        self._outages = outages
+
+    def __call__(self) -> None:
+        self.pause = FIRST_PAUSE_SECONDS
+        self._outages.pop(self._name, None)
+
+    def put_off(self, reason: str) -> None:
+        self._outages[self._name] = reason

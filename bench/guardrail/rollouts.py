@@ -4,17 +4,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from bench.guardrail.users import Users
+from bench.guardrail.users import false_rollbacks as false_rollbacks_of
+from bench.guardrail.users import noticed as noticed_of
 from services.guardrail.domain.rollout_evidence import Observation, observed, start_evidence
 from shared.evidence.scores import wilson_interval
 
 ROLLOUTS = 2000
 RUNS = 1000
 DETECTIONS = 200
+USER_ROLLOUTS = 1000
 LOOK = 4
 RESULT = Path(__file__).parent.parent / "results" / "rollouts.md"
 SEEN = {
@@ -88,6 +93,35 @@ def report() -> Iterator[str]:
         middle, late = np.percentile(found_runs, [50, 99])
         shares = f"{middle:.0f} | {late:.0f} | {found_runs.max()} | {(found_runs <= 10).mean():.1%}"
         yield f"| control succeeds in {control:.0%}, {known} runs of it known before | {shares} |"
+
+    yield from users_counted_once()
+    yield from worse_canary_of_users()
+
+
+def users_counted_once() -> Iterator[str]:
+    yield "\nUsers send many runs each, and each has a rate of success of its own, 90% in the mean; half of them in each arm. By"
+    yield "runs: as if all were independent, which stops a rollout without judging it. By users: what rolls back.\n"
+    yield f"| equal revisions, {RUNS} runs, {USER_ROLLOUTS} rollouts | between users | by runs | by users | 95% interval |"
+    yield "|---|---|---|---|---|"
+    for count, alike in ((20, 0.1), (20, 0.3), (50, 0.1), (50, 0.3), (200, 0.1), (200, 0.3), (1000, 0.3)):
+        by_users, by_runs = false_rollbacks_of(Users(count, alike), 0.9, rollouts=USER_ROLLOUTS, runs=RUNS, seed=20261127)
+        low, high = wilson_interval(by_users / USER_ROLLOUTS, USER_ROLLOUTS, 1.96)
+        shares = f"{by_runs / USER_ROLLOUTS:.1%} | {by_users / USER_ROLLOUTS:.1%} | {low:.1%} to {high:.1%}"
+        yield f"| {count} users | {alike:.0%} | {shares} |"
+
+
+def worse_canary_of_users() -> Iterator[str]:
+    worse = f"90% to 80%, 10% of the variance between users, {DETECTIONS} rollouts of {4 * RUNS} runs"
+    yield f"\n| {worse} | rolled back, runs an arm, median | never |\n|---|---|---|"
+    for count in (50, 200, 1000, 4000):
+        found = list(noticed_of(Users(count, 0.1), 0.8, 0.9, rollouts=DETECTIONS, runs=4 * RUNS, seed=7))
+        yield f"| {count} users | {_half(found)} | {sum(map(math.isinf, found))} |"
+
+
+def _half(both: list[float]) -> str:
+    """Runs an arm."""
+    middle = float(np.median(both))
+    return "never" if math.isinf(middle) else f"{middle / 2:.0f}"
 
 
 if __name__ == "__main__":

@@ -68,10 +68,11 @@ def list_keys(directory: Folder = None, public: Public = None, as_json: AsJson =
     rows += [(key, "revoked", attested.get(key, "")) for key in state.revoked]
     if as_json:
         keys = [{"key": key, "state": what, "approved_revisions": count or None} for key, what, count in rows]
-        print_json({"keys": keys, "unproven": guardrail.get("unproven", []), "guardrail_signs": guardrail.get("signing")})
+        told = {"unproven": guardrail.get("unproven", []), "faults": guardrail.get("faults", [])}
+        print_json({"keys": keys, **told, "guardrail_signs": guardrail.get("signing")})
         return
     print_table(("key", "state", "to be signed again"), rows, empty="no keys")
-    _print_unproven(guardrail)
+    _print_open(guardrail)
 
 
 def rotate(
@@ -104,7 +105,7 @@ def rotate(
     out().print(plain(f"{key} is prepared: evoline keys rotate --phase activate" if phase == "prepare" else f"{key} signs"))
     if state.former:
         out().print(plain(f"still trusted: {', '.join(state.former)}; take the trust away with: evoline keys retire"))
-    _print_unproven(guardrail)
+    _print_open(guardrail)
 
 
 def retire(
@@ -151,7 +152,7 @@ def revoke(
         print_json({"revoked": key, "signing": state.signing, "guardrail": guardrail})
         return
     out().print(plain(f"{key} is revoked; {state.signing} signs"))
-    _print_unproven(guardrail)
+    _print_open(guardrail)
 
 
 def _folder(directory: Path | None) -> Path:
@@ -164,10 +165,11 @@ async def _keys() -> dict[str, Any]:
 
 
 def _asked() -> dict[str, Any]:
+    """What the key files hold is listed without the guardrail too; it is told then that its part is missing, and why."""
     try:
         return run_async(_keys())
-    except EvolineError:
-        return {}
+    except EvolineError as error:
+        return {"faults": [f"the guardrail does not tell what is signed with which key: {error}"]}
 
 
 async def _adopted(signing: str, others: tuple[str, ...]) -> dict[str, Any]:
@@ -178,7 +180,7 @@ async def _adopted(signing: str, others: tuple[str, ...]) -> dict[str, Any]:
             while time.monotonic() < deadline:
                 found = await client.ask(GetKeys())
                 left = sum(found["attested"].get(key, 0) for key in others)
-                if found["signing"] == signing and left <= len(found["unproven"]):
+                if found["signing"] == signing and (left <= len(found["unproven"]) or found.get("faults")):
                     return found
                 await asyncio.sleep(LOOK_SECONDS)
     except UnavailableError as error:
@@ -189,7 +191,9 @@ async def _adopted(signing: str, others: tuple[str, ...]) -> dict[str, Any]:
     return found
 
 
-def _print_unproven(guardrail: dict[str, Any]) -> None:
+def _print_open(guardrail: dict[str, Any]) -> None:
+    for fault in guardrail.get("faults", ()):
+        err().print(f"[red]{plain(fault)}[/red]")
     if unproven := guardrail.get("unproven"):
         listed = ", ".join(each[:12] for each in unproven)
         err().print(f"[red]not signed again,[/red] for the audit log does not prove their approval: {listed}; propose them again")

@@ -16,7 +16,7 @@ from evoline.client.connection import connected
 from evoline.client.lineage import Lineages
 from evoline.lineage.tree import Lineage, Node
 from evoline.sealed_gain import SealedGain
-from shared.errors import InvalidInputError, Problem
+from shared.errors import InvalidInputError, NotFoundError, Problem
 
 MARKS = {"stable": "[green]● stable[/green]", "canary": "[yellow]◐ canary[/yellow]", "was stable": "○ was stable"}
 
@@ -111,6 +111,10 @@ def _show_diff(digest: str, as_json: bool) -> None:
             return await Lineages(client).revision(prefix, name)
 
     found = run_async(work())
+    if found["document"] is None:
+        search = found["evolution_id"]
+        reason = f"{found['digest'][:12]} is of {search}, a search that goes on: its text is kept when that ends"
+        raise NotFoundError(f"{reason}; meanwhile: evoline lineage {search}")
     lines = diff_lines(found.get("parent_document"), found["document"], found.get("parent", ""), found["digest"])
     if as_json:
         print_json({key: found.get(key) for key in ("digest", "parent", "pipeline", "operator", "text")} | {"diff": lines})

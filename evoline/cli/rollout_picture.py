@@ -55,9 +55,9 @@ def _arm(arm: Facts) -> str:
     if not arm["runs"]:
         return "no runs"
     rate = arm["successes"] / arm["runs"]
-    return (
-        f"{arm['runs']} runs, {rate:.1%} succeeded, {arm['hard_failures']} failed, {arm['seconds']:.2f} s, ${arm['cost_usd']:.4f}"
-    )
+    units = f" of {arm['units']} users or sessions" if arm["units"] != arm["runs"] else ""
+    ended = f"{rate:.1%} succeeded, {arm['hard_failures']} failed"
+    return f"{arm['runs']} runs{units}, {ended}, {arm['seconds']:.2f} s, ${arm['cost_usd']:.4f}"
 
 
 def _gain(numbers: Facts) -> str:

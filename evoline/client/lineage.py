@@ -74,7 +74,8 @@ class Lineages:
         return whole.around(found["digest"])
 
     async def revision(self, digest: str, name: str = "") -> dict[str, Any]:
-        """`{digest, pipeline, document, parent, parent_document, evolution_id}`. Raises NotFoundError."""
+        """`{digest, pipeline, document, parent, parent_document, evolution_id}`; no document while the candidate's search goes on.
+        Raises NotFoundError."""
         if not name:
             with contextlib.suppress(NotFoundError):
                 return await self._ask(GetCandidate(digest=digest))

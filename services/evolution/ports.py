@@ -54,6 +54,10 @@ class Evolutions(Protocol):
         """What a search that goes on has measured, instead of what was kept so before. It is told until there are candidates."""
         ...
 
+    async def forget_so_far(self, evolution_id: str) -> None:
+        """Of a search that ended. Repeatable."""
+        ...
+
     async def candidates(self, evolution_id: str, limit: int) -> list[dict[str, Any]]:
         """In order of birth, without their documents; of a search that goes on those so far."""
         ...

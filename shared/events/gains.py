@@ -53,6 +53,8 @@ class GainRealised(Fact):
     served: int = 0
     """Production runs of the promoted revision that are remembered, scored or not."""
     served_before: int = 0
+    left_out: int = 0
+    """Scored runs of both, older than those that were compared."""
     success_gain: float | None = None
     """Difference of the shares of runs that succeeded, as the rollout saw it: no measure of how good answers are."""
     success_gain_low: float | None = None

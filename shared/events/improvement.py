@@ -109,6 +109,7 @@ class PatternsMined(Fact):
     learning_id: str
     revisions: int
     runs: int
+    """Ended runs of the last 365 days."""
     patterns: tuple[Pattern, ...]
     template_change_id: str = ""
     """Change that proposes a template made from the best revision; empty where nothing was worth one."""

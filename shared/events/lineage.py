@@ -33,7 +33,7 @@ class GetCandidate(Query):
     """One candidate of any evolution, by its digest or the first 8 digits or more.
 
     Answer: `{digest, parent, operator, text, accepted, score, evolution_id, pipeline, document, parent_document}`;
-    `parent_document` is null where the parent is not known."""
+    `document` is null while the search goes on, `parent_document` then and where the parent is not known."""
 
     subject: ClassVar[str] = "api.evolution.candidate"
     owner: ClassVar[str] = "evolution"

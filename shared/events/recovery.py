@@ -200,10 +200,11 @@ class ReleaseRevision(Command):
 
 
 class GetKeys(Query):
-    """Answer: `{signing, trusted: [...], revoked: [...], attested: {key id: approved revisions}, unproven: [...]}`.
+    """Answer: `{signing, trusted: [...], revoked: [...], attested: {key id: approved revisions}, unproven: [...],
+    faults: [...]}`.
 
     `unproven`: approved revisions under another key whose approval the audit log does not hold; they are not signed again. The
-    policy in force counts as one more."""
+    policy in force counts as one more. `faults`: why nothing is signed again at all, where the audit log is not sound."""
 
     subject: ClassVar[str] = "api.guardrail.get_keys"
     owner: ClassVar[str] = "guardrail"

@@ -73,6 +73,8 @@ class ArmNumbers(Part):
     """What one arm did so far."""
 
     runs: int = 0
+    units: int = 0
+    """Users or sessions behind `runs`; a run without one is its own. Each counts once in what is compared, with its first run."""
     successes: int = 0
     hard_failures: int = 0
     """Runs that failed or were refused; a degraded one is neither this nor a success."""

@@ -178,15 +178,33 @@ class ConnectionLog:
 
 
 async def close_client(client: Client, timeout_seconds: float = 3.0) -> None:
-    """Flushes what was said and closes; gives up politeness where the server is gone or stalled, after twice `timeout_seconds`."""
+    """Flushes what was said and closes; gives up politeness where the server is gone or stalled, after twice `timeout_seconds`, and
+    at once where it is cancelled."""
     try:
         async with asyncio.timeout(timeout_seconds):
             if not client.is_closed:
                 await client.drain()
     except (TimeoutError, OSError, nats.errors.Error):
-        with contextlib.suppress(TimeoutError, OSError, nats.errors.Error):
-            async with asyncio.timeout(timeout_seconds):
-                await client.close()
+        await _close_at_once(client, timeout_seconds)
+    except asyncio.CancelledError:
+        _cut(client)
+        await _close_at_once(client, timeout_seconds)
+        raise
     finally:
         # The client calls itself closed before it closes the connection: what interrupts it in between leaves that open.
         _cut(client)
+        _end_loops(client)
+
+
+async def _close_at_once(client: Client, timeout_seconds: float) -> None:
+    """A client that is not closed connects again when its connection is cut."""
+    with contextlib.suppress(TimeoutError, OSError, nats.errors.Error):
+        async with asyncio.timeout(timeout_seconds):
+            await client.close()
+
+
+def _end_loops(client: Client) -> None:
+    """Those that an interrupted close left running."""
+    for loop in (client._reading_task, client._ping_interval_task, client._flusher_task, client._reconnection_task):
+        if loop is not None and not loop.done() and loop is not asyncio.current_task():
+            loop.cancel()

@@ -6,8 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from services.learner.adapters import ageing
 from services.learner.adapters import gains as adapter
 from services.learner.adapters.gains import MongoGains
+from services.learner.adapters.mongo import MongoKnowledgeStore
 from shared.storage import Database
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -102,3 +104,32 @@ async def test_what_has_no_moment_is_as_old_as_the_round_that_finds_it(database:
     assert await days_later(gains, 1000) == 0
     assert await days_later(gains, 1061) == 1
     assert await days_later(gains, 1366) == 2
+
+
+async def test_of_too_many_outcomes_the_newest_are_read(gains: MongoGains, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adapter, "_MOST_OUTCOMES", 3)
+    for name, day in (("c", 2), ("a", 5), ("e", 1), ("b", 4), ("d", 3)):
+        await gains.add_run(name, RUN, NOW + timedelta(days=day))
+        await gains.add_report(name, 1.0, NOW)
+        await gains.join(name)
+    assert [each["_id"] for each in await gains.outcomes("triage", ("new",))] == ["a", "b", "d"]
+
+
+async def test_what_is_old_is_removed_in_bounded_rounds_the_oldest_first(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ageing, "_MOST_AT_ONCE", 2)
+    monkeypatch.setattr(ageing, "_MOST_PARTS", 2)
+    store, later = MongoKnowledgeStore(database), NOW + timedelta(days=400)
+    await store.prepare()
+    for number in range(5):
+        await store.count_run(f"r{number}", "d", True, NOW + timedelta(days=number))
+    await store.count_run("fresh", "d", True, later)
+    await database.collection("runs").insert_many([{"_id": f"former-{number}", "digest": "d"} for number in range(3)])
+    for _ in range(2):
+        await store.count_run("r0", "d", True, later)
+    assert [await store.forget_runs(later, timedelta(days=365)) for _ in range(3)] == [4, 1, 0]
+    assert await store.runs() == 4
+    assert await store.forget_runs(later + timedelta(days=365), timedelta(days=365)) == 0
+    assert [await store.forget_runs(later + timedelta(days=366), timedelta(days=365)) for _ in range(2)] == [3, 1]
+    assert await store.runs() == 0

@@ -36,7 +36,8 @@ class MongoDescent:
         return rows, count - len(rows)
 
     async def candidates_like(self, digest: str, limit: int) -> list[dict[str, Any]]:
-        return await self._candidates.find({"digest": {"$gte": digest, "$lt": digest + "g"}}, limit=limit)
+        ended = await self._candidates.find({"digest": {"$gte": digest, "$lt": digest + "g"}}, limit=limit)
+        return [*ended, *await self._so_far.like(digest, limit)][:limit]
 
     async def _rows(self, wanted: dict[str, Any], limit: int) -> list[dict[str, Any]]:
         if limit < 1:

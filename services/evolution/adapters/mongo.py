@@ -53,6 +53,9 @@ class MongoEvolutions:
     async def keep_so_far(self, evolution_id: str, rows: Sequence[Mapping[str, Any]], left_out: int) -> None:
         await self._so_far.keep(evolution_id, rows, left_out)
 
+    async def forget_so_far(self, evolution_id: str) -> None:
+        await self._so_far.forget(evolution_id)
+
     async def candidates(self, evolution_id: str, limit: int) -> list[dict[str, Any]]:
         rows = await self._candidates.find({"evolution_id": evolution_id}, sort=[("birth", 1)], limit=limit, fields=_LISTED)
         if not rows:

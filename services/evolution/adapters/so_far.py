@@ -24,5 +24,10 @@ class MongoSoFar:
         rows = sorted(ranked[:limit], key=lambda row: int(row["birth"]))
         return rows, found["left_out"] + len(found["rows"]) - len(rows)
 
+    async def like(self, digest: str, limit: int) -> list[dict[str, Any]]:
+        """Candidates whose digest begins so, of searches that go on: those are few."""
+        found = [(each["_id"], row) for each in await self._rows.find({}) for row in each["rows"]]
+        return [{**row, "evolution_id": name} for name, row in found if row["digest"].startswith(digest)][:limit]
+
     async def forget(self, evolution_id: str) -> None:
         await self._rows.delete({"_id": evolution_id})

@@ -34,12 +34,13 @@ async def read_candidate(query: GetCandidate, descent: Descent) -> dict[str, Any
     row = next((row for row in found if row["operator"] != "seed"), found[0])
     parents = await descent.candidates_like(row["parent"], 1) if row["parent"] else []
     records = await descent.evolutions(None, row["evolution_id"], 1)
-    told = ("digest", "parent", "operator", "text", "accepted", "evolution_id", "document")
+    told = ("digest", "parent", "operator", "text", "accepted", "evolution_id")
     return {
         **{key: row[key] for key in told},
+        "document": row.get("document"),
         "score": row.get("score"),
         "pipeline": records[0]["pipeline"] if records else "",
-        "parent_document": parents[0]["document"] if parents else None,
+        "parent_document": parents[0].get("document") if parents else None,
     }
 
 

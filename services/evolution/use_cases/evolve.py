@@ -28,7 +28,8 @@ async def _begin(command: StartEvolution, at: Evolution) -> Effects:
     if record["fingerprint"] != fingerprint(command):
         raise InvalidInputError(Problem(path="evolution_id", reason=f"{command.evolution_id!r} is another evolution already"))
     effects = _ended(record) or await _searched(command, datetime.fromisoformat(record["created_at"]), at)
-    # Also of what ended before: a crash may have kept the scope open.
+    # Also of what ended before: a crash may have kept the scope open, and what was measured of a search that was refused.
+    await at.evolutions.forget_so_far(command.evolution_id)
     await close_scope(command, at)
     return effects
 

@@ -44,5 +44,6 @@ def shadow_run(record: RunRecord, finished: RunFinished, now: datetime) -> Execu
         group_id=record.rollout_id,
         seed=command.seed,
         deadline_at=(now + START_WITHIN).isoformat(),
+        unit_id=command.unit_id,
         shadow_of=origin,
     )

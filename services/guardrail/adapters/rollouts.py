@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from services.guardrail.domain.rollout import RolloutRecord
+from services.guardrail.domain.rollout import Phase, RolloutRecord
 from services.guardrail.domain.rollout_evidence import Observation
 from services.guardrail.ports import LostRaceError
 from shared.errors import UnavailableError
@@ -12,11 +12,13 @@ from shared.storage.collection import Database
 
 
 class MongoRollouts:
-    """`rollout_outcomes` holds one document an outcome: inserted once by its id, `counted` after the rollout's record has it."""
+    """`rollout_outcomes` holds one document an outcome: inserted once by its id, `counted` after the rollout's record has it.
+    `rollout_units` holds which outcome of a unit is its first."""
 
     def __init__(self, database: Database) -> None:
         self._rollouts = database.collection("rollouts")
         self._outcomes = database.collection("rollout_outcomes")
+        self._units = database.collection("rollout_units")
         self._reports = database.collection("outcome_reports")
         self._marked: tuple[str, ...] = ()
 
@@ -64,6 +66,18 @@ class MongoRollouts:
         await self._outcomes.update_each([({"_id": each}, {"$set": {"counted": True}}) for each in ids])
         self._marked = tuple(ids)
 
+    async def counted_before(self, seen: Sequence[Observation], phase: Phase) -> frozenset[str]:
+        keys = {each.id: _unit_key(each, phase) for each in seen if each.unit}
+        first: dict[str, str] = {}
+        for outcome, key in keys.items():
+            first.setdefault(key, outcome)
+        if not first:
+            return frozenset()
+        known = await self._units.insert_many([{"_id": key, "outcome": outcome} for key, outcome in first.items()])
+        for kept in await self._units.find({"_id": {"$in": sorted(known)}}) if known else ():
+            first[kept["_id"]] = kept["outcome"]
+        return frozenset(outcome for outcome, key in keys.items() if first[key] != outcome)
+
     async def of_run(self, run_id: str) -> Sequence[Observation]:
         return [Observation.model_validate(each) for each in await self._outcomes.find({"run_id": run_id})]
 
@@ -77,3 +91,8 @@ class MongoRollouts:
     async def reported(self, run_id: str) -> float | None:
         found = await self._reports.get(run_id)
         return float(found["score"]) if found else None
+
+
+def _unit_key(seen: Observation, phase: Phase) -> str:
+    """No part has a slash. A unit that was outside of the comparison may come into it when the share goes up."""
+    return "/".join((seen.rollout_id, phase, "outside" if seen.arm == "outside" else seen.kind, seen.unit))

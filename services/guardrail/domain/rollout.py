@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence, Set
 from datetime import datetime
 from typing import Any, Literal
 
@@ -27,6 +28,8 @@ ALPHA_SIGNAL = 0.01
 HISTORY = 100
 HEARD = 100
 
+Phase = Literal["open", "watch"]
+"""A unit counts once in each: up to its end a rollout is compared with the stable revision, then with what that one did."""
 IntentKind = Literal["open", "step", "complete", "roll_back", "abort", "close"]
 
 
@@ -37,6 +40,8 @@ class Intent(Record):
     reason: str
     author: str = "guardrail"
     at: str
+    cause: str = ""
+    """Of the change of the deployment. Empty in one from a version before, which named it otherwise."""
 
 
 class Line(Record):
@@ -57,7 +62,14 @@ class Watch(Record):
 
     reference: float
     test: EProcess
+    """Of the first run of each unit."""
     since: str
+    repeats: int = 0
+    """Runs of units that the test had already."""
+
+    @property
+    def runs(self) -> int:
+        return self.test.past.count + self.repeats
 
     @property
     def p_worse(self) -> float:
@@ -89,6 +101,9 @@ class RolloutRecord(Record):
     step_since: str = ""
     begin: Begin = Begin()
     evidence: Evidence
+    """Of the first outcome of each unit: what decides."""
+    by_runs: Evidence | None = None
+    """Of every outcome; None while no unit came twice, since both are the same then."""
     watch: Watch | None = None
     intent: Intent | None = None
     moves: int = 0
@@ -131,12 +146,22 @@ class RolloutRecord(Record):
         return self.present.share if self.state in ("running", "paused") else 0.0
 
     @property
+    def every(self) -> Evidence:
+        """Of all runs, however many one unit sent."""
+        return self.by_runs or self.evidence
+
+    @property
+    def phase(self) -> Phase:
+        return "watch" if self.state == "completed" else "open"
+
+    @property
     def is_open(self) -> bool:
         return self.state in ("ready", "running", "paused")
 
     def cause(self) -> str:
         """Names the next change of the deployment."""
-        return f"{self.rollout_id}:{self.moves}"
+        assert self.intent is not None, "a deployment moves by intent only"
+        return self.intent.cause or f"{self.rollout_id}:{self.moves}"
 
     def noted(self, text: str, at: str) -> RolloutRecord:
         return self.model_copy(update={"history": (*self.history, Line(at=at, text=text))[-HISTORY:]})
@@ -145,7 +170,9 @@ class RolloutRecord(Record):
         return self.model_copy(update={"heard": (*self.heard, message_id)[-HEARD:]})
 
     def intending(self, kind: IntentKind, reason: str, at: str, author: str = "guardrail") -> RolloutRecord:
-        return self.model_copy(update={"intent": Intent(kind=kind, reason=reason, author=author, at=at)})
+        # No id of a change has a slash: one that was called like a cause would be taken for done.
+        cause = f"{self.rollout_id}/{self.moves}"
+        return self.model_copy(update={"intent": Intent(kind=kind, reason=reason, author=author, at=at, cause=cause)})
 
 
 def new_rollout(serving: Deployment, canary: str, plan: RolloutPlan, now: str, **fields: Any) -> RolloutRecord:
@@ -162,16 +189,25 @@ def new_rollout(serving: Deployment, canary: str, plan: RolloutPlan, now: str, *
     )
 
 
-def counted(record: RolloutRecord, seen: list[Observation]) -> RolloutRecord:
-    """The record with more outcomes. After completion those of the new stable revision are watched."""
+def counted(record: RolloutRecord, seen: Sequence[Observation], again: Set[str] = frozenset()) -> RolloutRecord:
+    """The record with more outcomes. After completion those of the new stable revision are watched. `again`: ids of those whose
+    unit was counted before."""
     batch = {"last_batch": tuple(each.id for each in seen)}
+    first = [each for each in seen if each.id not in again]
     if record.is_open:
-        return record.model_copy(update={**batch, "evidence": observed(record.evidence, seen)})
+        evidence = {"evidence": observed(record.evidence, first)}
+        if record.by_runs is not None or len(first) < len(seen):
+            evidence["by_runs"] = observed(record.every, seen)
+        return record.model_copy(update={**batch, **evidence})
     if record.watch is None:
         return record.model_copy(update=batch)
-    values = [each.value for each in seen if each.kind == "run" and each.arm == "canary"]
-    watch = record.watch.model_copy(update={"test": observe_all(record.watch.test, values)})
-    return record.model_copy(update={**batch, "watch": watch})
+    values, repeats = _watchable(first), len(_watchable(seen)) - len(_watchable(first))
+    test = {"test": observe_all(record.watch.test, values), "repeats": record.watch.repeats + repeats}
+    return record.model_copy(update={**batch, "watch": record.watch.model_copy(update=test)})
+
+
+def _watchable(seen: Iterable[Observation]) -> list[float]:
+    return [each.value for each in seen if each.kind == "run" and each.arm == "canary"]
 
 
 def served(record: RolloutRecord, step: RolloutStep) -> dict[str, Any]:
@@ -207,8 +243,8 @@ def numbers(record: RolloutRecord) -> RolloutNumbers:
     gain = asymptotic_mean(seen.success.differences, 0.05)
     known = seen.success.pairs > 0
     return RolloutNumbers(
-        canary=_arm(seen.canary),
-        control=_arm(seen.control),
+        canary=_arm(record.every.canary, seen.canary),
+        control=_arm(record.every.control, seen.control),
         pairs=seen.success.pairs,
         gain=gain.mean if known else None,
         gain_low=gain.low if gain.outcome == "ok" else None,
@@ -221,8 +257,8 @@ def numbers(record: RolloutRecord) -> RolloutNumbers:
         sample_ratio_p=ratio_of_arms(record).p_value,
         latency_ratio=signal_ratio(seen.canary.log_seconds, seen.control.log_seconds, record.plan.latency_ratio)[0],
         cost_ratio=signal_ratio(seen.canary.log_cost, seen.control.log_cost, record.plan.cost_ratio)[0],
-        shadow_runs=seen.shadow_runs,
-        watch_runs=record.watch.test.past.count if record.watch else 0,
+        shadow_runs=record.every.shadow_runs,
+        watch_runs=record.watch.runs if record.watch else 0,
         p_watch=record.watch.p_worse if record.watch else 1.0,
     )
 
@@ -231,8 +267,9 @@ def seconds_since(moment: str, now: datetime) -> float:
     return (now - datetime.fromisoformat(moment)).total_seconds()
 
 
-def _arm(counts: Counts) -> ArmNumbers:
+def _arm(counts: Counts, first: Counts) -> ArmNumbers:
     return ArmNumbers(
+        units=first.runs,
         runs=counts.runs,
         successes=counts.successes,
         hard_failures=counts.hard,

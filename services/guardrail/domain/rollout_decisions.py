@@ -27,6 +27,7 @@ from services.guardrail.domain.rollout_evidence import (
     ALPHA_WATCH,
     SIZING,
     Counts,
+    Evidence,
 )
 from shared.events.rollouts import SHADOW, WHOLE
 from shared.evidence.betting import start_test
@@ -50,7 +51,7 @@ class Wait:
 
 
 class Signal(Record):
-    name: Literal["latency", "cost"]
+    name: Literal["latency", "cost", "runs"]
     text: str
 
 
@@ -66,7 +67,9 @@ def decided(record: RolloutRecord, now: datetime, frozen: str = "") -> RolloutRe
     if record.state == "ready":
         return record if frozen else record.intending("open", record.reason or "approved for a rollout", moment)
     if alarm := record.evidence.alarm:
-        return record.intending("roll_back", alarm_text(record, alarm), moment)
+        return record.intending("roll_back", alarm_text(record.evidence, alarm), moment)
+    if record.every.alarm == "tripwire":
+        return record.intending("abort", _unjudged(record, "tripwire"), moment)
     if record.state == "paused":
         return record
     if signal := _signal(record):
@@ -103,7 +106,7 @@ def may_advance(record: RolloutRecord, now: datetime, frozen: str = "") -> Wait 
 
 def sample_of_step(record: RolloutRecord) -> int:
     """Runs of the smaller arm since the step began; of a shadow step, pairs."""
-    seen, begin = record.evidence, record.begin
+    seen, begin = record.every, record.begin
     if record.present.share == SHADOW:
         return seen.shadow_runs - begin.shadow
     return min(seen.canary.runs - begin.canary, seen.control.runs - begin.control)
@@ -111,7 +114,7 @@ def sample_of_step(record: RolloutRecord) -> int:
 
 def stepped(record: RolloutRecord, step: int, at: str) -> RolloutRecord:
     """At the begin of a step."""
-    seen = record.evidence
+    seen = record.every
     begin = Begin(canary=seen.canary.runs, control=seen.control.runs, shadow=seen.shadow_runs)
     fresh = {"held": "", "waits_for": "", "approved_by": ""}
     return record.model_copy(update={"state": "running", "step": step, "step_since": at, "begin": begin, **fresh})
@@ -137,8 +140,7 @@ def begin_watch(record: RolloutRecord, at: str) -> Watch | None:
     return Watch(reference=reference, test=start_test(min(reference, 0.999), SIZING), since=at)
 
 
-def alarm_text(record: RolloutRecord, alarm: str) -> str:
-    seen = record.evidence
+def alarm_text(seen: Evidence, alarm: str) -> str:
     if alarm == "tripwire":
         others = Counts(runs=seen.control.runs + seen.outside.runs, hard=seen.control.hard + seen.outside.hard)
         said = f"{seen.canary.hard} of {seen.canary.runs} canary runs failed, {others.hard} of {others.runs} others"
@@ -149,6 +151,12 @@ def alarm_text(record: RolloutRecord, alarm: str) -> str:
     return f"shown worse: {what} differ by {mean:+.3f} over {tests.pairs} pairs (p = {tests.p_worse:.1g}, limit {limit})"
 
 
+def _unjudged(record: RolloutRecord, alarm: str) -> str:
+    """All runs say so, and those that say something new do not."""
+    few = record.evidence.canary.runs
+    return f"{alarm_text(record.every, alarm)}, all of them of {few} users or sessions, too few to judge the revision by"
+
+
 def percent(share: float) -> str:
     return "the shadow" if share == SHADOW else f"{share:.0%}"
 
@@ -157,10 +165,10 @@ def _watched(record: RolloutRecord, now: datetime) -> RolloutRecord:
     watch, moment = record.watch, now.isoformat()
     if watch is None:
         return record.intending("close", "nothing is watched", moment)
-    runs = watch.test.past.count
+    runs, tested = watch.runs, watch.test.past
     if watch.p_worse <= ALPHA_WATCH:
-        mean = watch.test.past.total / runs
-        against = f"{mean:.3f} of {runs} runs succeed, at least {watch.reference:.3f} did with the former one"
+        mean = tested.total / tested.count
+        against = f"{mean:.3f} of {tested.count} runs succeed, at least {watch.reference:.3f} did with the former one"
         return record.intending("roll_back", f"worse after completion: {against} (p = {watch.p_worse:.1g})", moment)
     if runs >= record.plan.watch_runs:
         return record.intending("close", f"{runs} runs were watched", moment)
@@ -170,6 +178,8 @@ def _watched(record: RolloutRecord, now: datetime) -> RolloutRecord:
 
 
 def _signal(record: RolloutRecord) -> Signal | None:
+    if (alarm := record.every.alarm) and "runs" not in record.accepted:
+        return Signal(name="runs", text=_unjudged(record, alarm))
     canary, control = record.evidence.canary, record.evidence.control
     measured: tuple[tuple[Literal["latency", "cost"], float | None, bool, float], ...] = (
         (

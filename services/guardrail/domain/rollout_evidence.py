@@ -2,7 +2,8 @@
 
 Outcomes are compared in pairs: the n-th of the canary with the n-th of the control. Which outcomes meet depends on the order in
 which the arms come, never on what came, so that differences may be bet on (`shared.evidence.betting`) while the share goes up.
-Every number is valid at every look; `docs/rollouts.md` has the budget and what was measured."""
+Every number is valid at every look; `docs/rollouts.md` has the budget and what was measured. That holds for outcomes that say
+something new: runs of one unit, which is always in one arm, are alike, so whoever decides is given the first one of each."""
 
 from __future__ import annotations
 
@@ -44,6 +45,8 @@ class Observation(Record):
     id: str
     rollout_id: str
     run_id: str
+    unit: str = ""
+    """User or session behind the run; empty where the run is its own."""
     kind: Kind = "run"
     arm: Arm
     value: float

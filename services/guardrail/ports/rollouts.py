@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from services.guardrail.domain.rollout import RolloutRecord
+from services.guardrail.domain.rollout import Phase, RolloutRecord
 from services.guardrail.domain.rollout_evidence import Observation
 
 
@@ -35,6 +35,11 @@ class Rollouts(Protocol):
 
     async def mark(self, ids: Sequence[str]) -> None:
         """Repeatable."""
+        ...
+
+    async def counted_before(self, seen: Sequence[Observation], phase: Phase) -> frozenset[str]:
+        """Ids of those whose unit was counted in this phase by another outcome of their kind; of every other unit the first one
+        given is kept as the one that counts. Repeatable."""
         ...
 
     async def of_run(self, run_id: str) -> Sequence[Observation]: ...

@@ -37,6 +37,13 @@ async def check_audit_log(at: Guardrail) -> tuple[str, ...]:
     return faults
 
 
+async def require_checked_log(at: Guardrail) -> None:
+    """Before an entry proves something: it does so as part of the whole log only; one that somebody put beside it is found when
+    all is recomputed. Raises `AuditLogUnsoundError`."""
+    await check_audit_log(at)
+    at.audit.require_sound()
+
+
 async def audit_refusals(command: Command, effects: Effects, at: Guardrail, *, message_id: str) -> None:
     """Whatever says no to a command is in the log before it is told; refused rollbacks stand there with their record."""
     for effect, fact in effects:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,8 +11,8 @@ from typing import Any
 from services.guardrail.domain.audit import AuditNote
 from services.guardrail.domain.keys import Keys
 from services.guardrail.domain.records import RevisionRecord
-from services.guardrail.ports import Guardrail
-from services.guardrail.use_cases.auditing import check_audit_log
+from services.guardrail.ports import AuditLogUnsoundError, Guardrail
+from services.guardrail.use_cases.auditing import require_checked_log
 from services.guardrail.use_cases.policies import is_activation_proven, sign_policy_again
 from services.guardrail.use_cases.telling import Effects, outcome_key
 from shared.errors import InvalidInputError
@@ -44,6 +45,7 @@ async def adopt_keys(at: Guardrail) -> Effects:
 
 
 async def get_keys(query: GetKeys, at: Guardrail) -> dict[str, Any]:
+    """Tells what can be told where the audit log is not sound, and that it is not."""
     keys = at.signer.ring()
     others = await at.revisions.signed_otherwise(keys.signing)
     attested = Counter(each.attestation.key_id for each in others)
@@ -51,14 +53,24 @@ async def get_keys(query: GetKeys, at: Guardrail) -> dict[str, Any]:
     active = await at.policies.active()
     if active is not None and active.attestation is not None and active.attestation.key_id != keys.signing:
         attested[active.attestation.key_id] += 1
-        unproven += [] if await is_activation_proven(active, at) else [active.digest]
+        with suppress(AuditLogUnsoundError):  # told below
+            unproven += [] if await is_activation_proven(active, at) else [active.digest]
     return {
         "signing": keys.signing,
         "trusted": list(keys.trusted),
         "revoked": list(keys.revoked),
         "attested": dict(attested),
         "unproven": unproven,
+        "faults": _faults(at),
     }
+
+
+def _faults(at: Guardrail) -> list[str]:
+    try:
+        at.audit.require_sound()
+    except AuditLogUnsoundError as error:
+        return [f"nothing is signed again: {error}"]
+    return []
 
 
 async def is_proven(revision: RevisionRecord, at: Guardrail) -> bool:
@@ -83,18 +95,12 @@ async def _signed_again(keys: Keys, at: Guardrail) -> Resigned:
         if not await is_proven(revision, at):
             unproven.append(revision.digest)
             continue
-        is_checked = is_checked or await _checked_log(at)
+        if not is_checked:
+            await require_checked_log(at)
+            is_checked = True
         renewed = at.signer.sign(former.model_copy(update={"issued_at": now.isoformat()}))
         count += await at.revisions.reattest(revision.digest, renewed, from_key=former.key_id)
     return Resigned(count, tuple(unproven))
-
-
-async def _checked_log(at: Guardrail) -> bool:
-    """An entry proves something as part of the whole log only: one that somebody put beside it is found when all is recomputed.
-    Raises `AuditLogUnsoundError`."""
-    await check_audit_log(at)
-    at.audit.require_sound()
-    return True
 
 
 async def _note(keys: Keys, at: Guardrail) -> None:

@@ -9,7 +9,7 @@ from services.guardrail.domain.audit import AuditNote
 from services.guardrail.domain.policies import SIGNED_DAYS, ActivePolicy, PolicyRecord, PolicySource, followed
 from services.guardrail.domain.policy import Policy
 from services.guardrail.ports import Guardrail, LostRaceError
-from services.guardrail.use_cases.auditing import check_audit_log
+from services.guardrail.use_cases.auditing import require_checked_log
 from services.guardrail.use_cases.telling import Effects
 from shared.errors import ConfigurationError, NotAttestedError, UnavailableError
 from shared.events.policies import PolicyActivated
@@ -140,8 +140,7 @@ async def is_activation_proven(active: ActivePolicy, at: Guardrail) -> bool:
             return True
     except NotAttestedError:
         pass
-    await check_audit_log(at)
-    at.audit.require_sound()
+    await require_checked_log(at)
     entry = await at.audit.find(f"policy:{active.generation}")
     named = entry is not None and (entry.digest, entry.subject) == (active.revision, active.policy)
     return named and await _last_logged(active.generation, at) == active.generation

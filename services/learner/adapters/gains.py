@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from shared.storage.collection import Collection, Database
+from services.learner.adapters.ageing import NOTED, Ageing, moment
+from shared.storage.collection import Database
 
-_NOTED = "noted_at"
-_MOST_NOTED = 1000
-"""In one round."""
 _MOST_OUTCOMES = 20_000
 """Of one revision. Each has its own share: one that served for a year must not crowd out the one that has just begun."""
 
@@ -21,14 +19,15 @@ class MongoGains:
         self._served = database.collection("served_runs")
         self._reports = database.collection("reports")
         self._outcomes = database.collection("outcomes")
+        kept = {"served_runs": self._served, "reports": self._reports, "outcomes": self._outcomes}
+        self._ageing = Ageing(kept, database.collection("ages"))
 
     async def prepare(self) -> None:
-        for collection in (self._served, self._reports, self._outcomes):
-            await collection.ensure_index([(_NOTED, 1)], name="by_age")
+        await self._ageing.prepare()
         await self._claims.ensure_index([("pipeline", 1), ("digest", 1)], name="by_revision")
         await self._claims.ensure_index([("looked", 1), ("looked_at", -1)], name="by_look")
         await self._served.ensure_index([("pipeline", 1), ("digest", 1)], name="by_revision")
-        await self._outcomes.ensure_index([("pipeline", 1), ("digest", 1)], name="by_revision")
+        await self._outcomes.ensure_index([("pipeline", 1), ("digest", 1), (NOTED, -1), ("_id", -1)], name="newest_of_revision")
 
     async def note(self, change_id: str, fields: Mapping[str, Any]) -> None:
         await self._claims.insert_once({"_id": change_id})
@@ -48,18 +47,18 @@ class MongoGains:
         return await self._claims.find(wanted, sort=[("looked_at", -1), ("_id", 1)], limit=limit)
 
     async def add_run(self, run_id: str, run: Mapping[str, Any], at: datetime) -> None:
-        await self._served.insert_once({"_id": run_id, **run, _NOTED: _moment(at)})
+        await self._served.insert_once({"_id": run_id, **run, NOTED: moment(at)})
 
     async def add_report(self, run_id: str, score: float, at: datetime) -> None:
-        await self._reports.insert_once({"_id": run_id, "score": score, _NOTED: _moment(at)})
+        await self._reports.insert_once({"_id": run_id, "score": score, NOTED: moment(at)})
 
     async def join(self, run_id: str) -> dict[str, Any] | None:
         run, report = await self._served.get(run_id), await self._reports.get(run_id)
         if run is None or report is None:
             return None
         # A report from before moments were noted has none: then the run's counts.
-        moments = [each[_NOTED] for each in (run, report) if _NOTED in each]
-        outcome = {**run, "score": 0.0 if run["failed"] else report["score"], **({_NOTED: max(moments)} if moments else {})}
+        moments = [each[NOTED] for each in (run, report) if NOTED in each]
+        outcome = {**run, "score": 0.0 if run["failed"] else report["score"], **({NOTED: max(moments)} if moments else {})}
         await self._outcomes.insert_once(outcome)
         return outcome
 
@@ -70,24 +69,12 @@ class MongoGains:
         return await self._served.count({"pipeline": pipeline, "digest": digest, **({"arm": arm} if arm else {})})
 
     async def outcomes(self, pipeline: str, digests: Sequence[str]) -> list[dict[str, Any]]:
-        found = [await self._outcomes.find({"pipeline": pipeline, "digest": each}, limit=_MOST_OUTCOMES) for each in digests]
-        return [outcome for part in found for outcome in part]
+        found = []
+        for digest in digests:
+            of_one, newest = {"pipeline": pipeline, "digest": digest}, [(NOTED, -1), ("_id", -1)]
+            found += await self._outcomes.find(of_one, sort=newest, limit=_MOST_OUTCOMES)
+        return found
 
     async def forget(self, now: datetime, *, reports_after: timedelta, runs_after: timedelta) -> int:
-        ages = ((self._served, runs_after), (self._reports, reports_after), (self._outcomes, runs_after))
-        forgotten = 0
-        for collection, age in ages:
-            await _noted_now(collection, now)
-            forgotten += await collection.delete({_NOTED: {"$lt": _moment(now - age)}})
-        return forgotten
-
-
-async def _noted_now(collection: Collection, now: datetime) -> None:
-    """What was kept before moments were noted is as old as the round that finds it."""
-    found = await collection.find({_NOTED: {"$exists": False}}, limit=_MOST_NOTED, fields=("_id",))
-    await collection.update_each([({"_id": each["_id"]}, {"$set": {_NOTED: _moment(now)}}) for each in found])
-
-
-def _moment(at: datetime) -> str:
-    """Sorts as time does."""
-    return at.astimezone(UTC).isoformat(timespec="microseconds")
+        ages = {"served_runs": runs_after, "reports": reports_after, "outcomes": runs_after}
+        return sum([await self._ageing.forget(name, now, after) for name, after in ages.items()])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
+from services.learner.adapters.ageing import NOTED, Ageing, moment
 from services.learner.domain.mining import ScoredRevision
 from shared.events.improvement import Pattern
 from shared.events.values import Score
@@ -18,6 +20,10 @@ class MongoKnowledgeStore:
         self._patterns = database.collection("patterns")
         self._templates = database.collection("templates")
         self._quarantined = database.collection("quarantined")
+        self._ageing = Ageing({"runs": self._runs}, database.collection("ages"))
+
+    async def prepare(self) -> None:
+        await self._ageing.prepare()
 
     async def add_revision(self, revision: ScoredRevision) -> bool:
         record = {
@@ -57,8 +63,11 @@ class MongoKnowledgeStore:
             for record in await self._revisions.find(wanted, sort=(("_id", 1),))
         ]
 
-    async def count_run(self, run_id: str, digest: str, succeeded: bool) -> None:
-        await self._runs.insert_once({"_id": run_id, "digest": digest, "succeeded": succeeded})
+    async def count_run(self, run_id: str, digest: str, succeeded: bool, at: datetime) -> None:
+        await self._runs.insert_once({"_id": run_id, "digest": digest, "succeeded": succeeded, NOTED: moment(at)})
+
+    async def forget_runs(self, now: datetime, after: timedelta) -> int:
+        return await self._ageing.forget("runs", now, after)
 
     async def runs(self) -> int:
         return await self._runs.count({})

@@ -48,13 +48,32 @@ def sides_of(claim: Mapping[str, Any]) -> Mapping[GainMethod, tuple[Side, Side]]
     return {"rollout": (Side(new, "canary"), Side(old, "control")), "before_after": (Side(new), Side(old))}
 
 
-def realised(claim: Mapping[str, Any], outcomes: Sequence[Scored], served: Mapping[Side, int]) -> GainRealised:
+def realised(
+    claim: Mapping[str, Any], outcomes: Sequence[Scored], served: Mapping[Side, int], *, left_out: int = 0
+) -> GainRealised:
     """A look at everything that was scored so far, by units: a user's or session's runs are alike, so its mean counts once. Each
-    end of the interval has its share of 5% over all looks. `served`: runs of each side, scored or not."""
+    end of the interval has its share of 5% over all looks. `served`: runs of each side, scored or not.
+    `left_out`: older scored runs than these `outcomes`."""
     method, pair = _compared(claim, outcomes)
-    scored = [side.scores(outcomes) for side in pair]
+    scored = (pair[0].scores(outcomes), pair[1].scores(outcomes))
     ours, theirs = map(_means_of_units, scored)
-    fact = GainRealised(
+    counts = {"units": len(ours), "units_before": len(theirs), "served": served[pair[0]], "served_before": served[pair[1]]}
+    fact = _claimed(claim).model_copy(
+        update={"runs": len(scored[0]), "runs_before": len(scored[1]), "left_out": left_out, **counts}
+    )
+    if min(len(ours), len(theirs)) < LEAST:
+        seen = f"scored runs of {len(ours)} users or sessions of it and {len(theirs)} of the one before"
+        reason = f"{seen}, {LEAST} each are needed (`evoline report`)"
+        return fact.model_copy(update={"reasons": (reason, *_missing(fact))})
+    found = independent_difference(ours, theirs, ALPHA / 2 / (len(LOOKS) + 1))
+    outcome = _outcome(found, claim["gain_low"])
+    numbers = {"realised": found.gain, "realised_low": found.low, "realised_high": found.high}
+    reasons = (*_reasons(outcome, found, fact), *_missing(fact))
+    return fact.model_copy(update={"outcome": outcome, "method": method, "reasons": reasons, **numbers})
+
+
+def _claimed(claim: Mapping[str, Any]) -> GainRealised:
+    return GainRealised(
         change_id=claim["_id"],
         pipeline=claim["pipeline"],
         digest=claim["digest"],
@@ -66,23 +85,8 @@ def realised(claim: Mapping[str, Any], outcomes: Sequence[Scored], served: Mappi
         seen=claim["gain"],
         claimed_low=claim["gain_low"],
         claimed_high=claim["gain_high"],
-        runs=len(scored[0]),
-        runs_before=len(scored[1]),
-        units=len(ours),
-        units_before=len(theirs),
-        served=served[pair[0]],
-        served_before=served[pair[1]],
         **claim.get("successes", {}),
     )
-    if min(len(ours), len(theirs)) < LEAST:
-        seen = f"scored runs of {len(ours)} users or sessions of it and {len(theirs)} of the one before"
-        reason = f"{seen}, {LEAST} each are needed (`evoline report`)"
-        return fact.model_copy(update={"reasons": (reason, *_unscored(fact))})
-    found = independent_difference(ours, theirs, ALPHA / 2 / (len(LOOKS) + 1))
-    outcome = _outcome(found, claim["gain_low"])
-    numbers = {"realised": found.gain, "realised_low": found.low, "realised_high": found.high}
-    reasons = (*_reasons(outcome, found, fact), *_unscored(fact))
-    return fact.model_copy(update={"outcome": outcome, "method": method, "reasons": reasons, **numbers})
 
 
 def look_due(scored: int, looks: Sequence[int]) -> int:
@@ -125,12 +129,13 @@ def _means_of_units(scored: Iterable[Scored]) -> list[float]:
     return [_mean(scores) for scores in units.values()]
 
 
-def _unscored(fact: GainRealised) -> tuple[str, ...]:
+def _missing(fact: GainRealised) -> tuple[str, ...]:
     """Whoever scores only what went well, or badly, sees another gain than there is; nobody can tell from here."""
+    cut = (f"the oldest {fact.left_out} scored runs were left out: only the newest are compared",) if fact.left_out else ()
     if fact.runs >= fact.served and fact.runs_before >= fact.served_before:
-        return ()
+        return cut
     shares = f"{fact.runs} of {fact.served} runs of it and {fact.runs_before} of {fact.served_before} of the one before"
-    return (f"only {shares} were scored: how good the others were is not known",)
+    return (*cut, f"only {shares} were scored: how good the others were is not known")
 
 
 def _outcome(found: Difference, claimed_low: float) -> GainOutcome:

@@ -9,7 +9,7 @@ from typing import Any
 
 from services.learner.domain.gains import MANUAL, Scored, gains_by_strategy, look_due, realised, sides_of, standing
 from services.learner.ports import GainGauges, GainStore
-from services.learner.use_cases.learning import Effects
+from services.learner.use_cases.learning import RUNS_KEPT, Effects
 from shared.clock import Clock
 from shared.events.changes import ChangeApproved, GateFinished
 from shared.events.experiments import ExperimentFinished
@@ -22,8 +22,6 @@ HARD = ("failed", "refused")
 _MOST_CLAIMS = 500
 REPORTS_KEPT = timedelta(days=60)
 """Until their run is heard of: facts are readable for 30 days, and a dead letter of one is redriven for as long."""
-RUNS_KEPT = timedelta(days=365)
-"""As long as their outcomes, so that what was scored is a share of what was served."""
 
 
 @dataclass(frozen=True)
@@ -108,10 +106,13 @@ async def _joined(run_id: str, at: Gains) -> Effects:
 
 async def _look(claim: dict[str, Any], cause: str, at: Gains, **fields: Any) -> Effects:
     pipeline = claim["pipeline"]
-    rows = await at.store.outcomes(pipeline, (claim["digest"], claim["incumbent"]))
+    pair = (claim["digest"], claim["incumbent"])
+    known = sum([await at.store.count(pipeline, digest) for digest in pair])
+    rows = await at.store.outcomes(pipeline, pair)
     scored = [Scored(row["digest"], row["arm"], row["score"], row.get("unit") or row["_id"]) for row in rows]
     sides = [side for pair in sides_of(claim).values() for side in pair]
-    fact = realised(claim, scored, {side: await at.store.served(pipeline, side.digest, side.arm) for side in sides})
+    served = {side: await at.store.served(pipeline, side.digest, side.arm) for side in sides}
+    fact = realised(claim, scored, served, left_out=max(0, known - len(rows)))
     kept = {"realised": fact.model_dump(mode="json"), "looked": True, "looked_at": at.clock.now().isoformat(), "look_cause": cause}
     await at.store.note(claim["_id"], {**fields, **kept})
     await tell_standing(at)

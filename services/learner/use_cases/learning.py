@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from services.learner.domain.mining import ScoredRevision, mine
@@ -17,6 +18,8 @@ from shared.events.runs import RunFinished
 from shared.events.values import Score
 
 Effects = list[tuple[str, Message]]
+RUNS_KEPT = timedelta(days=365)
+"""As long as their outcomes, so that what was scored is a share of what was served."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,13 @@ async def remember_score(fact: PipelineScored, at: Learner) -> Effects:
 
 async def remember_run(run: RunFinished, at: Learner) -> Effects:
     if run.digest and not run.replayed and not run.faulted:
-        await at.store.count_run(run.end_id, run.digest, run.status == "succeeded")
+        await at.store.count_run(run.end_id, run.digest, run.status == "succeeded", at.clock.now())
     return []
+
+
+async def forget_runs(at: Learner) -> int:
+    """A run is not told again after so long, so that it is not counted twice."""
+    return await at.store.forget_runs(at.clock.now(), RUNS_KEPT)
 
 
 async def learn_from_runs(command: LearnFromRuns, at: Learner) -> Effects:

@@ -185,6 +185,7 @@ async def test_a_stable_revision_that_fails_everywhere_is_refused_with_its_error
     answer = await ended(world)
     assert answer.verdict == "refused"
     assert "no such model" in str(answer.problems[0])
+    assert await world.database.collection("candidates_so_far").count({}) == 0, "nothing of it goes on"
 
 
 async def test_without_executors_the_order_is_retried_not_answered() -> None:

@@ -12,10 +12,10 @@ from services.evolution.adapters.descent import MongoDescent
 from services.evolution.domain.pace import seconds_left
 from services.evolution.domain.records import MOST_SO_FAR, rows_so_far
 from services.evolution.use_cases import read_evolution, start_evolution
-from services.evolution.use_cases.descent import read_lineage
+from services.evolution.use_cases.descent import read_candidate, read_lineage
 from services.evolution.use_cases.under_way import Effects, UnderWay
 from shared.events.improvement import EvolutionProgressed, GetEvolution, StartEvolution
-from shared.events.lineage import GetLineage
+from shared.events.lineage import GetCandidate, GetLineage
 from shared.search.candidates import Candidate
 from shared.search.watching import POINTS, Watch, WatchedArena, note_accepted, note_generation
 from tests.fakes.evolution_world import small_world
@@ -140,7 +140,12 @@ async def test_the_lineage_of_a_search_that_goes_on_shows_what_it_measured_so_fa
     shown = await read_evolution(GetEvolution(evolution_id="evo-1"), world.evolution)
     assert [row["digest"] for row in shown["candidates"]] == [row["digest"] for row in found["candidates"]]
 
+    asked = await read_candidate(GetCandidate(digest=bred[0]["digest"][:12]), descent)
+    assert (asked["digest"], asked["evolution_id"], asked["pipeline"]) == (bred[0]["digest"], "evo-1", "tweets")
+    assert (asked["score"], asked["document"]) == (bred[0]["score"], None)
+
     await start_evolution(order, world.evolution)
+    assert (await read_candidate(GetCandidate(digest=bred[0]["digest"]), descent))["document"] is not None
     (whole,) = (await read_lineage(GetLineage(evolution_id="evo-1", candidates=1000), descent))["evolutions"]
     assert {row["digest"] for row in whole["candidates"]} > {row["digest"] for row in found["candidates"]}
     assert await world.database.collection("candidates_so_far").count({}) == 0

@@ -107,12 +107,12 @@ async def test_a_canary_that_was_just_quarantined_costs_nobody_a_run() -> None:
 async def test_a_chosen_production_run_is_repeated_once_with_the_same_inputs_after_it_was_told() -> None:
     rollout = Rollout()
     await rollout.begin(0.0, shadow_share=1.0)
-    production = await rollout.run("run-1", seed=7)
-    await rollout.run("run-1", seed=7)
+    production = await rollout.run("run-1", seed=7, unit_id="ada")
+    await rollout.run("run-1", seed=7, unit_id="ada")
     (shadow,) = rollout.kit.shadows.started.values()
     assert (shadow.purpose, shadow.pipeline, shadow.seed) == ("shadow", f"greeting@{rollout.canary}", 7)
     run = await rollout.kit.execute(shadow)
-    assert (run.status, run.digest, run.arm) == ("succeeded", rollout.canary, "")
+    assert (run.status, run.digest, run.arm, run.unit_id) == ("succeeded", rollout.canary, "", "ada")
     assert run.shadow_of is not None
     assert (run.shadow_of.run_id, run.shadow_of.status, run.shadow_of.rollout_id) == ("run-1", production.status, "r1")
     assert len(rollout.kit.shadows.started) == 1

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from services.guardrail.domain.policy import Policy
+from services.guardrail.domain.records import moved
+from services.guardrail.domain.rollout import served
 from services.guardrail.use_cases.freezing import freeze_system, unfreeze_system
 from services.guardrail.use_cases.quarantine import quarantine_revision
 from services.guardrail.use_cases.queries import get_pipeline
@@ -270,3 +272,26 @@ async def test_a_rollout_that_a_quarantine_ends_says_so() -> None:
     await advance_all(flow.bench.at)
     (aborted,) = flow.said(RolloutAborted)
     assert aborted.reason == "the revision is quarantined"
+
+
+async def test_a_change_that_is_called_like_a_step_of_a_rollout_does_not_keep_the_canary_from_serving() -> None:
+    flow = Flow()
+    await flow.bench.propose(pipeline(), "r1:0")
+    await flow.begin()
+    deployment = await flow.deployment()
+    assert (deployment.canary, (await flow.record()).state) == (flow.canary, "running")
+
+
+async def test_a_step_that_an_older_version_did_before_it_ended_is_not_done_again() -> None:
+    flow = Flow()
+    await flow.begin()
+    at, before = flow.bench.at, await flow.deployment()
+    record = await flow.record()
+    cut = record.intending("step", "cut off", before.updated_at)
+    assert cut.intent is not None
+    as_before = cut.model_copy(update={"intent": cut.intent.model_copy(update={"cause": ""})})
+    await at.rollouts.save(as_before)
+    done = moved(before, f"r1:{cut.moves}", before.updated_at, **served(record, record.plan.steps[1]))
+    assert await at.deployments.swap(done, from_generation=before.generation)
+    await advance_all(at)
+    assert ((await flow.record()).step, (await flow.deployment()).generation) == (1, done.generation)

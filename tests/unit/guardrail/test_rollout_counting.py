@@ -59,10 +59,10 @@ async def ends_alike(crash_after: int) -> tuple[Sequence[str], dict[str, Any]] |
     for number in range(8):
         for arm, status in (("control", "succeeded"), ("canary", "failed")):
             try:
-                await flow.ended(f"{arm}-{number}", arm, status)
+                await flow.ended(f"{arm}-{number}", arm, status, unit_id=f"of-{arm}-{number}")
             except CrashError:
                 flow.pace = Pace(flow.bench.at)
-                await flow.ended(f"{arm}-{number}", arm, status)
+                await flow.ended(f"{arm}-{number}", arm, status, unit_id=f"of-{arm}-{number}")
     crashing.left = 0
     await advance("r1", flow.bench.at)
     record = await flow.record()
@@ -78,7 +78,7 @@ class _Crashing:
     def __init__(self, on: Bench, crash_after: int) -> None:
         self.left, self.has_crashed = crash_after, False
         written: tuple[tuple[Any, tuple[str, ...]], ...] = (
-            (on.at.rollouts, ("save", "mark", "note")),
+            (on.at.rollouts, ("save", "mark", "note", "counted_before")),
             (on.at.deployments, ("swap",)),
             (on.at.announcer, ("announce",)),
             (on.at.revisions, ("quarantine",)),

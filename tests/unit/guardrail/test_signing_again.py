@@ -177,3 +177,17 @@ async def test_an_entry_that_was_put_beside_the_log_gets_nothing_signed(signing:
         await signing.adopt()
     kept = await signing.at.revisions.get(other.digest)
     assert kept is not None and kept.attestation == other.attestation
+
+
+async def test_keys_are_told_where_the_audit_log_is_not_sound_and_the_key_of_the_policy_is_revoked(signing: Signing) -> None:
+    approved = await signing.approve()
+    assert (await get_keys(GetKeys(), signing.at))["faults"] == []
+    former = signing.rotate(revoke=True)
+    audit = signing.bench.database.collection("audit")
+    audit.store({"_id": "beside", **(await signing.at.audit.page(0, 1))[0]})
+    found = await get_keys(GetKeys(), signing.at)
+    assert (found["signing"], found["revoked"]) == (signing.ring.state().signing, [former])
+    assert (found["attested"], found["unproven"]) == ({former: 1 + POLICY}, [])
+    assert "the audit log is not what it was" in found["faults"][0] and "evoline audit verify" in found["faults"][0]
+    kept = await signing.at.revisions.get(approved.digest)
+    assert kept is not None and kept.attestation == approved.attestation

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from services.learner.adapters import gains as adapter
 from services.learner.adapters.gains import MongoGains
 from services.learner.domain.gains import Scored, realised, sides_of
 from services.learner.use_cases import (
@@ -311,3 +312,13 @@ async def test_experiments_promotions_by_hand_and_unknown_strategies_have_names_
     on.gauges.points = {}
     await tell_standing(on.at)
     assert on.gauges.points
+
+
+async def test_what_was_too_much_to_be_compared_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adapter, "_MOST_OUTCOMES", 25)
+    on = await promoted()
+    await on.serve("old", [1.0] * 30)
+    await on.serve("new", [1.0] * 30)
+    fact = on.facts[-1]
+    assert (fact.runs, fact.runs_before, fact.left_out) == (25, 25, 10)
+    assert any("the oldest 10 scored runs were left out" in reason for reason in fact.reasons)

@@ -68,7 +68,8 @@ async def _round(rollout_id: str, at: Guardrail) -> tuple[RolloutRecord | None, 
     await at.rollouts.mark(record.last_batch)
     found = await at.rollouts.uncounted(rollout_id, BATCH)
     fresh = [each for each in found if each.id not in set(record.last_batch)]
-    after = decided(counted(record, fresh) if fresh else record, at.clock.now(), frozen)
+    seen = counted(record, fresh, await at.rollouts.counted_before(fresh, record.phase)) if fresh else record
+    after = decided(seen, at.clock.now(), frozen)
     after = with_changes_told(record, after)
     if after != record:
         after = await at.rollouts.save(after)

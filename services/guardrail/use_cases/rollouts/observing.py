@@ -77,6 +77,7 @@ def observation_of(run: RunFinished) -> Observation | None:
     value = 1.0 if run.status == "succeeded" else 0.0
     measured = {
         "run_id": run.run_id,
+        "unit": run.unit_id or "",
         "value": value,
         "is_hard": run.status in HARD,
         "seconds": run.latency_seconds,
