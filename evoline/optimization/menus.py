@@ -17,7 +17,7 @@ from shared.errors import InvalidInputError, Problem
 from shared.pipeline.blanks import BLANK
 from shared.pipeline.loading import load_document
 from shared.search.candidates import Candidate, Entry, OperatorContext, Proposal
-from shared.search.genome import keeps_outputs
+from shared.search.genome import keeps_outputs, with_room
 from shared.search.menu import candidate_of
 from shared.search.operators import Operator, all_operators, operators_for
 from shared.search.text_operators import LONGEST_TEXT, text_operators
@@ -131,8 +131,13 @@ class Menu:
             return await self._outside.ask(parent.candidate, self._check) if self._outside else None
         offer = self._operators[operator].apply(parent.candidate.document, replace(self._context, mates=tuple(mates)), generator)
         fits = isinstance(offer, Proposal) and keeps_outputs(self._context.seed, offer.document)
-        found = self._check(offer.document, digest, offer.operator, offer.text) if offer and fits else None
+        found = self._check(_with_room(offer.document), digest, offer.operator, offer.text) if offer and fits else None
         return found if found is not None and found.digest != digest else None
+
+
+def _with_room(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """As the service does: where a pipeline states narrow limits, no step could ever be added."""
+    return with_room(document) if is_pipeline(document) else document
 
 
 class OutsideProposer:
