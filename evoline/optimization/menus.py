@@ -79,20 +79,20 @@ def checking(seed: Candidate) -> Check:
     return document if is_pipeline(seed.document) else texts
 
 
-def usable_operators(seed: Candidate, wanted: Sequence[str] | None) -> tuple[Operator, ...]:
-    """Raises `InvalidInputError` for names that are no operators, listing those that are."""
+def usable_operators(seed: Candidate, wanted: Sequence[str] | None, context: OperatorContext) -> tuple[Operator, ...]:
+    """Those that have something to work with in this search. Raises `InvalidInputError` for names that are no operators, listing
+    those that are."""
     known = all_operators() if is_pipeline(seed.document) else text_operators()
     if wanted is None:
-        return known
+        return _fitting(known, context)
     names = {operator.name for operator in known}
     if unknown := sorted(set(wanted) - names):
         reason = f"unknown operators {', '.join(unknown)}"
         raise InvalidInputError(Problem(path="operators", reason=reason, suggestion=f"choose among {', '.join(sorted(names))}"))
-    return tuple(operator for operator in known if operator.name in wanted)
+    return _fitting(tuple(operator for operator in known if operator.name in wanted), context)
 
 
-def fitting(operators: Sequence[Operator], context: OperatorContext) -> tuple[Operator, ...]:
-    """Without those that have nothing to work with in this search."""
+def _fitting(operators: Sequence[Operator], context: OperatorContext) -> tuple[Operator, ...]:
     idle = {one.name for one in all_operators()} - {one.name for one in operators_for(context)}
     return tuple(one for one in operators if one.name not in idle)
 

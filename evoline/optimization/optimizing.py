@@ -19,7 +19,6 @@ from evoline.optimization.menus import (
     OutsideProposer,
     checking,
     explained,
-    fitting,
     is_pipeline,
     lent,
     seed_of,
@@ -88,17 +87,17 @@ def optimize(  # noqa: PLR0913  the signature is a promise; everything after the
     task = plan_task(first.document, splits, budget, seed_number, search_on_train=not is_pipeline(first.document))
     chosen = STRATEGIES[strategy]() if isinstance(strategy, str) else strategy
     weighing = _weights(weights)
-    own = usable_operators(first, operators)
-    if not own and proposer is None:
-        raise InvalidInputError(
-            Problem(path="operators", reason="nothing can be proposed", suggestion="give operators or a proposer")
-        )
     context = replace(_context(first, task), **lent(borrow), models=_model_names(models))
+    own = usable_operators(first, operators, context)
+    if not own and proposer is None:
+        idle = f": {', '.join(sorted(set(operators)))} have nothing to work with here" if operators else ""
+        suggestion = "give operators, with what they need (`borrow`, `models`), or a proposer"
+        raise InvalidInputError(Problem(path="operators", reason=f"nothing can be proposed{idle}", suggestion=suggestion))
     with Journal(Path(journal) if journal else None, f"{task.fingerprint}:{chosen.name}") as notes:
         work = _Work(first, task, chosen, notes, seed_number, budget, alpha, weighing, on_progress or (lambda progress: None))
         arena = CountingArena(evaluate, task.cases, notes, workers=workers, on_measured=lambda: work.tell(arena))
         outside = OutsideProposer(proposer, arena, notes) if proposer else None
-        menu = Menu(fitting(own, context), context, checking(first), outside)
+        menu = Menu(own, context, checking(first), outside)
         return _finished(work.run(arena, menu, outside))
 
 

@@ -37,6 +37,8 @@ def test_only_what_is_lent_is_taken_over() -> None:
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"borrow": [{"name": "x"}]}, r"borrow\[0\]"),
     ({"models": ["gpt"]}, "claude:NAME"),
+    ({"operators": ["transfer", "cascade"]}, "cascade, transfer have nothing to work with"),
+    ({"operators": ["transfer"], "strategy": "guided"}, "`borrow`"),
     ({"models": ["claude:"]}, "models"),
 ]
 
