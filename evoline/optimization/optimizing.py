@@ -247,15 +247,14 @@ def _model_names(models: Sequence[str]) -> tuple[str, ...]:
 
 
 def _weights(wanted: Weights | Mapping[str, float] | None) -> Weights:
-    if wanted is None or isinstance(wanted, Weights):
-        return wanted or Weights()
-    if unknown := sorted(set(wanted) - {"cost", "latency"}):
+    given = wanted.told if isinstance(wanted, Weights) else wanted or {}
+    if unknown := sorted(set(given) - {"cost", "latency"}):
         raise InvalidInputError(
             Problem(
                 path="weights", reason=f"there is no objective {', '.join(unknown)} here", suggestion="choose among cost, latency"
             )
         )
-    return Weights(**wanted)
+    return Weights(**given)
 
 
 def _check_options(workers: int, alpha: float, strategy: str | Strategy) -> None:
