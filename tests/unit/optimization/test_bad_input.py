@@ -112,6 +112,8 @@ def test_a_journal_of_another_search_is_refused(tmp_path: Path) -> None:
     search(journal=journal)
     with pytest.raises(InvalidInputError, match="belongs to another seed, data, budget or seed number"):
         search(journal=journal, budget=301)
+    with pytest.raises(InvalidInputError, match="belongs to another seed, data, budget"):
+        search(journal=journal, dev=[{**case, "rubric": "strict"} for case in SPLITS["dev"]])
     for notes in ("not a journal\n", "notes without an end of their line"):
         journal.write_text(notes)
         with pytest.raises(InvalidInputError, match="is no journal of an optimisation"):
