@@ -187,10 +187,10 @@ class OutsideProposer:
         try:
             answer = self._propose(copy.deepcopy(dict(parent.document)), feedback)
             answer = await answer if inspect.isawaitable(answer) else answer
-            json.dumps(answer)
+            written = json.loads(json.dumps(answer))  # as the journal gives it: a search that goes on must read the same
         except Exception as error:
             return None, f"it raised {type(error).__name__}: {error}"[:500]
-        return answer, "" if isinstance(answer, Mapping) else f"it gave {type(answer).__name__} instead of a map"
+        return written, "" if isinstance(answer, Mapping) else f"it gave {type(answer).__name__} instead of a map"
 
 
 def _copy(case: Any) -> Any:
