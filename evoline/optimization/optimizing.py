@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from evoline.optimization.cases import expected_of
+from evoline.optimization.finishing import finished
 from evoline.optimization.given import check_given
 from evoline.optimization.journal import Journal
 from evoline.optimization.measuring import CountingArena, Evaluate
@@ -98,7 +97,7 @@ def optimize(  # noqa: PLR0913  the signature is a promise; everything after the
         arena = CountingArena(evaluate, task.cases, notes, workers=workers, on_measured=lambda: work.tell(arena))
         outside = OutsideProposer(proposer, arena, notes) if proposer else None
         menu = Menu(own, context, checking(first), outside)
-        return _finished(work.run(arena, menu, outside))
+        return finished(work.run(arena, menu, outside))
 
 
 @dataclass(frozen=True)
@@ -268,25 +267,3 @@ def _check_options(workers: int, alpha: float, strategy: str | Strategy) -> None
         problems.append(Problem(path="strategy", reason=f"there is no strategy {strategy!r}", suggestion=f"choose among {names}"))
     if problems:
         raise InvalidInputError(problems)
-
-
-def _finished(work: Coroutine[Any, Any, Outcome]) -> Outcome:
-    """Runs to the end, also where the caller sits in an event loop already, as in a notebook."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)
-    ended: list[Outcome | BaseException] = []
-
-    def run() -> None:
-        try:
-            ended.append(asyncio.run(work))
-        except BaseException as error:  # handed to the caller's thread
-            ended.append(error)
-
-    thread = threading.Thread(target=run, name="evoline-optimize")
-    thread.start()
-    thread.join()
-    if isinstance(ended[0], BaseException):
-        raise ended[0]
-    return ended[0]
