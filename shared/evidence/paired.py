@@ -134,7 +134,7 @@ def _graded(ours: Sequence[float], theirs: Sequence[float], alpha: float) -> Pai
     moved = np.asarray([value for value in differences if abs(value) > TIE], dtype=np.float64)
     exact = len(moved) <= EXACT_FLIPS_UP_TO
     better, worse = all_flips(moved) if exact else sampled_flips(moved, _RANDOM_FLIPS, seed=len(moved))
-    low, high = _gain_interval(differences, len(moved), alpha)
+    low, high = _gain_interval(differences, alpha)
     return PairedTest(
         p_value_better=better,
         p_value_worse=worse,
@@ -147,9 +147,9 @@ def _graded(ours: Sequence[float], theirs: Sequence[float], alpha: float) -> Pai
     )
 
 
-def _gain_interval(differences: Sequence[float], moved: int, alpha: float) -> tuple[float, float]:
-    if moved:
+def _gain_interval(differences: Sequence[float], alpha: float) -> tuple[float, float]:
+    if max(differences) - min(differences) > TIE:
         return bootstrap_interval(differences, 1 - 2 * alpha)
-    # Nothing differed: a bootstrap would claim certainty. The share that may differ unseen is at most 1 - alpha^(1/n).
+    # All alike: a bootstrap would claim certainty. The share that may differ unseen is at most 1 - alpha^(1/n).
     unseen = 1 - alpha ** (1 / len(differences))
-    return -unseen, unseen
+    return max(-1.0, differences[0] - unseen), min(1.0, differences[0] + unseen)

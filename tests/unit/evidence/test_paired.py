@@ -104,6 +104,11 @@ def test_identical_grades_show_nothing_and_claim_nothing() -> None:
     assert found.gain_low < 0 < found.gain_high
 
 
+def test_equal_gains_on_all_cases_are_no_certainty() -> None:
+    found = paired_test([0.5] * 40, [0.4] * 40, alpha=0.05)
+    assert (found.gain_low, found.gain_high) == pytest.approx((0.1 - (1 - 0.05 ** (1 / 40)), 0.1 + (1 - 0.05 ** (1 / 40))))
+
+
 def test_no_cases_decide_nothing() -> None:
     found = paired_test([], [], 0.05)
     assert (found.p_value_better, found.gain_low, found.gain_high, found.method) == (1.0, -1.0, 1.0, "none")
