@@ -34,11 +34,8 @@ def input_of(case: Any) -> Any:
 
 
 def text_of(case: Any) -> str | None:
-    """JSON that tells one case from another; the input alone where a case has one. None for what is no JSON."""
-    shown = case.model_dump(mode="json") if isinstance(case, Case) else case
-    if isinstance(shown, Mapping) and "input" in shown:
-        shown = shown["input"]
-    return _json(shown)
+    """JSON of all that `evaluate` sees of a case: whatever is in it may decide a score. None for what is no JSON."""
+    return _json(case.model_dump(mode="json") if isinstance(case, Case) else case)
 
 
 def duplicate_problems(cases: Mapping[str, Any]) -> tuple[list[Problem], tuple[str, ...]]:

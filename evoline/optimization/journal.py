@@ -60,13 +60,16 @@ class Journal:
         file.seek(0)
         content = file.read()
         whole = content[: content.rfind(b"\n") + 1]
-        lines = whole.splitlines()
+        lines, first = whole.splitlines(), json.dumps(head).encode() + b"\n"
         if lines:
             self._read(path, lines, head)
+        elif not first.startswith(content):
+            # Somebody's file without a line's end: cut as if by a kill, all of it would be gone.
+            raise _refused(path, "is no journal of an optimisation", "name another file")
         file.truncate(len(whole))  # a line that was cut by a kill is written again
         file.seek(0, os.SEEK_END)
         if not lines:
-            file.write(json.dumps(head).encode() + b"\n")
+            file.write(first)
             file.flush()
 
     def _read(self, path: Path, lines: list[bytes], head: dict[str, str]) -> None:

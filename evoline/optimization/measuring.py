@@ -107,6 +107,7 @@ class CountingArena:
         return measured
 
     async def _called(self, candidate: Candidate, case: str, threads: ThreadPoolExecutor | None) -> Measured:
+        await asyncio.sleep(0)  # where nothing else pauses, Ctrl-C would end nothing before the search does
         self.called += 1
         arguments = (_copied(candidate.document), self._cases[case])
         try:

@@ -17,7 +17,7 @@ from shared.errors import InvalidInputError, Problem
 from shared.pipeline.blanks import BLANK
 from shared.pipeline.loading import load_document
 from shared.search.candidates import Candidate, Entry, OperatorContext, Proposal
-from shared.search.genome import keeps_outputs
+from shared.search.genome import keeps_outputs, with_room
 from shared.search.menu import candidate_of
 from shared.search.operators import Operator, all_operators, operators_for
 from shared.search.text_operators import LONGEST_TEXT, text_operators
@@ -79,20 +79,20 @@ def checking(seed: Candidate) -> Check:
     return document if is_pipeline(seed.document) else texts
 
 
-def usable_operators(seed: Candidate, wanted: Sequence[str] | None) -> tuple[Operator, ...]:
-    """Raises `InvalidInputError` for names that are no operators, listing those that are."""
+def usable_operators(seed: Candidate, wanted: Sequence[str] | None, context: OperatorContext) -> tuple[Operator, ...]:
+    """Those that have something to work with in this search. Raises `InvalidInputError` for names that are no operators, listing
+    those that are."""
     known = all_operators() if is_pipeline(seed.document) else text_operators()
     if wanted is None:
-        return known
+        return _fitting(known, context)
     names = {operator.name for operator in known}
     if unknown := sorted(set(wanted) - names):
         reason = f"unknown operators {', '.join(unknown)}"
         raise InvalidInputError(Problem(path="operators", reason=reason, suggestion=f"choose among {', '.join(sorted(names))}"))
-    return tuple(operator for operator in known if operator.name in wanted)
+    return _fitting(tuple(operator for operator in known if operator.name in wanted), context)
 
 
-def fitting(operators: Sequence[Operator], context: OperatorContext) -> tuple[Operator, ...]:
-    """Without those that have nothing to work with in this search."""
+def _fitting(operators: Sequence[Operator], context: OperatorContext) -> tuple[Operator, ...]:
     idle = {one.name for one in all_operators()} - {one.name for one in operators_for(context)}
     return tuple(one for one in operators if one.name not in idle)
 
@@ -131,8 +131,13 @@ class Menu:
             return await self._outside.ask(parent.candidate, self._check) if self._outside else None
         offer = self._operators[operator].apply(parent.candidate.document, replace(self._context, mates=tuple(mates)), generator)
         fits = isinstance(offer, Proposal) and keeps_outputs(self._context.seed, offer.document)
-        found = self._check(offer.document, digest, offer.operator, offer.text) if offer and fits else None
+        found = self._check(_with_room(offer.document), digest, offer.operator, offer.text) if offer and fits else None
         return found if found is not None and found.digest != digest else None
+
+
+def _with_room(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """As the service does: where a pipeline states narrow limits, no step could ever be added."""
+    return with_room(document) if is_pipeline(document) else document
 
 
 class OutsideProposer:
@@ -182,10 +187,10 @@ class OutsideProposer:
         try:
             answer = self._propose(copy.deepcopy(dict(parent.document)), feedback)
             answer = await answer if inspect.isawaitable(answer) else answer
-            json.dumps(answer)
+            written = json.loads(json.dumps(answer))  # as the journal gives it: a search that goes on must read the same
         except Exception as error:
             return None, f"it raised {type(error).__name__}: {error}"[:500]
-        return answer, "" if isinstance(answer, Mapping) else f"it gave {type(answer).__name__} instead of a map"
+        return written, "" if isinstance(answer, Mapping) else f"it gave {type(answer).__name__} instead of a map"
 
 
 def _copy(case: Any) -> Any:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from evoline.optimization.cases import expected_of
+from evoline.optimization.finishing import finished
 from evoline.optimization.given import check_given
 from evoline.optimization.journal import Journal
 from evoline.optimization.measuring import CountingArena, Evaluate
@@ -19,7 +18,6 @@ from evoline.optimization.menus import (
     OutsideProposer,
     checking,
     explained,
-    fitting,
     is_pipeline,
     lent,
     seed_of,
@@ -88,18 +86,18 @@ def optimize(  # noqa: PLR0913  the signature is a promise; everything after the
     task = plan_task(first.document, splits, budget, seed_number, search_on_train=not is_pipeline(first.document))
     chosen = STRATEGIES[strategy]() if isinstance(strategy, str) else strategy
     weighing = _weights(weights)
-    own = usable_operators(first, operators)
-    if not own and proposer is None:
-        raise InvalidInputError(
-            Problem(path="operators", reason="nothing can be proposed", suggestion="give operators or a proposer")
-        )
     context = replace(_context(first, task), **lent(borrow), models=_model_names(models))
+    own = usable_operators(first, operators, context)
+    if not own and proposer is None:
+        idle = f": {', '.join(sorted(set(operators)))} have nothing to work with here" if operators else ""
+        suggestion = "give operators, with what they need (`borrow`, `models`), or a proposer"
+        raise InvalidInputError(Problem(path="operators", reason=f"nothing can be proposed{idle}", suggestion=suggestion))
     with Journal(Path(journal) if journal else None, f"{task.fingerprint}:{chosen.name}") as notes:
         work = _Work(first, task, chosen, notes, seed_number, budget, alpha, weighing, on_progress or (lambda progress: None))
         arena = CountingArena(evaluate, task.cases, notes, workers=workers, on_measured=lambda: work.tell(arena))
         outside = OutsideProposer(proposer, arena, notes) if proposer else None
-        menu = Menu(fitting(own, context), context, checking(first), outside)
-        return _finished(work.run(arena, menu, outside))
+        menu = Menu(own, context, checking(first), outside)
+        return finished(work.run(arena, menu, outside))
 
 
 @dataclass(frozen=True)
@@ -248,15 +246,14 @@ def _model_names(models: Sequence[str]) -> tuple[str, ...]:
 
 
 def _weights(wanted: Weights | Mapping[str, float] | None) -> Weights:
-    if wanted is None or isinstance(wanted, Weights):
-        return wanted or Weights()
-    if unknown := sorted(set(wanted) - {"cost", "latency"}):
+    given = wanted.told if isinstance(wanted, Weights) else wanted or {}
+    if unknown := sorted(set(given) - {"cost", "latency"}):
         raise InvalidInputError(
             Problem(
                 path="weights", reason=f"there is no objective {', '.join(unknown)} here", suggestion="choose among cost, latency"
             )
         )
-    return Weights(**wanted)
+    return Weights(**given)
 
 
 def _check_options(workers: int, alpha: float, strategy: str | Strategy) -> None:
@@ -270,25 +267,3 @@ def _check_options(workers: int, alpha: float, strategy: str | Strategy) -> None
         problems.append(Problem(path="strategy", reason=f"there is no strategy {strategy!r}", suggestion=f"choose among {names}"))
     if problems:
         raise InvalidInputError(problems)
-
-
-def _finished(work: Coroutine[Any, Any, Outcome]) -> Outcome:
-    """Runs to the end, also where the caller sits in an event loop already, as in a notebook."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)
-    ended: list[Outcome | BaseException] = []
-
-    def run() -> None:
-        try:
-            ended.append(asyncio.run(work))
-        except BaseException as error:  # handed to the caller's thread
-            ended.append(error)
-
-    thread = threading.Thread(target=run, name="evoline-optimize")
-    thread.start()
-    thread.join()
-    if isinstance(ended[0], BaseException):
-        raise ended[0]
-    return ended[0]

@@ -230,7 +230,11 @@ def _same_field(expected: Any, answer: Any, tolerance: float) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """What a float can hold: a model may write hundreds of digits, and arithmetic with these raises."""
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def _number(value: Any, extract: str) -> float | None:

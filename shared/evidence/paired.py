@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Literal
@@ -33,6 +34,8 @@ class PairedTest:
     """Cases on which the two differ."""
     cases: int
     method: Literal["mcnemar", "sign_flip_exact", "sign_flip_sampled", "none"]
+    mean_square: float = 0.0
+    """Of the differences; of 0/1 grades the share that differ."""
 
 
 def paired_test(candidate: Sequence[float | None], incumbent: Sequence[float | None], alpha: float) -> PairedTest:
@@ -60,18 +63,42 @@ def required_cases(gain: float, discordance: float, alpha: float, power: float) 
     no number of cases shows it. Raises `InvalidInputError` for shares outside (0, 1)."""
     if not (0.0 < alpha < 1.0 and 0.0 < power < 1.0 and gain <= 1.0 and 0.0 <= discordance <= 1.0):
         raise InvalidInputError("alpha and power are in (0, 1), discordance and gain at most 1")
+    return _cases_for(gain, max(discordance, gain), alpha, power)
+
+
+def further_cases(gain: float, mean_square: float, cases: int, levels: tuple[float, float]) -> int:
+    """Cases beyond `cases`, at least one, that would show the `gain` that was seen, graded or not; 0 for none seen.
+
+    `levels`: alpha, one-sided, and power. Connor's formula with the mean square of the differences instead of the share that
+    differ, which it is for 0/1 grades: graded ones differ nearly everywhere by little, and that share would ask for many times
+    too many."""
+    if gain <= 0.0 or not cases:
+        return 0
+    return max(1, _cases_for(gain, max(mean_square, gain * gain), *levels) - cases)
+
+
+def _cases_for(gain: float, mean_square: float, alpha: float, power: float) -> int:
     if gain <= 0.0:
         return 0
-    share = max(discordance, gain)
     normal = NormalDist()
-    spread = normal.inv_cdf(1 - alpha) * math.sqrt(share) + normal.inv_cdf(power) * math.sqrt(share - gain * gain)
+    spread = normal.inv_cdf(1 - alpha) * math.sqrt(mean_square)
+    spread += normal.inv_cdf(power) * math.sqrt(mean_square - gain * gain)
     return max(1, math.ceil((spread / gain) ** 2))
 
 
 def binomial_tail(successes: int, trials: int) -> float:
     """P(X >= successes) for X binomial with probability 1/2; exact in integers."""
-    ways = sum(math.comb(trials, count) for count in range(max(0, successes), trials + 1))
+    failures = trials - max(0, successes)
+    ways = sum(itertools.islice(binomial_ways(trials), max(0, failures + 1)))
     return min(1.0, ways / (1 << trials))
+
+
+def binomial_ways(trials: int) -> Iterator[int]:
+    """Ways to 0, 1, ... `trials` successes, each from the one before: `math.comb` for each takes seconds from a thousand on."""
+    ways = 1
+    for count in range(trials + 1):
+        yield ways
+        ways = ways * (trials - count) // (count + 1)
 
 
 def _binary(ours: Sequence[float], theirs: Sequence[float], alpha: float) -> PairedTest:
@@ -88,6 +115,7 @@ def _binary(ours: Sequence[float], theirs: Sequence[float], alpha: float) -> Pai
         discordant=wins + losses,
         cases=len(ours),
         method="mcnemar",
+        mean_square=(wins + losses) / len(ours),
     )
 
 
@@ -124,7 +152,7 @@ def _graded(ours: Sequence[float], theirs: Sequence[float], alpha: float) -> Pai
     moved = np.asarray([value for value in differences if abs(value) > TIE], dtype=np.float64)
     exact = len(moved) <= EXACT_FLIPS_UP_TO
     better, worse = all_flips(moved) if exact else sampled_flips(moved, _RANDOM_FLIPS, seed=len(moved))
-    low, high = _gain_interval(differences, len(moved), alpha)
+    low, high = _gain_interval(differences, alpha)
     return PairedTest(
         p_value_better=better,
         p_value_worse=worse,
@@ -134,12 +162,13 @@ def _graded(ours: Sequence[float], theirs: Sequence[float], alpha: float) -> Pai
         discordant=len(moved),
         cases=len(differences),
         method="sign_flip_exact" if exact else "sign_flip_sampled",
+        mean_square=math.fsum(value * value for value in differences) / len(differences),
     )
 
 
-def _gain_interval(differences: Sequence[float], moved: int, alpha: float) -> tuple[float, float]:
-    if moved:
+def _gain_interval(differences: Sequence[float], alpha: float) -> tuple[float, float]:
+    if max(differences) - min(differences) > TIE:
         return bootstrap_interval(differences, 1 - 2 * alpha)
-    # Nothing differed: a bootstrap would claim certainty. The share that may differ unseen is at most 1 - alpha^(1/n).
+    # All alike: a bootstrap would claim certainty. The share that may differ unseen is at most 1 - alpha^(1/n).
     unseen = 1 - alpha ** (1 / len(differences))
-    return -unseen, unseen
+    return max(-1.0, differences[0] - unseen), min(1.0, differences[0] + unseen)

@@ -17,8 +17,9 @@ _BOOTSTRAP_FROM_CASES = 20
 def score(grades: Sequence[float | None], grader_hash: str) -> Score:
     """Mean over all cases with a 95% interval; None is a failure and counts as 0.
 
-    0/1 grades: Wilson (1927). Graded: seeded percentile bootstrap (Efron 1979); below 20 cases, where that is too narrow, Wilson's
-    interval at the mean, which is conservative since no variable in [0, 1] varies more than a 0/1 variable of the same mean.
+    0/1 grades: Wilson (1927). Graded: seeded percentile bootstrap (Efron 1979); below 20 cases and where all grades are equal, for
+    which that is too narrow, Wilson's interval at the mean, which is conservative since no variable in [0, 1] varies more than a
+    0/1 variable of the same mean.
     No cases: mean 0 in [0, 1], method `none`. Raises `InvalidInputError` for grades outside [0, 1]."""
     values = counted(grades)
     failures = sum(grade is None for grade in grades)
@@ -26,7 +27,7 @@ def score(grades: Sequence[float | None], grader_hash: str) -> Score:
         return Score(mean=0.0, low=0.0, high=1.0, cases=0, grader_hash=grader_hash, method="none")
     mean = math.fsum(values) / len(values)
     binary = all(value in (0.0, 1.0) for value in values)
-    graded = not binary and len(values) >= _BOOTSTRAP_FROM_CASES
+    graded = not binary and len(values) >= _BOOTSTRAP_FROM_CASES and min(values) < max(values)
     low, high = bootstrap_interval(values, 0.95) if graded else wilson_interval(mean, len(values), CONFIDENCE_Z)
     method = "bootstrap" if graded else "wilson"
     return Score(mean=mean, low=low, high=high, cases=len(values), failures=failures, grader_hash=grader_hash, method=method)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from statistics import NormalDist
 
-from shared.evidence.paired import PairedTest, binomial_tail
+from shared.evidence.paired import PairedTest, binomial_ways
 
 _STEPS = 60
 """Halvings of an interval: to the last digit of a float."""
@@ -30,21 +30,33 @@ def claimable_gain(test: PairedTest, alpha: float) -> float:
 def _of_wins(test: PairedTest, alpha: float) -> float:
     pairs = test.discordant
     wins = round((pairs + test.gain * test.cases) / 2)
-    fewest = next(count for count in range(pairs + 1) if binomial_tail(count, pairs) < alpha)
-    share = _solved(lambda share: _mean_from(fewest, pairs, share), wins, 0.0, wins / pairs)
+    passing = _passing(pairs, alpha)
+    share = _solved(lambda share: _mean_among(passing, pairs, share), wins, 0.0, wins / pairs)
     return pairs * (2 * share - 1) / test.cases
 
 
-def _mean_from(fewest: int, pairs: int, share: float) -> float:
-    """Mean of a binomial that is at least `fewest`; rises with `share`."""
+def _passing(pairs: int, alpha: float) -> list[tuple[int, float]]:
+    """(wins, logarithm of the number of ways to them) of all that pass, from the most to the fewest."""
+    found, tail = [], 0
+    for wins, ways in zip(range(pairs, -1, -1), binomial_ways(pairs), strict=True):  # as many ways to so many losses
+        tail += ways
+        if tail / (1 << pairs) >= alpha:
+            break
+        found.append((wins, math.log(ways)))
+    return found
+
+
+def _mean_among(passing: Sequence[tuple[int, float]], pairs: int, share: float) -> float:
+    """Mean of a binomial that is among `passing`; rises with `share`."""
     if share <= 0.0:
-        return fewest
+        return passing[-1][0]
     odds = math.log(share) - math.log1p(-share) if share < 1.0 else math.inf
     if math.isinf(odds):
         return pairs
-    logs = [math.log(math.comb(pairs, count)) + count * odds for count in range(fewest, pairs + 1)]
-    weights = [math.exp(each - max(logs)) for each in logs]
-    return math.fsum(count * weight for count, weight in enumerate(weights, fewest)) / math.fsum(weights)
+    logs = [ways + wins * odds for wins, ways in passing]
+    largest = max(logs)
+    weights = [math.exp(each - largest) for each in logs]
+    return math.fsum(wins * weight for (wins, _), weight in zip(passing, weights, strict=True)) / math.fsum(weights)
 
 
 def _of_mean(test: PairedTest, alpha: float) -> float:

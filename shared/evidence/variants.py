@@ -10,7 +10,7 @@ from typing import Literal
 from shared.evidence.effects import is_binary, paired_differences, paired_effect
 from shared.evidence.exact_tests import TailTest, mcnemar_test, sign_flip_test
 from shared.evidence.outcomes import require_level
-from shared.evidence.paired import required_cases
+from shared.evidence.paired import further_cases
 from shared.evidence.scores import counted
 from shared.evidence.verdicts import HARM_ALPHA, POWER
 
@@ -123,10 +123,12 @@ def _tested(label: str, grades: Grades, incumbent: Grades, test: TailTest, level
 
 
 def _compared(found: Tested, grades: Grades, incumbent: Grades, level: float) -> Compared:
-    effect = paired_effect(counted(grades), counted(incumbent), level)
+    ours, theirs = counted(grades), counted(incumbent)
+    effect = paired_effect(ours, theirs, level)
     more = 0
     if found.standing == "undecided" and effect.gain > 0:
-        more = max(1, required_cases(effect.gain, found.test.discordant / effect.cases, level, POWER) - effect.cases)
+        square = math.fsum((one - other) ** 2 for one, other in zip(ours, theirs, strict=True)) / effect.cases
+        more = further_cases(effect.gain, square, effect.cases, (level, POWER))
     return Compared(
         label=found.label,
         gain=effect.gain,

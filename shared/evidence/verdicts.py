@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from shared.evidence.paired import PairedTest, required_cases
+from shared.evidence.paired import PairedTest, further_cases
 from shared.evidence.wording import chance
 
 HARM_ALPHA = 0.05
@@ -45,7 +45,5 @@ def harms(
 
 
 def more_cases(test: PairedTest, alpha: float) -> int:
-    """Sealed cases beyond these that would decide at the seen gain and discordance with 80% power; 0 where no gain was seen."""
-    if test.gain <= 0 or not test.cases:
-        return 0
-    return max(1, required_cases(test.gain, test.discordant / test.cases, alpha, POWER) - test.cases)
+    """Sealed cases beyond these that would decide at the seen gain and spread with 80% power; 0 where no gain was seen."""
+    return further_cases(test.gain, test.mean_square, test.cases, (alpha, POWER))

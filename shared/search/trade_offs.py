@@ -50,6 +50,8 @@ def finalists_of(found: SearchResult, weights: Weights, count: int) -> tuple[str
     if not weights.told:
         return found.ranking[:count]
     measured = _measured(found.archive)
+    if not measured:
+        return ()  # the search was over before it measured anything
     seed, scale = measured[0].entry, scale_of([one.entry for one in measured])
     on_front = (one.entry.candidate.digest for one in _front(measured, _compared(measured)))
     known = [found.archive[digest] for digest in dict.fromkeys((*found.ranking, *on_front)) if digest != seed.candidate.digest]

@@ -14,7 +14,7 @@ from shared.evidence.graders import answer_of, grade, grade_run, grader_hash, in
 
 KINDS = ("exact", "normalized", "numeric", "label", "json_fields", "regex", "contains")
 anything = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    st.none() | st.booleans() | st.integers() | st.sampled_from((10**400, -(10**400))) | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )
@@ -28,6 +28,10 @@ def spec(kind: str, **options: Any) -> GraderSpec:
     ("grader", "expected", "answer", "wanted"),
     [
         (spec("exact"), 1, 1.0, 1.0),
+        (spec("exact"), 10**400, 10**400, 1.0),
+        (spec("exact"), 1.5, 10**400, 0.0),
+        (spec("numeric"), 1, 10**400, 0.0),
+        (spec("json_fields"), {"a": 1}, {"a": 10**400}, 0.0),
         (spec("exact"), 1, True, 0.0),
         (spec("exact"), True, 1, 0.0),
         (spec("exact"), "Yes", "yes", 0.0),

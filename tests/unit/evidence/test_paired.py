@@ -7,7 +7,9 @@ import pytest
 from scipy import stats
 
 from shared.errors import InvalidInputError
-from shared.evidence.paired import binomial_tail, newcombe_interval, paired_test, required_cases
+from shared.evidence.paired import binomial_tail, further_cases, newcombe_interval, paired_test, required_cases
+from shared.evidence.variants import compare_variants
+from shared.evidence.verdicts import more_cases
 
 
 def pairs(wins: int, losses: int, both: int, neither: int) -> tuple[list[float | None], list[float | None]]:
@@ -104,6 +106,11 @@ def test_identical_grades_show_nothing_and_claim_nothing() -> None:
     assert found.gain_low < 0 < found.gain_high
 
 
+def test_equal_gains_on_all_cases_are_no_certainty() -> None:
+    found = paired_test([0.5] * 40, [0.4] * 40, alpha=0.05)
+    assert (found.gain_low, found.gain_high) == pytest.approx((0.1 - (1 - 0.05 ** (1 / 40)), 0.1 + (1 - 0.05 ** (1 / 40))))
+
+
 def test_no_cases_decide_nothing() -> None:
     found = paired_test([], [], 0.05)
     assert (found.p_value_better, found.gain_low, found.gain_high, found.method) == (1.0, -1.0, 1.0, "none")
@@ -136,3 +143,32 @@ def test_no_gain_needs_no_number_of_cases_and_nonsense_is_refused() -> None:
     assert required_cases(0.5, 0.1, 0.05, 0.8) == required_cases(0.5, 0.5, 0.05, 0.8)
     with pytest.raises(InvalidInputError):
         required_cases(0.1, 0.3, 0.0, 0.8)
+
+
+def graded(cases: int, generator: np.random.Generator) -> tuple[list[float], list[float]]:
+    """A gain of 3 points on grades that differ by 10."""
+    theirs = generator.uniform(0.3, 0.6, cases)
+    return list(theirs + generator.normal(0.03, 0.1, cases)), list(theirs)
+
+
+def test_cases_that_a_graded_gain_needs_show_it_as_often_as_promised() -> None:
+    generator = np.random.default_rng(3)
+    needed = 30 + further_cases(0.03, 0.1**2 + 0.03**2, 30, (0.05, 0.8))
+    shown = [paired_test(*graded(needed, generator), alpha=0.05).p_value_better < 0.05 for _ in range(200)]
+    assert 0.72 < np.mean(shown) < 0.88
+
+
+def test_a_graded_comparison_asks_for_as_many_more_cases_as_its_spread_needs() -> None:
+    ours, theirs = [0.6, 0.44] * 12, [0.5] * 24
+    test = paired_test(ours, theirs, alpha=0.05)
+    spread = float(np.std(np.subtract(ours, theirs)))
+    wanted = (stats.norm.isf(0.05) * np.hypot(spread, test.gain) + stats.norm.isf(0.2) * spread) ** 2 / test.gain**2
+    assert test.gain > 0.0 and test.p_value_better > 0.05
+    assert more_cases(test, 0.05) == pytest.approx(wanted - 24, abs=1.0)
+    (variant,) = compare_variants(theirs, {"a": ours}, 0.05).variants
+    assert variant.more_cases_needed == more_cases(test, 0.05)
+
+
+def test_of_right_and_wrong_answers_the_share_that_differ_is_what_counts() -> None:
+    test = paired_test(*pairs(9, 6, 10, 15), alpha=0.05)
+    assert more_cases(test, 0.05) == required_cases(test.gain, 15 / 40, 0.05, 0.8) - 40

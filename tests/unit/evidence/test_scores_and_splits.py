@@ -51,6 +51,11 @@ def test_few_graded_cases_get_the_wider_interval() -> None:
     assert found.high - found.low > 0.5
 
 
+def test_equal_grades_are_no_certainty() -> None:
+    found = score([0.5] * 30, "h")
+    assert (found.method, found.low, found.high) == ("wilson", *wilson_interval(0.5, 30, float(stats.norm.ppf(0.975))))
+
+
 def test_split_shares_are_kept_and_no_case_ever_moves() -> None:
     counts = Counter(assign_split("d", f"case-{index}") for index in range(5000))
     assert counts["train"] == pytest.approx(2000, abs=150)

@@ -112,6 +112,18 @@ def test_a_journal_of_another_search_is_refused(tmp_path: Path) -> None:
     search(journal=journal)
     with pytest.raises(InvalidInputError, match="belongs to another seed, data, budget or seed number"):
         search(journal=journal, budget=301)
-    journal.write_text("not a journal\n")
-    with pytest.raises(InvalidInputError, match="is no journal of an optimisation"):
-        search(journal=journal)
+    with pytest.raises(InvalidInputError, match="belongs to another seed, data, budget"):
+        search(journal=journal, dev=[{**case, "rubric": "strict"} for case in SPLITS["dev"]])
+    for notes in ("not a journal\n", "notes without an end of their line"):
+        journal.write_text(notes)
+        with pytest.raises(InvalidInputError, match="is no journal of an optimisation"):
+            search(journal=journal)
+        assert journal.read_text() == notes
+
+
+def test_a_journal_that_was_cut_in_its_first_line_is_begun_again(tmp_path: Path) -> None:
+    whole, journal = tmp_path / "whole", tmp_path / "journal.jsonl"
+    search(journal=whole)
+    journal.write_bytes(whole.read_bytes()[:20])
+    search(journal=journal)
+    assert journal.read_bytes() == whole.read_bytes()

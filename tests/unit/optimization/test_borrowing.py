@@ -37,6 +37,8 @@ def test_only_what_is_lent_is_taken_over() -> None:
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"borrow": [{"name": "x"}]}, r"borrow\[0\]"),
     ({"models": ["gpt"]}, "claude:NAME"),
+    ({"operators": ["transfer", "cascade"]}, "cascade, transfer have nothing to work with"),
+    ({"operators": ["transfer"], "strategy": "guided"}, "`borrow`"),
     ({"models": ["claude:"]}, "models"),
 ]
 
@@ -45,3 +47,11 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 def test_what_is_no_pipeline_or_model_is_refused_with_its_place(changed: dict[str, Any], place: str) -> None:
     with pytest.raises(InvalidInputError, match=place):
         search(**changed)
+
+
+def test_narrow_limits_of_a_seed_do_not_forbid_steps() -> None:
+    narrow = {**seed_document(), "limits": {"seconds": 60, "steps": 1, "calls": 1, "tokens": 400}}
+    splits: dict[str, Any] = {"train": CASES[:30], "dev": CASES[30:70], "sealed": CASES[70:]}
+    outcome = optimize(narrow, prefers_steps, **splits, budget=300)
+    longer = [entry.candidate.document for entry in outcome.archive.entries if len(entry.candidate.document["steps"]) > 1]
+    assert longer and all(document["limits"]["steps"] >= len(document["steps"]) for document in longer)

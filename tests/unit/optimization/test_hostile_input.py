@@ -186,3 +186,12 @@ def test_a_killed_process_leaves_its_journal_free(tmp_path: Path) -> None:
     assert killed.returncode == -9
     assert json.loads(journal.read_text())["format"]
     assert search(journal=journal).evidence.candidates > 1
+
+
+def test_a_proposal_is_read_the_same_when_a_search_goes_on(tmp_path: Path) -> None:
+    def numbering(parent: Any, feedback: Any) -> Any:
+        return {1: f"{parent['1']} birch"}  # JSON has no such names
+
+    arguments: dict[str, Any] = {"seed": {"1": "amber"}, "proposer": numbering, "operators": (), "journal": tmp_path / "journal"}
+    first, again = search(**arguments).evidence, search(**arguments).evidence
+    assert (first.archive_hash, first.proposals) == (again.archive_hash, again.proposals)

@@ -10,6 +10,7 @@ import pytest
 from evoline import optimize
 from evoline.optimization.measuring import checked
 from shared.errors import InvalidInputError
+from shared.search.objectives import Weights
 from tests.fakes.planted_task import SEED, SPLITS, Evaluator, listing
 
 PLANTED: dict[str, Any] = dict(SPLITS)
@@ -47,6 +48,7 @@ def test_use_that_is_none_is_a_failed_evaluation_that_says_why(use: Any) -> None
     assert measured.grade is None and "evaluate gave" in measured.feedback
 
 
-def test_weights_for_objectives_that_nobody_measures_here_are_refused() -> None:
+@pytest.mark.parametrize("weights", [{"robustness": 0.1}, Weights(cost=0.1, robustness=0.1)])
+def test_weights_for_objectives_that_nobody_measures_here_are_refused(weights: Any) -> None:
     with pytest.raises(InvalidInputError, match="robustness"):
-        optimize(SEED, Evaluator(), **PLANTED, budget=300, weights={"robustness": 0.1})
+        optimize(SEED, Evaluator(), **PLANTED, budget=300, weights=weights)

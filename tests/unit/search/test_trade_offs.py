@@ -138,3 +138,9 @@ def test_finalists_are_the_searchs_own_unless_other_objectives_weigh() -> None:
 def test_weights_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(InvalidInputError, match="from 0 to 1"):
         Weights(**wrong)
+
+
+def test_a_search_that_was_over_before_it_measured_anything_has_no_finalists() -> None:
+    archive = Archive()
+    archive.add(Candidate("seed", {}))
+    assert finalists_of(SearchResult(archive, ()), Weights(cost=0.05), 3) == ()
