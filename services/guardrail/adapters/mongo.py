@@ -103,6 +103,7 @@ class MongoRevisions:
     async def ensure_indexes(self) -> None:
         await self._revisions.ensure_index([("pipeline", 1)], name="pipeline")
         await self._revisions.ensure_index([("parent_digest", 1)], name="parent_digest")
+        await self._revisions.ensure_index([("attestation.key_id", 1)], name="key_id")
 
     async def add(self, revision: RevisionRecord) -> RevisionRecord:
         inserted = await self._revisions.insert_once(_document(revision, revision.digest))
@@ -155,8 +156,9 @@ class MongoRevisions:
         found = await self._quarantine.get(digest)
         return {name: value for name, value in found.items() if name != "_id"} if found else None
 
-    async def signed_otherwise(self, key: str) -> Sequence[RevisionRecord]:
-        found = await self._revisions.find({"status": "approved", "attestation.key_id": {"$ne": key}})
+    async def signed_otherwise(self, key: str, among: Sequence[str] | None = None) -> Sequence[RevisionRecord]:
+        signers = {"$ne": key} if among is None else {"$in": sorted(set(among) - {key})}
+        found = await self._revisions.find({"status": "approved", "attestation.key_id": signers})
         return [RevisionRecord.model_validate(each) for each in found]
 
     async def reattest(self, digest: str, attestation: Attestation, *, from_key: str) -> bool:

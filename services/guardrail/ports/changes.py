@@ -80,8 +80,9 @@ class Revisions(Protocol):
         """`{cause, reason, at, author, cancel_running}`."""
         ...
 
-    async def signed_otherwise(self, key: str) -> Sequence[RevisionRecord]:
-        """Approved revisions and templates whose attestation is not under this key."""
+    async def signed_otherwise(self, key: str, among: Sequence[str] | None = None) -> Sequence[RevisionRecord]:
+        """Approved revisions and templates whose attestation is not under this key. `among`: only what one of these signed; the
+        store needs not look through all of them then."""
         ...
 
     async def reattest(self, digest: str, attestation: Attestation, *, from_key: str) -> bool:
