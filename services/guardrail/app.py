@@ -37,6 +37,7 @@ from shared.messaging.fleet import Fleet
 from shared.messaging.topology import durables
 from shared.service import Application, Host
 from shared.settings import ProviderSettings, SharedSettings
+from shared.storage.grouped import GroupedDatabase
 from shared.storage.mongo import MongoStore, connect
 
 KEYS_AGAIN_SECONDS = 60.0
@@ -79,7 +80,7 @@ def create_app(settings: SharedSettings | None = None, own: GuardrailSettings | 
 
 
 async def _guardrail(host: Host, shared_settings: SharedSettings, own: GuardrailSettings, meta_names: frozenset[str]) -> Guardrail:
-    database, sealed = host.database, (await _sealed_store(host, shared_settings, own)).database(SEALED_DATABASE)
+    database, sealed = GroupedDatabase(host.database), (await _sealed_store(host, shared_settings, own)).database(SEALED_DATABASE)
     changes, revisions, audit = MongoChanges(database), MongoRevisions(database), MongoAuditLog(database)
     rollouts = MongoRollouts(database)
     for store in (changes, revisions, audit, rollouts):

@@ -13,7 +13,8 @@ from shared.events.values import Attestation
 
 class Changes(Protocol):
     async def open(self, record: ChangeRecord) -> ChangeRecord:
-        """The stored record of this id: the given one, or the one that was there before."""
+        """The stored record of this id: the given one, or the one that was there before. One that was judged before may come back
+        as it was given; its first save then raises `LostRaceError`."""
         ...
 
     async def get(self, change_id: str) -> ChangeRecord | None: ...
