@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from services.guardrail.adapters.audit_log import MongoAuditLog
 from services.guardrail.adapters.freezes import MongoFreezes
@@ -13,10 +15,12 @@ from services.guardrail.domain.records import ChangeRecord
 from services.guardrail.domain.turns import Turns
 from services.guardrail.ports import Guardrail
 from services.guardrail.use_cases import Place, propose_change
-from shared.events.changes import ChangeApproved, PipelineDeployed, ProposeChange
+from shared.events.changes import ChangeApproved, ChangeVetoed, PipelineDeployed, ProposeChange
 from shared.events.message import Message
+from shared.events.runs import ExecuteRun, RunFinished
 from shared.storage.grouped import GroupedDatabase
-from tests.fakes.guardrail import Bench, bench, facts, pipeline, proposal
+from tests.eventually import eventually
+from tests.fakes.guardrail import Bench, bench, cases, facts, pipeline, proposal
 from tests.fakes.people import signed_proposal
 from tests.fakes.storage import InMemoryDatabase
 from tests.unit.guardrail.test_decision_cost import CountingDatabase
@@ -137,3 +141,36 @@ async def test_ten_changes_at_once_ask_the_store_hardly_more_often_than_one() ->
         assert all(isinstance(each[0], ChangeApproved) for each in told)
         costs.append(database.calls.total())
     assert costs[1] <= costs[0] + 2, costs
+
+
+class HangingFleet:
+    """Answers no look before it is let go on; counts those that are under way."""
+
+    def __init__(self) -> None:
+        self.under_way = self.most = 0
+        self.go_on = asyncio.Event()
+
+    async def run_all(self, commands: Sequence[ExecuteRun], **_: Any) -> dict[str, RunFinished]:
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        await self.go_on.wait()
+        self.under_way -= 1
+        return {}
+
+
+async def test_looks_at_sealed_cases_wait_for_each_other_and_nothing_else_waits_for_them() -> None:
+    at, fleet = bench(), HangingFleet()
+    await at.register(cases(24))
+    names = [f"p{number}" for number in range(3)]
+    for name in names:
+        await at.propose(pipeline(name=name), f"stable-{name}")
+    busy = replace(at, at=replace(at.at, runs=fleet, turns=Turns(looks_at_once=1)))
+    promotion: dict[str, Any] = {"kind": "promotion", "author": "evolution", "dataset_id": "tweets", "attempt": 3}
+    document = "Name the sentiment of: {{ text }}"
+    looks = [asyncio.create_task(busy.propose(pipeline(document, name), f"promote-{name}", **promotion)) for name in names]
+    await eventually(lambda: fleet.under_way == 1)
+    assert isinstance((await busy.propose(pipeline(name="fresh"), "c1"))[0], ChangeApproved)
+    assert (fleet.under_way, fleet.most) == (1, 1)
+    fleet.go_on.set()
+    assert all(isinstance(each[-1], ChangeVetoed) for each in await asyncio.gather(*looks))
+    assert fleet.most == 1
