@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.executor.machine import machine
+from bench.guardrail.processor_time import since, spent
 from shared.attestation import create_key_pair
 from shared.errors import EvolineError
 from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, ProposeChange
@@ -48,12 +49,15 @@ class Load:
     """Change id -> wall clock before it was handed to the broker."""
     decided: dict[str, tuple[str, float]] = field(default_factory=dict)
     """Change id -> (verdict, seconds)."""
+    processor: dict[str, float] = field(default_factory=dict)
+    """Seconds that each part computed until the last verdict was there."""
 
     def row(self) -> str:
         times = sorted(seconds for _, seconds in self.decided.values())
         missing = len(self.offered) - len(times)
         told = " / ".join(f"{1000 * percentile(times, share):.1f} ms" for share in (0.5, 0.9, 0.99, 1.0)) if times else "-"
-        return f"| {self.name} | {self.a_second:g} | {len(self.offered)} | {missing} | {told} |"
+        cost = [f"{1000 * seconds / max(1, len(times)):.1f}" for seconds in self.processor.values()]
+        return f"| {self.name} | {self.a_second:g} | {len(self.offered)} | {missing} | {told} | {' / '.join(cost)} |"
 
 
 def percentile(ordered: list[float], share: float) -> float:
@@ -81,10 +85,11 @@ def report(loads: list[Load], load_before: float) -> str:
         "Changes offered at a fixed rate, open loop, over a real broker (`sync_interval: always`) to one guardrail process with",
         "the embedded store; everything on this machine. A decision is timed from before the command is handed to the broker to",
         "the broker's time stamp of the verdict. `mixed`: of ten changes four are approved and recorded, two approved and",
-        "deployed, two queued for people, two vetoed; `recorded`, `deployed`, `vetoed`: all of them are.",
+        "deployed, two queued for people, two vetoed; `recorded`, `deployed`, `vetoed`: all of them are. Each load begins when",
+        "nothing is left of the one before. The last column is the processor time of one change, in milliseconds.",
         "",
-        "| changes | a second | offered | undecided | p50 / p90 / p99 / most |",
-        "|---|---|---|---|---|",
+        "| changes | a second | offered | undecided | p50 / p90 / p99 / most | store / guardrail / broker / client |",
+        "|---|---|---|---|---|---|",
         *(each.row() for each in loads),
         "",
     ]
@@ -98,8 +103,11 @@ async def measure(loads: list[Load]) -> list[Load]:
             async with connected(nats_url) as bus:
                 await ready(bus)
                 for load in loads:
+                    before = spent()
                     await offer(bus, load)
+                    load.processor = since(before)
                     print(load.row(), file=sys.stderr)
+                    await settled(bus)
     return loads
 
 
@@ -142,6 +150,15 @@ async def ready(bus: Bus) -> None:
             if time.monotonic() > deadline:
                 raise
             await asyncio.sleep(0.2)
+
+
+async def settled(bus: Bus) -> None:
+    """Returns when no proposal waits any more: what one load leaves behind is not the next one's time."""
+    while True:
+        info = await bus.jetstream.consumer_info("CMD", "guardrail-propose")
+        if not (info.num_pending or info.num_ack_pending):
+            return
+        await asyncio.sleep(0.2)
 
 
 async def offer(bus: Bus, load: Load) -> None:

@@ -37,6 +37,7 @@ from shared.messaging.fleet import Fleet
 from shared.messaging.topology import durables
 from shared.service import Application, Host
 from shared.settings import ProviderSettings, SharedSettings
+from shared.storage.grouped import GroupedDatabase
 from shared.storage.mongo import MongoStore, connect
 
 KEYS_AGAIN_SECONDS = 60.0
@@ -79,7 +80,7 @@ def create_app(settings: SharedSettings | None = None, own: GuardrailSettings | 
 
 
 async def _guardrail(host: Host, shared_settings: SharedSettings, own: GuardrailSettings, meta_names: frozenset[str]) -> Guardrail:
-    database, sealed = host.database, (await _sealed_store(host, shared_settings, own)).database(SEALED_DATABASE)
+    database, sealed = GroupedDatabase(host.database), (await _sealed_store(host, shared_settings, own)).database(SEALED_DATABASE)
     changes, revisions, audit = MongoChanges(database), MongoRevisions(database), MongoAuditLog(database)
     rollouts = MongoRollouts(database)
     for store in (changes, revisions, audit, rollouts):
@@ -225,13 +226,15 @@ async def _carry_on(host: Host, at: Guardrail, seconds: float, went_well: WentWe
 
 
 async def _adopt_keys(host: Host, at: Guardrail, seconds: float, went_well: WentWell) -> None:
-    """Looks anew after a minute too: another process may have stored what it signed before it read the new key."""
-    seen, rounds = None, 0
+    """Looks anew after a minute too: another process may have stored what it signed before it read the new key. It signed with one
+    that was trusted, so only what those signed that were ever seen here is looked at then."""
+    seen, rounds, known = None, 0, set[str]()
     while True:
         try:
             keys = at.signer.ring()
             if keys != seen or rounds >= KEYS_AGAIN_SECONDS / seconds:
-                effects = await use_cases.adopt_keys(at)
+                known |= {keys.signing, *keys.trusted, *keys.revoked}
+                effects = await use_cases.adopt_keys(at, None if keys != seen else sorted(known))
                 if seen is not None and keys != seen and at.audit.is_sound:
                     # The newest checkpoint must not be one that only a former key signed: that key may be revoked next.
                     await _tell(host, await use_cases.checkpoint_audit_log(at))

@@ -26,7 +26,7 @@ class GuardrailSettings(EvolineSettings):
     policy_reset: bool = False
     """Put the file's policy in force whatever the store says: the way out after the loss of a key."""
     concurrency: int = Field(default=4, ge=1)
-    """Proposals judged at the same time; a look at sealed cases holds one of them."""
+    """Looks at sealed cases at the same time; eight times as many proposals are judged beside each other."""
     rollout_interval_seconds: float = Field(default=2.0, gt=0)
     """How often rollouts are looked at for what no run brings about, such as time that passes."""
     gate_in_flight: int = Field(default=8, ge=1)

@@ -39,6 +39,11 @@ class Collection(Protocol):
         """Inserts all that can be inserted; returns the `_id`s that existed before and were left alone."""
         ...
 
+    async def insert_in_order(self, documents: Sequence[Mapping[str, Any]]) -> int:
+        """Inserts one after the other up to the first whose `_id` exists; returns how many were inserted. Who dies meanwhile has
+        inserted the first ones."""
+        ...
+
     async def get(self, document_id: str) -> dict[str, Any] | None: ...
 
     async def find(

@@ -110,6 +110,16 @@ class MongoCollection:
             return await self._already_there(documents, error)
         return frozenset()
 
+    async def insert_in_order(self, documents: Sequence[Mapping[str, Any]]) -> int:
+        if len(documents) <= 1:
+            return sum([await self.insert_once(each) for each in documents])
+        try:
+            await _answer(self._collection.insert_many([dict(document) for document in documents], ordered=True))
+        except BulkWriteError as error:
+            await self._already_there(documents, error)
+            return int(error.details["nInserted"])
+        return len(documents)
+
     async def get(self, document_id: str) -> Document | None:
         return await _answer(self._collection.find_one({"_id": document_id}))
 

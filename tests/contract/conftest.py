@@ -9,10 +9,11 @@ import pytest
 from pydantic import SecretStr
 
 from shared.storage import Database, connect
+from shared.storage.grouped import GroupedDatabase
 from tests.fakes.storage import InMemoryDatabase
 
 
-@pytest.fixture(params=["memory", "mongo"])
+@pytest.fixture(params=["memory", "mongo", "grouped"])
 async def database(request: pytest.FixtureRequest) -> AsyncIterator[Database]:
     """An empty one, gone after the test."""
     if request.param == "memory":
@@ -20,6 +21,7 @@ async def database(request: pytest.FixtureRequest) -> AsyncIterator[Database]:
         return
     store = connect(SecretStr(request.getfixturevalue("mongo_url")))
     name = f"test_{uuid.uuid4().hex[:12]}"
-    yield store.database(name)
+    real = store.database(name)
+    yield GroupedDatabase(real) if request.param == "grouped" else real
     await store.drop_database(name)
     store.close()

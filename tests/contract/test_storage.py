@@ -40,6 +40,52 @@ async def test_insert_many_inserts_the_new_and_names_the_old(items: Collection) 
     assert await items.insert_many([]) == frozenset()
 
 
+async def test_insert_in_order_stops_at_the_first_that_exists(items: Collection) -> None:
+    await items.insert_once({"_id": "c", "n": 0})
+    wanted = [{"_id": name, "n": 1} for name in ("a", "b", "c", "d")]
+    assert await items.insert_in_order(wanted) == 2
+    assert {d["_id"]: d["n"] for d in await items.find({})} == {"a": 1, "b": 1, "c": 0}
+    assert await items.insert_in_order(wanted) == 0
+    assert await items.insert_in_order([]) == 0
+    assert await items.insert_in_order([{"_id": "d"}, {"_id": "e"}]) == 2
+
+
+async def test_of_many_who_insert_the_same_in_order_each_counts_its_own(items: Collection) -> None:
+    runs = [[{"_id": f"{n}", "by": by} for n in range(5)] for by in range(8)]
+    done = await asyncio.gather(*(items.insert_in_order(run) for run in runs))
+    stored = [document["by"] for document in await items.find({})]
+    assert done == [stored.count(by) for by in range(8)]
+
+
+async def test_readers_at_the_same_time_are_told_each_its_own(items: Collection) -> None:
+    await items.insert_many([{"_id": f"{n}", "of": f"p{n % 3}", "tags": [f"t{n}", "all"], "n": n} for n in range(9)])
+    by_id = await asyncio.gather(*(items.get(f"{n % 10}") for n in range(20)))
+    assert [found and found["n"] for found in by_id] == [*range(9), None, *range(9), None]
+    searches = (
+        {"of": "p1"},
+        {"of": "p2"},
+        {"of": "p4"},
+        {"of": "p1", "n": {"$lt": 4}},
+        {"tags": "all"},
+        {"tags": "t3"},
+        {"of": "p1"},
+    )
+    found = await asyncio.gather(*(items.find(each) for each in searches))
+    assert [sorted(each["n"] for each in answer) for answer in found] == [
+        [1, 4, 7],
+        [2, 5, 8],
+        [],
+        [1],
+        [*range(9)],
+        [3],
+        [1, 4, 7],
+    ]
+    (found[0][0]["tags"]).append("mine")
+    assert all("mine" not in each["tags"] for each in found[-1])
+    only = await asyncio.gather(*(items.find({"of": name}, fields=("n",)) for name in ("p0", "p1")))
+    assert [{name for each in answer for name in each} for answer in only] == [{"_id", "n"}] * 2
+
+
 async def test_what_is_stored_cannot_be_changed_through_a_returned_document(items: Collection) -> None:
     original = {"_id": "a", "list": [1]}
     await items.insert_once(original)

@@ -109,6 +109,9 @@ class WatchedCollection:
     async def insert_many(self, documents: Sequence[Mapping[str, Any]]) -> frozenset[str]:
         return await self._boundaries.cross(f"{self._name}.insert", lambda: self._inner.insert_many(documents))
 
+    async def insert_in_order(self, documents: Sequence[Mapping[str, Any]]) -> int:
+        return await self._boundaries.cross(f"{self._name}.insert", lambda: self._inner.insert_in_order(documents))
+
     async def update_if(self, filters: Mapping[str, Any], update: Mapping[str, Any]) -> bool:
         return await self._boundaries.cross(f"{self._name}.update", lambda: self._inner.update_if(filters, update))
 

@@ -301,7 +301,7 @@ class Bench:
             self.identities.add(identity(command.author))
         registry = self.identities.current()
         signature = signature_of(registry, command.author, command, f"propose-{change_id}") if signed else UNSIGNED
-        return facts(await propose_change(command, await in_force(self.at), attempt=attempt, signature=signature))
+        return facts(await propose_change(command, self.at, attempt=attempt, signature=signature))
 
     async def decide(
         self, change_id: str, decision: str = "approve", reviewer: str = "alice", message: str = "m1", **fields: Any

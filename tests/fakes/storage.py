@@ -36,6 +36,12 @@ class InMemoryCollection:
     async def insert_many(self, documents: Sequence[Mapping[str, Any]]) -> frozenset[str]:
         return frozenset([document["_id"] for document in documents if not await self.insert_once(document)])
 
+    async def insert_in_order(self, documents: Sequence[Mapping[str, Any]]) -> int:
+        for done, document in enumerate(documents):
+            if not await self.insert_once(document):
+                return done
+        return len(documents)
+
     async def get(self, document_id: str) -> Document | None:
         return copy.deepcopy(self._documents.get(document_id))
 

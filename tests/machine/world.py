@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from services.guardrail import use_cases
+from services.guardrail.adapters.mongo import MongoChanges
 from services.guardrail.domain.authority import authorize
 from services.guardrail.domain.records import ChangeRecord, Deployment
 from services.guardrail.domain.rollout import RolloutRecord
@@ -80,6 +81,7 @@ class World:
 
     def _begin_process(self) -> None:
         """What a process has in memory is gone after a crash."""
+        self.at = replace(self.at, changes=MongoChanges(self.bench.database))
         self.pace = Pace(self.at)
         self.held = HeldChanges(self.at, self._tell_held)
 
@@ -163,7 +165,8 @@ class World:
 
     def changes(self) -> list[ChangeRecord]:
         """All of them, oldest first. Each version is read once: whoever writes counts it up."""
-        return [self._change(each) for each in self.bench.database.collection("changes").raw()]
+        stored = {each["_id"]: each for name in ("proposals", "changes") for each in self.bench.database.collection(name).raw()}
+        return [self._change(each) for each in stored.values()]
 
     def _change(self, document: Mapping[str, Any]) -> ChangeRecord:
         known = self._changes.get(document["_id"])

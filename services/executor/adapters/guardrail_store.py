@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from services.executor.adapters.group_read import GroupRead
 from services.executor.domain.admission import Place, Revision, selected
 from services.executor.domain.quotas import Bound
 from shared.errors import NotFoundError
 from shared.events.values import Attestation
 from shared.storage import Database
+from shared.storage.group_read import GroupRead
 
 DIGEST_LENGTH = 64
 MAX_GUESSES = 10_000

@@ -12,7 +12,6 @@ from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
-from services.executor.adapters.group_commit import GroupCommit
 from services.executor.adapters.journal_lines import (
     REFERENCES,
     is_large,
@@ -30,6 +29,7 @@ from shared.errors import UnavailableError
 from shared.events.runs import ExecuteRun, ListRuns, RunFinished
 from shared.large_values import Blobs, from_json
 from shared.storage import Database
+from shared.storage.group_commit import GroupCommit
 
 T = TypeVar("T")
 RETRY_SECONDS = 10.0

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from services.executor.adapters.group_read import GroupRead
 from services.executor.ports import Stopped
 from shared.events.recovery import Freeze, standing
 from shared.storage import Database
+from shared.storage.group_read import GroupRead
 
 _FREEZES = "system"
 

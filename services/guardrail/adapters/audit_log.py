@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from services.guardrail.domain.audit import AuditEntry, AuditNote, placed
@@ -17,6 +17,7 @@ from shared.audit.merkle import Node
 from shared.audit.recount import Recount
 from shared.errors import NotFoundError, UnavailableError
 from shared.storage.collection import Database
+from shared.storage.group import Group
 
 _TRIES = 1000
 """A try is lost only when another process took the number, so the log grew meanwhile."""
@@ -27,7 +28,8 @@ _KNOWN_KEYS = 10_000
 
 
 class MongoAuditLog:
-    """Several processes may append at once: whoever inserts a number first has it, the others go behind it."""
+    """Several processes may append at once: whoever inserts a number first has it, the others go behind it. Within one process
+    all that wait at the same time take the next numbers together."""
 
     def __init__(self, database: Database) -> None:
         self._entries = database.collection("audit")
@@ -36,6 +38,7 @@ class MongoAuditLog:
         self._faults: tuple[str, ...] = ()
         self._turn = asyncio.Lock()
         self._newest: OrderedDict[str, None] = OrderedDict()
+        self._appends: Group[tuple[AuditNote, bool], AuditEntry] = Group(self._append_all, key=lambda asked: asked[0].key)
 
     async def ensure_indexes(self) -> None:
         await self._entries.ensure_index([("key", 1)], name="key")
@@ -64,21 +67,28 @@ class MongoAuditLog:
             raise AuditLogUnsoundError(self._faults)
 
     async def append(self, note: AuditNote, *, is_first: bool = False) -> AuditEntry:
+        return await self._appends.join((note, is_first))
+
+    async def _append_all(self, asked: Sequence[tuple[AuditNote, bool]]) -> list[AuditEntry]:
         if not self._is_checked:
             await self.check()
         async with self._turn:
             self.require_sound()
-            # The end is fixed before the key is sought: who takes the number after it has seen every entry before it.
-            is_new = is_first and note.key not in self._newest
-            if not is_new and (former := await self.find(note.key)):
-                return former
+            # The end is fixed before keys are sought: who takes the numbers after it has seen every entry before them.
+            sought = [note.key for note, is_first in asked if not is_first or note.key in self._newest]
+            entries = await self._former(sought)
             for _ in range(_TRIES):
-                entry = await self._inserted(note)
-                if entry is None:
-                    entry = await self._catch_up(note.key)
-                if entry is not None:
-                    return entry
+                missing = [note for note, _ in asked if note.key not in entries]
+                if not missing:
+                    return [entries[note.key] for note, _ in asked]
+                entries |= await self._inserted(missing) or await self._catch_up({note.key for note in missing})
         raise UnavailableError("the audit log grows faster than this process can append")
+
+    async def _former(self, keys: Sequence[str]) -> dict[str, AuditEntry]:
+        if not keys:
+            return {}
+        found = await self._entries.find({"key": {"$in": list(keys)}} if len(keys) > 1 else {"key": keys[0]})
+        return {each["key"]: AuditEntry.model_validate(each) for each in found}
 
     async def find(self, key: str) -> AuditEntry | None:
         found = await self._entries.find({"key": key}, limit=1)
@@ -121,26 +131,28 @@ class MongoAuditLog:
     async def entries(self) -> Sequence[AuditEntry]:
         return [AuditEntry.model_validate(each) for each in await self._entries.find({}, sort=[("_id", 1)])]
 
-    async def _inserted(self, note: AuditNote) -> AuditEntry | None:
-        """None where another process has the number."""
-        entry = placed(note, self._recount.frontier.size + 1)
-        _, nodes = self._recount.frontier.append(bytes.fromhex(entry["leaf_hash"]))
-        entry["nodes"] = [node.hex() for node in nodes]
-        if not await self._entries.insert_once({"_id": _name(entry["sequence"]), **entry}):
-            return None
-        self._take_in(entry)
-        return AuditEntry.model_validate(entry)
+    async def _inserted(self, notes: Sequence[AuditNote]) -> dict[str, AuditEntry]:
+        """Those that got the next numbers, by key: the first ones, up to where another process has a number."""
+        frontier, entries = self._recount.frontier, []
+        for note in notes:
+            entry = placed(note, frontier.size + 1)
+            frontier, nodes = frontier.append(bytes.fromhex(entry["leaf_hash"]))
+            entries.append({**entry, "nodes": [node.hex() for node in nodes]})
+        done = await self._entries.insert_in_order([{"_id": _name(entry["sequence"]), **entry} for entry in entries])
+        for entry in entries[:done]:
+            self._take_in(entry)
+        return {entry["key"]: AuditEntry.model_validate(entry) for entry in entries[:done]}
 
-    async def _catch_up(self, key: str = "") -> AuditEntry | None:
-        """Walks over what others added; returns the entry of this key among them."""
-        same = None
+    async def _catch_up(self, keys: Collection[str] = ()) -> dict[str, AuditEntry]:
+        """Walks over what others added; returns the entries of these keys among them."""
+        same = {}
         while found := await self._entries.get(_name(self._recount.frontier.size + 1)):
             self._take_in(found)
             if self._recount.faults:
                 self._faults = tuple(self._recount.faults)
                 raise AuditLogUnsoundError(self._faults)
-            if key and found["key"] == key:
-                same = AuditEntry.model_validate(found)
+            if found["key"] in keys:
+                same[found["key"]] = AuditEntry.model_validate(found)
         return same
 
     def _take_in(self, entry: Mapping[str, Any]) -> None:

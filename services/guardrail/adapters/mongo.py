@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,22 +14,34 @@ from shared.storage.collection import Database
 
 _BULKY = frozenset(("document", "evidence", "gate", "attestation"))
 """Fields of a change that its rules did not see as they are."""
+FORGOTTEN_TOGETHER = 8
+_OPEN = ["proposed", "measuring"]
 _HELD = {"held_by": {"$gt": ""}}
 
 
 class MongoChanges:
+    """`proposals` holds what was taken up, in its order, until it is judged: then it stands in `changes`, written once, with its
+    verdict. What is held, or measured for minutes, stands in both."""
+
     def __init__(self, database: Database) -> None:
         self._changes = database.collection("changes")
+        self._proposals = database.collection("proposals")
+        self._judged: set[str] = set()
+        """Ids that may still stand among the proposals. Who finds one there sees by its change that it is judged."""
 
     async def ensure_indexes(self) -> None:
         await self._changes.ensure_index([("status", 1)], name="status")
         await self._changes.ensure_index([("digest", 1)], name="digest")
         await self._changes.ensure_index([("glass.status", 1)], name="glass")
-        await self._changes.ensure_index([("pipeline", 1), ("status", 1)], name="pipeline_status")
         await self._changes.ensure_index([("held_by", 1)], name="held_by")
+        await self._proposals.ensure_index([("pipeline", 1)], name="pipeline")
+        await self._tidy()
 
     async def open(self, record: ChangeRecord) -> ChangeRecord:
-        if await self._changes.insert_once(_document(record, record.change_id)):
+        """Whether it was judged before is not asked here: its first save finds that out."""
+        document = _document(record, record.change_id)
+        is_new, _ = await asyncio.gather(self._proposals.insert_once(document), self._forget_judged())
+        if is_new:
             return record
         stored = await self.get(record.change_id)
         if stored is None:
@@ -36,16 +49,21 @@ class MongoChanges:
         return stored
 
     async def get(self, change_id: str) -> ChangeRecord | None:
-        found = await self._changes.get(change_id)
-        return ChangeRecord.model_validate(found) if found else None
+        # Between two looks it may have been judged, and forgotten as a proposal.
+        for collection in (self._changes, self._proposals, self._changes):
+            if found := await collection.get(change_id):
+                return ChangeRecord.model_validate(found)
+        return None
 
     async def save(self, record: ChangeRecord) -> ChangeRecord:
         after = record.model_copy(update={"version": record.version + 1})
         fields = after.model_dump(mode="json")
-        if record.version == UNWRITTEN:
-            is_written = await self._changes.insert_once({"_id": record.change_id, **fields})
-        else:
+        is_written = record.version <= 0 and await self._changes.insert_once({"_id": record.change_id, **fields})
+        if not is_written and record.version != UNWRITTEN:
             is_written = await self._changes.update_if({"_id": record.change_id, "version": record.version}, {"$set": fields})
+        stored = fields if is_written else await self._changes.get(record.change_id)
+        if stored and stored["status"] not in _OPEN:
+            self._judged.add(record.change_id)
         if not is_written:
             raise LostRaceError(f"change {record.change_id} was written by another process at this moment")
         return after
@@ -74,9 +92,8 @@ class MongoChanges:
 
     async def earlier(self, record: ChangeRecord) -> Sequence[str]:
         # Few are open at once: picking and sorting them here costs the store a quarter of what doing it there does.
-        filters = {"pipeline": record.pipeline, "status": {"$in": ["proposed", "measuring"]}}
-        open_ones = await self._changes.find(filters, fields=("sequence",))
-        found = [each for each in open_ones if 0 < each.get("sequence", 0) < record.sequence]
+        known = await self._proposals.find({"pipeline": record.pipeline}, fields=("sequence",))
+        found = [each for each in known if 0 < each.get("sequence", 0) < record.sequence and each["_id"] not in self._judged]
         return [each["_id"] for each in sorted(found, key=lambda each: each["sequence"])]
 
     async def held(self, limit: int) -> Sequence[ChangeRecord]:
@@ -92,6 +109,21 @@ class MongoChanges:
         found = [each["_id"] for each in same if each["status"] == "vetoed" and each.get("bars_digest")]
         return await self.get(found[0]) if found else None
 
+    async def _forget_judged(self) -> None:
+        """Together, for the store takes them so at half the cost. Those that a crash leaves standing harm nobody."""
+        if len(self._judged) >= FORGOTTEN_TOGETHER:
+            judged, self._judged = sorted(self._judged), set()
+            await self._proposals.delete({"_id": {"$in": judged}})
+
+    async def _tidy(self) -> None:
+        """At a start: former versions kept proposals among the changes, and a crash leaves some that were judged."""
+        standing = {each["_id"] for each in await self._proposals.find({}, fields=("sequence",))}
+        open_ones = {each["_id"] for each in await self._changes.find({"status": {"$in": _OPEN}}, fields=("sequence",))}
+        if missing := sorted(open_ones - standing):
+            await self._proposals.insert_many(await self._changes.find({"_id": {"$in": missing}}))
+        known = await self._changes.find({"_id": {"$in": sorted(standing - open_ones)}}, fields=("sequence",))
+        self._judged |= {each["_id"] for each in known}
+
 
 class MongoRevisions:
     """`revisions` is read by executors: `_id` is the digest. `quarantine` also holds digests that never became a revision."""
@@ -103,6 +135,7 @@ class MongoRevisions:
     async def ensure_indexes(self) -> None:
         await self._revisions.ensure_index([("pipeline", 1)], name="pipeline")
         await self._revisions.ensure_index([("parent_digest", 1)], name="parent_digest")
+        await self._revisions.ensure_index([("attestation.key_id", 1)], name="key_id")
 
     async def add(self, revision: RevisionRecord) -> RevisionRecord:
         inserted = await self._revisions.insert_once(_document(revision, revision.digest))
@@ -155,8 +188,9 @@ class MongoRevisions:
         found = await self._quarantine.get(digest)
         return {name: value for name, value in found.items() if name != "_id"} if found else None
 
-    async def signed_otherwise(self, key: str) -> Sequence[RevisionRecord]:
-        found = await self._revisions.find({"status": "approved", "attestation.key_id": {"$ne": key}})
+    async def signed_otherwise(self, key: str, among: Sequence[str] | None = None) -> Sequence[RevisionRecord]:
+        signers = {"$ne": key} if among is None else {"$in": sorted(set(among) - {key})}
+        found = await self._revisions.find({"status": "approved", "attestation.key_id": signers})
         return [RevisionRecord.model_validate(each) for each in found]
 
     async def reattest(self, digest: str, attestation: Attestation, *, from_key: str) -> bool:

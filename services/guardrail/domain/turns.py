@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager
 class Turns:
     """First come, first served, a pipeline. Within one process; between processes the store's order counts."""
 
-    def __init__(self, at_once: int = 1000) -> None:
-        """`at_once`: turns that are taken at the same time, whatever the pipeline."""
-        self._places = asyncio.Semaphore(at_once)
+    def __init__(self, looks_at_once: int = 1000) -> None:
+        """`looks_at_once`: at sealed cases, whatever the pipeline; they take minutes."""
+        self.looks = asyncio.Semaphore(looks_at_once)
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
 
     @asynccontextmanager
@@ -20,7 +20,7 @@ class Turns:
         lock, users = self._locks.get(pipeline) or (asyncio.Lock(), 0)
         self._locks[pipeline] = (lock, users + 1)
         try:
-            async with lock, self._places:
+            async with lock:
                 yield
         finally:
             lock, users = self._locks[pipeline]

@@ -13,7 +13,8 @@ from shared.events.values import Attestation
 
 class Changes(Protocol):
     async def open(self, record: ChangeRecord) -> ChangeRecord:
-        """The stored record of this id: the given one, or the one that was there before."""
+        """The stored record of this id: the given one, or the one that was there before. One that was judged before may come back
+        as it was given; its first save then raises `LostRaceError`."""
         ...
 
     async def get(self, change_id: str) -> ChangeRecord | None: ...
@@ -80,8 +81,9 @@ class Revisions(Protocol):
         """`{cause, reason, at, author, cancel_running}`."""
         ...
 
-    async def signed_otherwise(self, key: str) -> Sequence[RevisionRecord]:
-        """Approved revisions and templates whose attestation is not under this key."""
+    async def signed_otherwise(self, key: str, among: Sequence[str] | None = None) -> Sequence[RevisionRecord]:
+        """Approved revisions and templates whose attestation is not under this key. `among`: only what one of these signed; the
+        store needs not look through all of them then."""
         ...
 
     async def reattest(self, digest: str, attestation: Attestation, *, from_key: str) -> bool:

@@ -13,7 +13,7 @@ from shared.events.recovery import FreezeSystem, QuarantineRevision, ReleaseRevi
 from shared.messaging.handling import Delivery
 
 TAKEN_AHEAD = 8
-"""Proposals taken for each that is judged: those that wait for their turn must not keep other pipelines waiting."""
+"""Proposals taken for each look at sealed cases that may be under way: those that wait for one must not keep others waiting."""
 
 
 def register(edge: Edge, at: Guardrail, concurrency: int) -> None:
@@ -26,7 +26,7 @@ def _proposals(edge: Edge, at: Guardrail, concurrency: int) -> None:
     async def on_propose(command: ProposeChange, delivery: Delivery) -> Effects:
         return await use_cases.propose_change(
             command,
-            await use_cases.in_force(at),
+            at,
             attempt=delivery.attempt,
             place=Place(delivery.message_id, delivery.sequence),
             signature=delivery.signature,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -102,9 +103,10 @@ async def objections(record: ChangeRecord, dossier: Dossier, at: Guardrail) -> t
         found.append("no change: this is the stable revision already; propose another document")
     if dossier.deployment and dossier.stable is None:
         found.append(f"the stable revision {dossier.deployment.stable[:12]} cannot be read: `evoline rollback` to another")
-    if await at.revisions.is_quarantined(digest):
+    is_quarantined, former = await asyncio.gather(at.revisions.is_quarantined(digest), at.changes.barring(digest))
+    if is_quarantined:
         found.append("this revision is quarantined after a rollback; propose another one")
-    if former := await at.changes.barring(digest):
+    if former is not None:
         found.append(f"the same revision was vetoed in change {former.change_id} by {former.decided_by}; propose another one")
     if ancestor := await quarantined_ancestor(record.parent_digest, at):
         found.append(f"it descends from {ancestor[:12]}, which is quarantined after a rollback; propose one made from another")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,13 +27,14 @@ class Resigned:
     unproven: tuple[str, ...]
 
 
-async def adopt_keys(at: Guardrail) -> Effects:
+async def adopt_keys(at: Guardrail, among: Sequence[str] | None = None) -> Effects:
     """Notes what changed, and signs again the policy in force and what is approved under any other key. Repeatable; each is written
-    by compare-and-set."""
+    by compare-and-set. `among`: only what one of these keys signed, for a look that does not cost with all that was ever approved.
+    """
     keys = at.signer.ring()
     await _note(keys, at)
     policies, unproven = await sign_policy_again(keys.signing, at)
-    done = await _signed_again(keys, at)
+    done = await _signed_again(keys, at, among)
     count = done.count + policies
     fact = KeysChanged(
         signing=keys.signing,
@@ -85,10 +87,10 @@ async def is_proven(revision: RevisionRecord, at: Guardrail) -> bool:
         return False
 
 
-async def _signed_again(keys: Keys, at: Guardrail) -> Resigned:
+async def _signed_again(keys: Keys, at: Guardrail, among: Sequence[str] | None) -> Resigned:
     """Validity stays as it was: a new key makes nothing valid for longer."""
     now, count, unproven, is_checked = at.clock.now(), 0, [], False
-    for revision in await at.revisions.signed_otherwise(keys.signing):
+    for revision in await at.revisions.signed_otherwise(keys.signing, among):
         former = revision.attestation
         if datetime.fromisoformat(former.expires_at) <= now:
             continue

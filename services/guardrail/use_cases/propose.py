@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,7 +11,7 @@ import structlog
 
 from services.guardrail.domain.policy import NOTHING_MATCHED, PolicyDecision
 from services.guardrail.domain.records import SHIPPED_AUTHOR, SHIPPED_PREFIX, ChangeRecord
-from services.guardrail.ports import Guardrail
+from services.guardrail.ports import Guardrail, LostRaceError
 from services.guardrail.use_cases.applying import apply, attested, held
 from services.guardrail.use_cases.judging import Dossier, compiled, described, objections, policy_names, ruled
 from services.guardrail.use_cases.maturity_changes import assess_maturity
@@ -19,7 +20,8 @@ from services.guardrail.use_cases.policy_changes import assess_policy
 from services.guardrail.use_cases.sealed_gate import GateRefusedError, pass_gate
 from services.guardrail.use_cases.telling import Effects, told
 from shared.errors import InvalidInputError, Problem, TransientError
-from shared.events.changes import ProposeChange
+from shared.events.changes import GateFinished, ProposeChange
+from shared.events.recovery import Freeze
 from shared.identity import UNSIGNED, Signature
 
 CHECK, GATE = "check", "gate"
@@ -45,7 +47,8 @@ async def propose_change(
     signature: Signature = UNSIGNED,
 ) -> Effects:
     """Idempotent by change id: a repeat, with whatever content, is answered with the verdict on the first one. Changes of one
-    pipeline are judged in the order of the stream; during a freeze they are kept, and judged later in that order.
+    pipeline are judged in the order of the stream, by the policy in force when its turn comes; during a freeze they are kept, and
+    judged later in that order.
 
     Raises `InvalidInputError` for an id or author under which only the system itself acts."""
     if command.change_id.startswith(SHIPPED_PREFIX) or command.author == SHIPPED_AUTHOR:
@@ -54,18 +57,45 @@ async def propose_change(
     record = await at.changes.open(opened.model_copy(update={"cause": place.message_id, "sequence": place.sequence, "version": 0}))
     patient = attempt < at.limits.patient_attempts
     async with at.turns.of(record.pipeline):
-        earlier = await at.changes.earlier(record) if record.is_open and record.sequence else ()
-        if earlier and (freeze := await at.freeze.holding(record.pipeline, record.domain)):
-            # It waits behind them, however many they are: what is held is carried on in its order.
-            return await told(await held(record, freeze, at), at)
+        try:
+            return await _in_its_turn(record, at, patient=patient)
+        except LostRaceError:
+            known = await at.changes.get(record.change_id)
+            if known is None or known.is_open:
+                raise
+            # A repeat of what was judged before, or what another process judged meanwhile.
+            _, effects = await carried_on(known, await in_force(at), patient=patient)
+            return effects
+
+
+async def _in_its_turn(record: ChangeRecord, at: Guardrail, *, patient: bool) -> Effects:
+    at, freeze, earlier = await asyncio.gather(in_force(at), _freeze_of(record, at), _earlier(record, at))
+    if earlier and freeze:
+        # It waits behind them, however many they are: what is held is carried on in its order.
+        return await told(await held(record, freeze, at), at)
+    if earlier:
         await _carry_on(earlier, at, patient=patient)
-        _, effects = await carried_on(record, at, patient=patient)
-        return effects
+        freeze = await _freeze_of(record, at)
+    _, effects = await _resumed(record, freeze, at, patient=patient)
+    return effects
+
+
+async def _earlier(record: ChangeRecord, at: Guardrail) -> Sequence[str]:
+    return await at.changes.earlier(record) if record.is_open and record.sequence else ()
+
+
+async def _freeze_of(record: ChangeRecord, at: Guardrail) -> Freeze | None:
+    """Why it may not be judged now."""
+    return await at.freeze.holding(record.pipeline, record.domain) if record.is_open else None
 
 
 async def carried_on(record: ChangeRecord, at: Guardrail, *, patient: bool) -> tuple[ChangeRecord, Effects]:
     """The record from wherever it stands to its verdict and effect, or to being held, with what is to be told of it."""
-    if record.is_open and (freeze := await at.freeze.holding(record.pipeline, record.domain)):
+    return await _resumed(record, await _freeze_of(record, at), at, patient=patient)
+
+
+async def _resumed(record: ChangeRecord, freeze: Freeze | None, at: Guardrail, *, patient: bool) -> tuple[ChangeRecord, Effects]:
+    if freeze:
         record = await held(record, freeze, at)
         return record, await told(record, at)
     is_first = record.is_open
@@ -170,7 +200,7 @@ async def _promoted(record: ChangeRecord, dossier: Dossier, at: Guardrail, *, pa
     if record.status != "measuring":
         record = await at.changes.save(record.model_copy(update={"status": "measuring"}))
     try:
-        gate = record.gate or await pass_gate(record, dossier, at, patient=patient)
+        gate = record.gate or await _looked_at(record, dossier, at, patient=patient)
     except GateRefusedError as error:
         return await vetoed(record, at, GATE, (str(error),))
     record, at = record.model_copy(update={"gate": gate}), await in_force(at)  # a look takes minutes
@@ -180,6 +210,11 @@ async def _promoted(record: ChangeRecord, dossier: Dossier, at: Guardrail, *, pa
         return await _undecided(record, dossier, at)
     record, decision = ruled(record, policy_names(record, dossier), at)
     return await settled(_with_rollout(record, dossier, at), decision, at)
+
+
+async def _looked_at(record: ChangeRecord, dossier: Dossier, at: Guardrail, *, patient: bool) -> GateFinished:
+    async with at.turns.looks:
+        return await pass_gate(record, dossier, at, patient=patient)
 
 
 def _with_rollout(record: ChangeRecord, dossier: Dossier, at: Guardrail) -> ChangeRecord:

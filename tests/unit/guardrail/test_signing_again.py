@@ -77,6 +77,21 @@ async def test_what_is_approved_runs_again_after_its_key_was_revoked(signing: Si
     assert (await signing.adopt()).reattested == 0
 
 
+async def test_what_another_process_stored_under_the_former_key_is_found_among_what_that_signed(signing: Signing) -> None:
+    former = signing.rotate(revoke=False)
+    await signing.adopt()
+    approved = await signing.approve()
+    under_former = approved.attestation.model_copy(update={"key_id": former})
+    assert await signing.bench.database.collection("revisions").update_if(
+        {"_id": approved.digest}, {"$set": {"attestation": under_former.model_dump(mode="json")}}
+    )
+    keys = signing.at.signer.ring()
+    (fact,) = facts(await adopt_keys(signing.at, [*keys.trusted, *keys.revoked]))
+    assert isinstance(fact, KeysChanged)
+    assert fact.reattested == 1
+    assert (await resolved("triage", signing.at)).attestation.key_id == keys.signing
+
+
 async def test_a_rotation_leaves_no_moment_without_a_valid_signature(signing: Signing) -> None:
     await signing.approve()
     signing.rotate(revoke=False)

@@ -48,7 +48,7 @@ class Group(Generic[Asked, Answer]):
                 await self._answer(batch)
             except BaseException as error:
                 _fail([future for _, future in batch], error)
-                if not isinstance(error, Exception):
+                if isinstance(error, asyncio.CancelledError):
                     raise
 
     async def _answer(self, batch: Batch[Asked, Answer]) -> None:
@@ -86,7 +86,7 @@ def _fail(futures: Sequence[asyncio.Future[Answer]], error: BaseException) -> No
     for future in futures:
         if future.done():
             continue
-        if isinstance(error, Exception):
-            future.set_exception(error)
-        else:
+        if isinstance(error, asyncio.CancelledError):
             future.cancel()
+        else:
+            future.set_exception(error)

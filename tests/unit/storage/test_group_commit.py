@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from services.executor.adapters.group_commit import GroupCommit
-from services.executor.adapters.group_read import GroupRead
 from shared.errors import UnavailableError
+from shared.storage.group_commit import GroupCommit
+from shared.storage.group_read import GroupRead
 from tests.fakes.storage import InMemoryCollection
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from services.executor.adapters.group import MAX_BATCH, Group
-from shared.storage import Collection
+from shared.storage.collection import Collection
+from shared.storage.group import MAX_BATCH, Group
 
 Update = tuple[Mapping[str, Any], Mapping[str, Any]]
 """Filter, which names one `_id`, and update."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from services.executor.adapters.group import Group
-from shared.storage import Collection
+from shared.storage.collection import Collection
+from shared.storage.group import Group
 
 
 class GroupRead:
