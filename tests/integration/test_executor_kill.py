@@ -40,8 +40,8 @@ EXECUTORS, PLACES = 7, 60
 WAVES, KILLED_AT_ONCE = 10, 3
 """The executors that are left have places for all runs."""
 CALL_SECONDS = 1.0
-RESUME_SECONDS = 20.0
-"""No run waits longer from the kill to the next claim, on a machine that does other work too: two leases. Speed is a bench's matter."""
+RESUME_SECONDS = 12.0
+"""Goal for the 99th percentile, from the kill to the next owner's claim."""
 DOCUMENT: dict[str, Any] = {
     "name": "patient",
     "inputs": {"word": "string"},
