@@ -13,13 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import nats
-import nats.errors
 import pytest
 
 from evoline.stack import system
 from evoline.stack.home import Home
 from evoline.stack.state import read_state
+from shared.errors import ConfigurationError
+from shared.messaging.connection import open_client
+from shared.settings import SharedSettings
 from tests.eventually import eventually
 
 pytestmark = [pytest.mark.one_at_a_time("usual ports"), pytest.mark.timeout(300)]
@@ -80,8 +81,9 @@ async def test_the_stack_comes_up_whole_a_second_up_is_harmless_and_a_killed_sup
     assert machine.json("bus", "dead-letters", "list") == {"dead_letters": []}
     assert len(machine.json("store", "apply")["users"]) == 7
     assert not [path.name for path in machine.home.logs.glob("*.log") if "permissions violation" in path.read_text().lower()]
-    with pytest.raises(nats.errors.Error):
-        await nats.connect(first["urls"]["nats"], allow_reconnect=False, connect_timeout=5)
+    # nats.connect would leave the refused connection open, with nobody who can close it.
+    with pytest.raises(ConfigurationError, match="(?i)authorization"):
+        await open_client(SharedSettings(nats_url=first["urls"]["nats"]), name="nobody")
     os.kill(first["supervisor_pid"], signal.SIGKILL)
     await eventually(lambda: machine.living() == [])
     code, out, _ = machine.run("status", "--json")
