@@ -82,7 +82,7 @@ async def test_the_stack_comes_up_whole_a_second_up_is_harmless_and_a_killed_sup
     assert len(machine.json("store", "apply")["users"]) == 7
     assert not [path.name for path in machine.home.logs.glob("*.log") if "permissions violation" in path.read_text().lower()]
     # nats.connect would leave the refused connection open, with nobody who can close it.
-    with pytest.raises(ConfigurationError, match="(?i)authorization"):
+    with pytest.raises(ConfigurationError, match=r"(?i)authorization"):
         await open_client(SharedSettings(nats_url=first["urls"]["nats"]), name="nobody")
     os.kill(first["supervisor_pid"], signal.SIGKILL)
     await eventually(lambda: machine.living() == [])

@@ -26,12 +26,7 @@ class Deaf:
 
     async def go_on(self) -> None:
         while True:
-            try:
-                await asyncio.sleep(60)
-            except asyncio.CancelledError:
-                self.heard += 1
-                if self.heard > self.losses:
-                    raise
+            await self.in_progress()
 
     async def in_progress(self) -> None:
         """As a message whose sign of life is published."""
