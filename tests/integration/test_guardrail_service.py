@@ -240,7 +240,7 @@ async def test_a_document_with_keys_of_json_schema_survives_the_store(
     }
     document = pipeline(steps=[{"name": "classify", "type": "claude_extract", "prompt": "Say: {{ text }}", "schema": schema}])
     await send(bus, proposal(document))
-    approved = await heard.one(ChangeApproved)
+    approved = await heard.one(ChangeApproved, change_id="c1")
     answer = await deployed(bus)
     assert answer["document"] == approved.document
     assert answer["document"]["steps"][0]["schema"]["$defs"] == {"a.b": {"type": "string"}}
@@ -249,7 +249,7 @@ async def test_a_document_with_keys_of_json_schema_survives_the_store(
 async def test_a_person_decides_what_waits(start_guardrail: StartGuardrail, bus: Bus, heard: Facts) -> None:
     await start_guardrail()
     await send(bus, proposal(pipeline()))
-    await heard.one(PipelineDeployed)
+    await heard.one(PipelineDeployed, change_id="c1")
     await send(bus, proposal(pipeline(limits={"calls": 500}), "c2"))
     queued = await heard.one(ChangeQueued)
     (row,) = (await bus.ask(ListReviews()))["reviews"]
