@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic import ValidationError
+
 from evoline.client.audit import AuditReader, Kept, newest
 from evoline.sealed_gain import SealedGain
 from shared.attestation import Verifier
@@ -71,7 +73,7 @@ async def story_of(name: str, reader: AuditReader, verifier: Verifier, places: S
     entries = await _entries_about(name, reader)
     story = Story(reader, verifier, await newest(reader))
     try:
-        pipeline = await reader.bus.ask(GetPipeline.model_validate({"pipeline": name}))
+        pipeline = await _pipeline(name, reader)
     except (NotFoundError, NotAttestedError) as error:
         if not entries:
             raise NotFoundError(f"neither a pipeline nor any decision is named {name!r}: evoline audit list") from error
@@ -85,6 +87,16 @@ async def story_of(name: str, reader: AuditReader, verifier: Verifier, places: S
         await story.tell(about or entry["action"], described(entry), entry)
     await _agree(story, places)
     return story
+
+
+async def _pipeline(name: str, reader: AuditReader) -> Entry:
+    """Ids of changes, scopes and rollbacks mostly have another form than names of pipelines: those are asked for nowhere."""
+    try:
+        question = GetPipeline(pipeline=name)
+    except ValidationError as error:
+        raise NotFoundError(f"{name!r} is no name of a pipeline") from error
+    found: Entry = await reader.bus.ask(question)
+    return found
 
 
 async def _why_it_serves(story: Story, pipeline: Entry, entries: Sequence[Entry]) -> None:

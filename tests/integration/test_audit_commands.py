@@ -74,18 +74,18 @@ class Office:
         return await story_of(name, self.reader, self.verifier, [kept, await self.reader.told()])
 
     async def decided(self) -> None:
-        """c1 by policy, c2 by alice after the generator was refused, c3 by policy and taken back."""
+        """c1 by policy, change-2 by alice after the generator was refused, c3 by policy and taken back."""
         await self.send(proposal(pipeline(), "c1"))
         await self.deployed("c1")
-        await self.send(proposal(pipeline(limits={"calls": 500}), "c2"))
-        await eventually(lambda: self.actions(about="c2", action="change.queued"), 60)
-        digest = (await self.bus.ask(GetChange(change_id="c2")))["digest"]
-        await self.send(DecideReview(change_id="c2", decision="approve", reviewer="generator", digest=digest))
-        await eventually(lambda: self.actions(about="c2", action="command.refused"), 60)
+        await self.send(proposal(pipeline(limits={"calls": 500}), "change-2"))
+        await eventually(lambda: self.actions(about="change-2", action="change.queued"), 60)
+        digest = (await self.bus.ask(GetChange(change_id="change-2")))["digest"]
+        await self.send(DecideReview(change_id="change-2", decision="approve", reviewer="generator", digest=digest))
+        await eventually(lambda: self.actions(about="change-2", action="command.refused"), 60)
         await self.send(
-            DecideReview(change_id="c2", decision="approve", reviewer="alice", digest=digest, comment="calls are cheap here")
+            DecideReview(change_id="change-2", decision="approve", reviewer="alice", digest=digest, comment="calls are cheap here")
         )
-        await self.deployed("c2")
+        await self.deployed("change-2")
         await self.send(proposal(pipeline(limits={"calls": 400}), "c3"))
         await self.deployed("c3")
         await self.send(RollbackPipeline(rollback_id="r1", pipeline="triage", reason="wrong on Mondays", author="bob"))
@@ -136,11 +136,11 @@ async def test_the_log_is_verified_and_explained_and_what_bypassed_it_is_told(
     story = await office.why("triage")
     assert [line.text for line in story.lines if not line.verified] == []
     assert "rolled_back triage" in said(story, "deployed")[0] and "wrong on Mondays" in said(story, "deployed")[0]
-    assert said(story, "change")[0].startswith("c2, revision by generator, risk 0.40")
+    assert said(story, "change")[0].startswith("change-2, revision by generator, risk 0.40")
     assert said(story, "person") == ["alice: approve, calls are cheap here"]
     assert len(said(story, "history")) == 4 and said(story, "attestation")[0].startswith("signed for this digest")
     assert all(line.entry for line in story.lines if line.about in {"deployed", "change", "approved", "rule", "person", "diff"})
-    assert [line.about for line in (await office.why("c2")).lines] == [
+    assert [line.about for line in (await office.why("change-2")).lines] == [
         "change.queued",
         "command.refused",
         "review.approve",
@@ -150,15 +150,16 @@ async def test_the_log_is_verified_and_explained_and_what_bypassed_it_is_told(
         "checkpoint",
         "checkpoint",
     ]
-    with pytest.raises(NotFoundError, match="nothing_here"):
-        await office.why("nothing_here")
+    for unknown in ("nothing_here", "nothing-here"):
+        with pytest.raises(NotFoundError, match=unknown):
+            await office.why(unknown)
 
     options = ("--keys", str(office.keys.public))
     kept = ("--checkpoints", str(office.own.checkpoints))
     code, answer, errors = await command("audit", "why", "triage", *options, *kept, "--json")
     assert (code, answer["verified"]) == (0, True), errors
     file = tmp_path / "proof.json"
-    code, _, errors = await command("audit", "prove", "change:c2:approved", "--out", str(file), *options)
+    code, _, errors = await command("audit", "prove", "change:change-2:approved", "--out", str(file), *options)
     assert code == 0, errors
     assert checked_proof(json.loads(file.read_text()), office.reader.keys)[0]["actor"] == "review:alice"
 
@@ -183,7 +184,7 @@ async def test_a_rewritten_log_is_named_stops_decisions_and_serves_on(office: Of
     collection = office.store.database("evoline_guardrail").collection("audit")
     before = await collection.find({}, sort=[("_id", 1)])
     assert written[-1].head.size == len(before), "the stop leaves nothing uncovered"
-    place = next(number for number, each in enumerate(before) if each["key"] == "change:c2:approved")
+    place = next(number for number, each in enumerate(before) if each["key"] == "change:change-2:approved")
     forged = [dict(each) for each in before]
     forged[place]["facts"] = {**forged[place]["facts"], "people": ["mallory: approve"]}
     for each in hashed(forged):
