@@ -64,6 +64,7 @@ def promote(  # noqa: PLR0913  one parameter an option of the command
                 rollout=RolloutPlan.model_validate(plan) if plan else None,
                 reason=reason,
             )
+            promotions.require_in_use(wish, stable)
             return await promotions.promote(client, wish, change_id=change_id, on_fact=progress.on_fact)
 
     with Progress(quiet=as_json) as progress:

@@ -109,6 +109,19 @@ def require_own(wish: Promotion, change: Mapping[str, Any]) -> None:
         raise InvalidInputError(Problem(path="--id", reason=reason, suggestion="choose another id, or leave it out"))
 
 
+def require_in_use(wish: Promotion, pipeline: Mapping[str, Any]) -> None:
+    """What was taken back is vetoed as long as it is in quarantine, and a verdict of before would be told as if it still held.
+
+    `pipeline` as `serving` gives it. Raises InvalidInputError."""
+    own = next((each for each in pipeline["revisions"] if each["digest"] == wish.document.digest), None)
+    if own is None or not own["quarantine"]:
+        return
+    why, name = own["quarantine"], f"{wish.pipeline}@{wish.document.digest[:12]}"
+    reason = f"{name} is in quarantine since {why['at'][:19]}, by {why['author']}: {why['reason']}"
+    way = f"`evoline release {name} --reason ...` proposes to take it out; or change the document"
+    raise InvalidInputError(Problem(path="document", reason=reason, suggestion=way))
+
+
 def require_promotable(wish: Promotion) -> None:
     if wish.document.name != wish.pipeline:
         reason = f"the document is of pipeline {wish.document.name!r}, not of {wish.pipeline!r}"

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from evoline.cli.experiments import _command, read_variants, rollout_wish
 from evoline.cli.promoting import _file
 from evoline.client.api import Client
-from evoline.client.promotions import Promotion, _not_in_vain, require_own, require_promotable
+from evoline.client.promotions import Promotion, _not_in_vain, require_in_use, require_own, require_promotable
 from shared.errors import InvalidInputError, NotFoundError
 from shared.events.changes import GetChange
 from shared.events.rollouts import RolloutPlan
@@ -88,6 +88,15 @@ def test_what_cannot_be_promoted_is_told_with_what_to_do() -> None:
         require_promotable(wish(incumbent=DOCUMENT.digest))
     with pytest.raises(InvalidInputError, match="neither a digest nor a file"):
         _file("nowhere.yaml")
+
+
+def test_a_revision_that_was_taken_back_is_not_told_as_one_that_serves() -> None:
+    taken_back = {"cause": "rollback-1", "reason": "worse on Mondays", "author": "bob", "at": "2026-11-27T08:01:32.658032+00:00"}
+    own = {"digest": DOCUMENT.digest, "quarantine": taken_back}
+    with pytest.raises(InvalidInputError, match=f"by bob: worse on Mondays .*evoline release tweets@{DOCUMENT.digest[:12]}"):
+        require_in_use(wish(), {"revisions": [own]})
+    require_in_use(wish(), {"revisions": [{**own, "quarantine": None}, {**own, "digest": "1" * 64}]})
+    require_in_use(wish(), {"revisions": []})
 
 
 def test_every_problem_of_every_variant_file_is_told_at_once(tmp_path: Path) -> None:
