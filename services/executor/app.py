@@ -46,7 +46,7 @@ from shared.attestation import Grants, KeyFile
 from shared.background import WentWell
 from shared.events.runs import ExecuteRun, RunFinished
 from shared.large_values import LargeValues
-from shared.llm import ModelOnDemand, build_models, providers_of, sent_to
+from shared.llm import ModelOnDemand, build_models, providers_of, recorded_answer_tokens, sent_to
 from shared.llm.cassette import is_replay
 from shared.messaging.blobs import ObjectStoreBlobs
 from shared.messaging.states import BucketStates
@@ -84,7 +84,7 @@ def _step_services(
 ) -> StepServices:
     providers = ProviderSettings()
     if models is None:
-        models = built = build_models(providers)
+        models = built = build_models(providers, own.answer_tokens)
         _load_in_background(host, built)
     served_by = providers_of(providers)
     metered = {family: MeteredModel(family, model, host.metrics.providers, host.clock) for family, model in models.items()}
@@ -104,7 +104,7 @@ def _step_services(
         observer=host.metrics.runs,
         workspace_dir=own.workspace_dir,
         replays=is_replay(providers.cassette),
-        answers=AnswerDefaults(own.preset, own.answer_tokens, own.answer_seconds),
+        answers=AnswerDefaults(own.preset, own.answer_tokens or recorded_answer_tokens(providers), own.answer_seconds),
         park_after_seconds=own.park_after_seconds,
         providers=served_by,
     )

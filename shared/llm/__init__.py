@@ -6,6 +6,6 @@ from __future__ import annotations
 
 from shared.llm.on_demand import ModelOnDemand
 from shared.llm.prices import PriceTable
-from shared.llm.providers import build_models, providers_of, sent_to
+from shared.llm.providers import build_models, providers_of, recorded_answer_tokens, sent_to
 
-__all__ = ["ModelOnDemand", "PriceTable", "build_models", "providers_of", "sent_to"]
+__all__ = ["ModelOnDemand", "PriceTable", "build_models", "providers_of", "recorded_answer_tokens", "sent_to"]

@@ -14,10 +14,11 @@ from shared.pipeline.completion import CompletionRequest, Family, LanguageModel
 from shared.settings import ProviderSettings
 
 
-def build_models(settings: ProviderSettings) -> Mapping[Family, ModelOnDemand]:
+def build_models(settings: ProviderSettings, answer_tokens: int | None = None) -> Mapping[Family, ModelOnDemand]:
     """With a key the provider itself, without one the local model server through the same SDK, loaded at the first call.
 
-    With a cassette they record, or are not loaded at all. Raises `ConfigurationError` or `InvalidInputError` for a bad one."""
+    With a cassette they record, or are not loaded at all. `answer_tokens`: what requests ask for where nobody says it; a
+    recording tells it. Raises `ConfigurationError` or `InvalidInputError` for a bad one."""
     prices = PriceTable.load()
 
     def claude() -> LanguageModel:
@@ -30,21 +31,27 @@ def build_models(settings: ProviderSettings) -> Mapping[Family, ModelOnDemand]:
 
         return GeminiModel(gemini_endpoint(settings), prices)
 
-    taped = _taping(settings)
+    taped = _taping(settings, answer_tokens)
     return {"claude": ModelOnDemand(taped(claude)), "gemini": ModelOnDemand(taped(gemini))}
 
 
-def _taping(settings: ProviderSettings) -> Callable[[Build], Build]:
+def _taping(settings: ProviderSettings, answer_tokens: int | None) -> Callable[[Build], Build]:
     """What a cassette makes of whatever builds a model."""
     choice = chosen_cassette(settings.cassette)
     if choice is None:
         return lambda build: build
     secrets = [settings.anthropic_api_key.get_secret_value(), settings.gemini_api_key.get_secret_value()]
     if choice.mode == "record":
-        writer = TapeWriter(choice.file, secrets)
+        writer = TapeWriter(choice.file, secrets, answer_tokens=answer_tokens)
         return lambda build: lambda: RecordingModel(build(), writer)
     replaying = ReplayingModel(read_tape(choice.file), secrets)
     return lambda build: lambda: replaying
+
+
+def recorded_answer_tokens(settings: ProviderSettings) -> int | None:
+    """What the requests of the cassette that answers now asked for where nobody said it; None without one."""
+    choice = chosen_cassette(settings.cassette)
+    return read_tape(choice.file).answer_tokens if choice and choice.mode == "replay" else None
 
 
 def providers_of(settings: ProviderSettings) -> Mapping[str, str]:

@@ -73,7 +73,7 @@ async def test_a_run_is_recorded_and_replayed_with_the_provider_gone(
     provider_standin.batches.polls = 2
     tape = tmp_path / "tape.jsonl"
     configured.setenv("EVOLINE_CASSETTE", f"record:{tape}")
-    stop = await start_executor(None, park_after_seconds=0.1)
+    stop = await start_executor(None, park_after_seconds=0.1, answer_tokens=128)
     first = await ended(open_bus, notary, "first")
     assert (first.status, first.error, first.replayed, len(provider_standin.batches.made)) == ("succeeded", "", False, 1)
     assert (first.steps[0].attempts, first.usage.calls) == (2, 7)

@@ -2,10 +2,12 @@
 
 | line | holds |
 |---|---|
-| `{"evoline_cassette": 1, "recorded_at": ...}` | the head |
+| `{"evoline_cassette": 1, "recorded_at": ..., "answer_tokens": ...}` | the head |
 | `complete` | a request and its outcome, streamed or not |
 | `count_tokens` | a request and its tokens |
 | `submit`, `results` | a provider's batch: the requests in order, and later their outcomes |
+
+`answer_tokens` is what executors asked for where neither step nor document bounds an answer: a replay has to ask the same.
 
 A request's time-out is not recorded: it is no part of what is asked. Neither are keys: they travel beside the request, and where
 one stands inside a text it is blanked. Only the owner may read the file, for prompts are in it.
@@ -97,6 +99,8 @@ class Tape(BaseModel):
 
     file: Path
     recorded_at: str
+    answer_tokens: int | None = None
+    """None: left to the step types."""
     lines: tuple[Line, ...]
 
 
@@ -114,7 +118,8 @@ def read_tape(file: Path) -> Tape:
         record = "record one first: `evoline up --cassette record:FILE`, or EVOLINE_CASSETTE=record:FILE"
         raise _problem(file, 0, f"cannot be read: {why}", record) from error
     head = _head(file, texts)
-    return Tape(file=file, recorded_at=str(head.get("recorded_at", "")), lines=tuple(_lines(file, texts)))
+    tokens = _answer_tokens(file, head)
+    return Tape(file=file, recorded_at=str(head.get("recorded_at", "")), answer_tokens=tokens, lines=tuple(_lines(file, texts)))
 
 
 def _head(file: Path, texts: Sequence[str]) -> dict[str, Any]:
@@ -127,6 +132,13 @@ def _head(file: Path, texts: Sequence[str]) -> dict[str, Any]:
     if head[HEAD] != VERSION:
         raise _problem(file, 1, f"a cassette of version {head[HEAD]}, this Evoline reads version {VERSION}", "record it anew")
     return head
+
+
+def _answer_tokens(file: Path, head: dict[str, Any]) -> int | None:
+    tokens = head.get("answer_tokens")
+    if tokens is None or (type(tokens) is int and tokens > 0):
+        return tokens
+    raise _problem(file, 1, f"answer_tokens is {tokens!r}", "write a number of tokens, or record the cassette anew")
 
 
 def _lines(file: Path, texts: Sequence[str]) -> Iterator[Line]:
@@ -147,13 +159,18 @@ def _problem(file: Path, line: int, reason: str, suggestion: str) -> InvalidInpu
 class TapeWriter:
     """Appends to a cassette that several processes may write at the same time: each line whole, or not at all."""
 
-    def __init__(self, file: Path, secrets: Sequence[str] = ()) -> None:
-        """Makes the file. Raises `InvalidInputError` where it is there, but no cassette of this version."""
+    def __init__(self, file: Path, secrets: Sequence[str] = (), *, answer_tokens: int | None = None) -> None:
+        """Makes the file. Raises `InvalidInputError` where it is there, but no cassette of this version, or one of other
+        `answer_tokens`: only one of both could be replayed."""
         self.file = file
+        self._answer_tokens = answer_tokens
         self._secrets = [secret for secret in secrets if secret]
         file.parent.mkdir(parents=True, exist_ok=True)
         self._append(None)
-        read_tape(file)
+        recorded = read_tape(file).answer_tokens
+        if recorded != answer_tokens:
+            reason = f"was recorded with answer_tokens {recorded}, these executors ask for {answer_tokens}"
+            raise _problem(file, 1, reason, "record into another file")
 
     def add(self, line: Line) -> None:
         """Returns when the line is in the file. Raises `UnavailableError` where it cannot be written."""
@@ -167,13 +184,17 @@ class TapeWriter:
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
                 os.fchmod(descriptor, OWNER_ONLY)
                 if os.fstat(descriptor).st_size == 0:
-                    _write_whole(descriptor, self._encoded({HEAD: VERSION, "recorded_at": datetime.now(UTC).isoformat()}))
+                    _write_whole(descriptor, self._encoded(self._head()))
                 if told is not None:
                     _write_whole(descriptor, self._encoded(told))
             finally:
                 os.close(descriptor)
         except OSError as error:
             raise UnavailableError(f"cassette {self.file} cannot be written: {error}") from error
+
+    def _head(self) -> dict[str, Any]:
+        head: dict[str, Any] = {HEAD: VERSION, "recorded_at": datetime.now(UTC).isoformat()}
+        return head if self._answer_tokens is None else head | {"answer_tokens": self._answer_tokens}
 
     def _encoded(self, told: dict[str, Any]) -> bytes:
         text = json.dumps(told, ensure_ascii=False)

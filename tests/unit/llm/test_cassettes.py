@@ -52,6 +52,15 @@ async def test_the_same_answers_come_back_in_order_again_and_again_and_say_so(fi
     assert [each.model_copy(update={"replayed": False}) for each in replayed[:2]] == recorded
 
 
+def test_what_was_asked_for_where_nobody_said_it_is_told_and_is_one_in_a_file(file: Path) -> None:
+    TapeWriter(file, answer_tokens=128)
+    TapeWriter(file, answer_tokens=128)
+    assert read_tape(file).answer_tokens == 128
+    with pytest.raises(InvalidInputError, match=r"answer_tokens 128, these executors ask for None .*another file"):
+        TapeWriter(file)
+    assert len(file.read_text().splitlines()) == 1
+
+
 async def test_failures_are_met_again(file: Path) -> None:
     model = recording(file, ProviderError("rate_limit", "slowly", 7.0), ProviderRefusedError("blocked"), "ok")
     for _ in range(2):
@@ -182,13 +191,14 @@ HEAD = '{"evoline_cassette": 1, "recorded_at": ""}\n'
         (b"hello\n", "calls.jsonl:1: this is no cassette"),
         (b"[1]\n", "calls.jsonl:1: this is no cassette"),
         (b'{"evoline_cassette": 2}\n', "version 2, this Evoline reads version 1"),
+        (b'{"evoline_cassette": 1, "answer_tokens": "many"}\n', "calls.jsonl:1: answer_tokens is 'many'"),
         (HEAD.encode() + b'{"call": "compl', "calls.jsonl:2: line is broken"),
         (HEAD.encode() + b'{"call": "sing"}\n', "calls.jsonl:2: line is broken"),
         (HEAD.encode() + b'{"call": "count_tokens", "request": {"family": "claude", "messages": []}}\n', "at count_tokens.tokens"),
         (HEAD.encode() + b"\n", "calls.jsonl:2: line is broken"),
         (b"\xff\xfe", "cannot be read"),
     ],
-    ids=["empty", "text", "list", "version", "cut", "unknown call", "missing field", "blank", "bytes"],
+    ids=["empty", "text", "list", "version", "answer tokens", "cut", "unknown call", "missing field", "blank", "bytes"],
 )
 def test_a_file_that_is_no_cassette_is_refused_with_its_line(file: Path, content: bytes, told: str) -> None:
     file.parent.mkdir()
