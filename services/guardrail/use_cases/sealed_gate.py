@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from services.guardrail.domain.datasets import SPLITS, dataset_digest
 from services.guardrail.domain.diff import Revision
 from services.guardrail.domain.gate import GateReport, alpha_of_look, copied_cases, judge
@@ -12,6 +14,7 @@ from services.guardrail.use_cases.judging import Dossier, revision_of
 from services.guardrail.use_cases.sealed_runs import Look, graded, take
 from shared.errors import PermanentError
 from shared.events.changes import GateFinished
+from shared.events.values import Case
 from shared.evidence.graders import grader_hash
 
 
@@ -30,8 +33,10 @@ async def pass_gate(record: ChangeRecord, dossier: Dossier, at: Guardrail, *, pa
     assert dossier.stable is not None, "a promotion without a stable revision was vetoed before"
     if dossier.stable.domain != record.domain:
         raise GateRefusedError(f"the stable revision is of domain {dossier.stable.domain!r}: both cannot run in one trial")
-    alpha = await _alpha(record, dataset, at)
     revisions = {"candidate": Revision(dossier.document, dossier.facts), "incumbent": revision_of(dossier.stable)}
+    for label, revision in revisions.items():
+        _require_inputs(label, revision, dataset, cases)
+    alpha = await _alpha(record, dataset, at)
     look = Look(record.change_id, "gate", record.domain, revisions, cases)
     runs = await take(look, at, patient=patient)
     arms = {label: graded(revisions[label].document.digest, runs[label], cases, dataset.grader) for label in revisions}
@@ -49,6 +54,17 @@ async def _dataset(record: ChangeRecord, at: Guardrail) -> Dataset:
         raise GateRefusedError(f"the grader of dataset {dataset.dataset_id} is not the one that was registered")
     await _require_unchanged(dataset, at)
     return dataset
+
+
+def _require_inputs(label: str, revision: Revision, dataset: Dataset, cases: Sequence[Case]) -> None:
+    """What no case gives would have every run refused: a look at the sealed cases, and a part of the error budget, for nothing."""
+    required = {name for name, schema in revision.document.inputs.items() if "default" not in schema}
+    given = {name for case in cases for name in case.input}
+    if missing := sorted(required - given):
+        raise GateRefusedError(
+            f"the {label} needs the inputs {missing}, dataset {dataset.dataset_id} gives {sorted(given)}; "
+            "name a dataset made for this pipeline"
+        )
 
 
 async def _require_unchanged(dataset: Dataset, at: Guardrail) -> None:

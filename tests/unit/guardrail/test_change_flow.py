@@ -236,6 +236,16 @@ async def test_a_candidate_that_holds_sealed_text_is_vetoed_before_any_run() -> 
     assert not at.fleet.commands
 
 
+async def test_a_data_set_without_the_inputs_that_a_revision_needs_takes_no_look() -> None:
+    at = await promotable()
+    reads_more = pipeline("Name the mood of {{ text }} in {{ tongue }}")
+    said = vetoed(await at.propose(reads_more, "p1", kind="promotion", dataset_id="tweets"))
+    assert "the candidate needs the inputs ['tongue'], dataset tweets gives ['text']; name a dataset" in said
+    assert not at.fleet.commands
+    gate = (await promoted(at, "p2"))[0]
+    assert isinstance(gate, GateFinished) and gate.alpha == 0.05
+
+
 async def test_a_stable_revision_that_moved_during_the_look_overturns_the_verdict() -> None:
     at = await promotable()
     inner = at.fleet.answer
