@@ -145,7 +145,7 @@ def read_variants(files: list[Path]) -> list[Variant]:
 
 
 def rollout_wish(text: str) -> dict[str, Any] | None:
-    """None: as policy says. Raises InvalidInputError for a file that cannot be read, ValidationError for a plan that is wrong."""
+    """None: as policy says. Raises InvalidInputError for a file that cannot be read, or holds no plan."""
     if text == BY_POLICY:
         return None
     if text != GRADUAL and not Path(text).exists():

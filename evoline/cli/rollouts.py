@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import typer
 import yaml
+from pydantic import ValidationError
 
-from evoline.cli.output import AsJson, Author, err, out, plain, print_json, print_table, run_async
+from evoline.cli.output import AsJson, Author, err, out, plain, print_json, print_table, problems_of, run_async
 from evoline.cli.rollout_picture import picture
 from evoline.client.api import new_id
 from evoline.client.connection import connected
@@ -154,17 +155,24 @@ def report(
 
 
 def read_plan(file: Path) -> RolloutPlan:
-    """Raises `InvalidInputError` for a file that cannot be read, ValidationError for a plan that is wrong."""
+    """Raises `InvalidInputError` for a file that cannot be read, and for a plan that is wrong with all that is."""
     try:
         content = yaml.safe_load(file.read_text())
     except OSError as error:
         raise InvalidInputError(Problem(file=str(file), path="plan", reason=f"cannot be read: {error.strerror}")) from error
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise InvalidInputError(f"{file}: {error}") from error
+    known = "write a map, as `steps: [{share: 0.5, minutes: 5}, {share: 1.0}]`"
     if not isinstance(content, dict):
-        known = "a map, as `steps: [{share: 0.5, minutes: 5}, {share: 1.0}]`"
-        raise InvalidInputError(Problem(file=str(file), path="plan", reason="holds no plan", suggestion=f"write {known}"))
-    return RolloutPlan.model_validate(content)
+        raise InvalidInputError(Problem(file=str(file), path="plan", reason="holds no plan", suggestion=known))
+    if fields := sorted(str(name) for name in content.keys() - RolloutPlan.model_fields.keys()):
+        reason = f"is no plan of a rollout, which has no {', '.join(fields)}"
+        raise InvalidInputError(Problem(file=str(file), path="plan", reason=reason, suggestion=known))
+    try:
+        return RolloutPlan.model_validate(content)
+    except ValidationError as error:
+        named = [each.model_copy(update={"file": str(file)}) for each in problems_of(error)]
+        raise InvalidInputError(named) from error
 
 
 def _steer(rollout: str, verb: RolloutVerb, reason: str, author: str, as_json: bool) -> None:

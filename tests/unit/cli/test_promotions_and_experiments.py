@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from pydantic import ValidationError
 
 from evoline.cli.experiments import _command, read_variants, rollout_wish
 from evoline.cli.promoting import _file
@@ -121,10 +120,16 @@ def test_a_rollout_is_gradual_policys_or_a_files(tmp_path: Path) -> None:
     (tmp_path / "plan.yaml").write_text("steps: [{share: 0.5}, {share: 1.0}]")
     assert RolloutPlan.model_validate(rollout_wish(str(tmp_path / "plan.yaml"))).steps[0].share == 0.5
     (tmp_path / "down.yaml").write_text("steps: [{share: 0.5}, {share: 0.2}]")
-    with pytest.raises(ValidationError, match="go up"):
+    with pytest.raises(InvalidInputError, match=r"down\.yaml.*go up"):
         rollout_wish(str(tmp_path / "down.yaml"))
     with pytest.raises(InvalidInputError, match="quickly"):
         rollout_wish("quickly")
+    (tmp_path / "mood.yaml").write_text(json.dumps(seed_document()))
+    with pytest.raises(
+        InvalidInputError, match=r"mood\.yaml plan: is no plan of a rollout, which has no .*name.*write a map"
+    ) as told:
+        rollout_wish(str(tmp_path / "mood.yaml"))
+    assert len(told.value.problems) == 1
 
 
 def test_the_same_options_are_the_same_experiment() -> None:
