@@ -24,6 +24,8 @@ from shared.events.experiments import ExperimentFinished, ExperimentProgressed, 
 from shared.events.rollouts import RolloutPlan
 
 GRADUAL, BY_POLICY = "gradual", "policy"
+MOST_REASONS = 3
+"""Of one variant that took no part, as they are printed."""
 PASSED = ("certified", "canary", "queued", "rolled_out")
 
 
@@ -159,6 +161,10 @@ def print_experiment(finished: ExperimentFinished) -> None:
     rows = [_row(each) for each in finished.variants]
     columns = ("variant", "revision", "score", "gain seen", "p (Holm)", "verdict", "more cases", "use a run")
     print_table(columns, rows, empty="nothing was measured")
+    for each in finished.variants:
+        if each.reasons:
+            more = f"; and {len(each.reasons) - MOST_REASONS} more (--json)" if len(each.reasons) > MOST_REASONS else ""
+            out().print(plain(f"  {each.label}: {'; '.join(each.reasons[:MOST_REASONS])}{more}"))
     winner = f", winner {finished.winner} ({finished.winner_digest[:12]})" if finished.winner else ""
     shows = f"; {finished.cases} cases show gains from {finished.detectable_gain:+.2f}" if finished.detectable_gain else ""
     out().print(f"[bold]{finished.outcome}[/bold]{plain(winner)} after {finished.evaluations} evaluations{plain(shows)}")

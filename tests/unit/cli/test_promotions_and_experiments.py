@@ -9,12 +9,13 @@ from typing import Any, cast
 
 import pytest
 
-from evoline.cli.experiments import _command, read_variants, rollout_wish
+from evoline.cli.experiments import _command, print_experiment, read_variants, rollout_wish
 from evoline.cli.promoting import _file
 from evoline.client.api import Client
 from evoline.client.promotions import Promotion, _not_in_vain, require_in_use, require_own, require_promotable
 from shared.errors import InvalidInputError, NotFoundError
 from shared.events.changes import GetChange
+from shared.events.experiments import ExperimentFinished, VariantReport
 from shared.events.rollouts import RolloutPlan
 from shared.pipeline.loading import load_document
 from tests.fakes.evolution_world import seed_document
@@ -130,6 +131,14 @@ def test_a_rollout_is_gradual_policys_or_a_files(tmp_path: Path) -> None:
     ) as told:
         rollout_wish(str(tmp_path / "mood.yaml"))
     assert len(told.value.problems) == 1
+
+
+def test_why_a_variant_took_no_part_is_told_below_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    reasons = ("steps[0].prompt: is missing", "outputs: names no [step]", "third", "fourth", "fifth")
+    variants = (VariantReport(label="generated-b", verdict="invalid", reasons=reasons), VariantReport(label="fine"))
+    print_experiment(ExperimentFinished(experiment_id="e", pipeline="tweets", outcome="no_winner", variants=variants))
+    told = "  generated-b: steps[0].prompt: is missing; outputs: names no [step]; third; and 2 more (--json)\n"
+    assert told in capsys.readouterr().out
 
 
 def test_the_same_options_are_the_same_experiment() -> None:
