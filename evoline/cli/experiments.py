@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from pathlib import Path
 from typing import Annotated, Any
@@ -81,7 +82,12 @@ def start(  # noqa: PLR0913 - the options of the command line
             fields["dataset_id"] = dataset_id or await _registered(client, pipeline, dataset_file)
             command = _command(fields, experiment_id)
             progress.now(f"experiment {command.experiment_id}")
-            return await Experiments(client.bus).start(command, on_fact=_shown(progress))
+            try:
+                return await Experiments(client.bus).start(command, on_fact=_shown(progress))
+            except asyncio.CancelledError:
+                progress.line(f"{command.experiment_id} goes on without you. Follow it: the same command again")
+                progress.line(f"look: evoline experiment show {command.experiment_id}")
+                raise
 
     with Progress(quiet=as_json) as progress:
         finished = run_async(work())

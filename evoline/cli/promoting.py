@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 from typing import Annotated
@@ -65,7 +66,11 @@ def promote(  # noqa: PLR0913  one parameter an option of the command
                 reason=reason,
             )
             promotions.require_in_use(wish, stable)
-            return await promotions.promote(client, wish, change_id=change_id, on_fact=progress.on_fact)
+            try:
+                return await promotions.promote(client, wish, change_id=change_id, on_fact=progress.on_fact)
+            except asyncio.CancelledError:
+                progress.line("what was proposed by now is judged without you: the same command again tells the verdict")
+                raise
 
     with Progress(quiet=as_json) as progress:
         promoted = run_async(work())

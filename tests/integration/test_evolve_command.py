@@ -1,4 +1,4 @@
-"""`evoline evolve` as a process against the real evolution service: left with Ctrl-C, come back to, asked for again."""
+"""`evoline evolve` and `experiment start` as processes against the real service: left with Ctrl-C, come back to, asked again."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from shared.events.improvement import StartEvolution
 from shared.events.runs import ExecuteRun
 from shared.messaging.handling import Delivery
 from tests.conftest import OpenBus
+from tests.fakes.evolution_world import seed_document
 from tests.integration.commands import Command
 from tests.integration.test_evolution_service import ScriptedExecutor, ScriptedGuardrail, public_key, stage
 
@@ -94,6 +95,27 @@ async def test_the_same_command_comes_back_to_the_same_evolution(
         assert changed["parent"] in around and changed["parent_document"] != changed["document"]
         with pytest.raises(NotFoundError, match="no-such-thing"):
             await asked.of("no-such-thing")
+
+
+async def test_an_experiment_that_is_left_tells_the_way_back_to_it(
+    open_bus: OpenBus, nats_url: str, mongo_url: str, command: Command, tmp_path: Path
+) -> None:
+    variant, other = tmp_path / "short.json", seed_document()
+    other["steps"][0]["prompt"] = "Mood? {{ text }}"
+    variant.write_text(json.dumps(other))
+    executor = SlowExecutor()
+    async with stage(open_bus, nats_url, mongo_url, ScriptedGuardrail(), executor):
+        words = ["experiment", "start", "tweets", str(variant), "--dataset-id", f"tweets-{uuid.uuid4().hex[:12]}"]
+        process = await started(nats_url, tmp_path, *words)
+        await read_until(process, "scope: ")
+        process.send_signal(signal.SIGINT)
+        out, left = await process.communicate()
+        assert process.returncode == 130 and out == b""
+        assert b"goes on without you. Follow it: the same command again" in left
+
+        _, answer, _ = await command(*words, "--json")
+        assert f"evoline experiment show {answer['experiment_id']}" in left.decode()
+        assert answer["evaluations"] == len(executor.evaluated) == len(set(executor.evaluated)) > 0
 
 
 async def test_an_order_that_is_given_again_meanwhile_is_searched_once(open_bus: OpenBus, nats_url: str, mongo_url: str) -> None:
