@@ -7,7 +7,7 @@ from pathlib import Path
 
 from evoline.stack.home import Home, find_home
 from evoline.whoami import IDENTITY_VARIABLE, KEY_FILE_VARIABLE
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, EvolineError
 from shared.identity import Identity, MessageSigner, add_identity, create_key, read_registry, signer_of_file
 from shared.identity.files import KEY_SUFFIX, REGISTRY_NAME
 from shared.identity.registry import Kind, public_text
@@ -59,11 +59,26 @@ def signer_for(name: str, environment: Mapping[str, str], directory: Path, *, mu
     if file.is_file():
         return signer_of_file(file)
     if must:
+        known = _is_registered(name, registry_file(home, environment))
         raise ConfigurationError(
-            f"this is for people who sign, and there is no key of {name!r} in {file.parent}: register one with "
-            f"`evoline people add {name} --role reviewer`, or name another identity with --as or {IDENTITY_VARIABLE}"
+            f"this is for people who sign, and there is no key of {name!r} in {file.parent}: {_way_to_sign(name, known=known)}, "
+            f"or name another identity with --as or {IDENTITY_VARIABLE}"
         )
     return None
+
+
+def _is_registered(name: str, registry: Path) -> bool:
+    """False where the registry is not on this machine, or cannot be read: it is asked for a hint only."""
+    try:
+        return read_registry(registry).find(name) is not None
+    except EvolineError:
+        return False
+
+
+def _way_to_sign(name: str, *, known: bool) -> str:
+    if known:
+        return f"it is registered with a key that was made elsewhere (name that file, {name}{KEY_SUFFIX}, with {KEY_FILE_VARIABLE})"
+    return f"register one with `evoline people add {name} --role reviewer`"
 
 
 _ANY_KEY = "A" * 43 + "="

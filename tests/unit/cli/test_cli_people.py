@@ -11,14 +11,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from evoline.cli import run
 from evoline.cli.review_page import page
-from evoline.identities import enroll_stack, key_file, signer_for
+from evoline.identities import enroll, enroll_stack, key_file, signer_for
 from evoline.stack.home import Home
 from evoline.whoami import default_name
 from services.guardrail.use_cases import get_review
 from shared.attestation import public_pem
 from shared.errors import ConfigurationError
 from shared.events.oversight import GetReview
-from shared.identity import read_registry
+from shared.identity import add_identity, read_registry
 from tests.fakes.guardrail import bench, pipeline
 
 COMMANDS = (
@@ -105,6 +105,18 @@ def test_who_acts_is_named_by_the_environment_or_by_a_key_file(home: Home) -> No
     with pytest.raises(ConfigurationError, match="no key of 'bob'"):
         signer_for("bob", {"EVOLINE_HOME": str(home.root)}, home.root, must=True)
     assert signer_for("bob", {"EVOLINE_HOME": str(home.root)}, home.root) is None
+
+
+def test_whose_key_was_made_elsewhere_is_told_to_name_it_and_not_to_register_again(home: Home, tmp_path: Path) -> None:
+    environment = {"EVOLINE_HOME": str(home.root)}
+    with pytest.raises(ConfigurationError, match="register one with `evoline people add bob"):
+        signer_for("bob", environment, home.root, must=True)
+    made = enroll(tmp_path / "elsewhere", tmp_path / "other.yaml", "bob", roles=("reviewer",))
+    add_identity(home.keys / "identities.yaml", made)
+    with pytest.raises(ConfigurationError, match=r"made elsewhere .name that file, bob\.key, with EVOLINE_IDENTITY_KEY_FILE"):
+        signer_for("bob", environment, home.root, must=True)
+    named = environment | {"EVOLINE_IDENTITY_KEY_FILE": str(tmp_path / "elsewhere" / "bob.key")}
+    assert signer_for("bob", named, home.root, must=True) is not None
 
 
 async def test_a_review_shows_diff_risk_rules_votes_and_what_is_missing() -> None:
