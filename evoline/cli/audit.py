@@ -125,19 +125,27 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Verify a proof offline. Exit code 1 where it proves nothing."""
-    try:
-        proof = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InvalidInputError(Problem(file=str(file), reason=f"cannot be read as a proof: {error}")) from error
-    if not isinstance(proof, dict):
-        raise InvalidInputError(Problem(file=str(file), reason="is no JSON object", suggestion="evoline audit prove --out FILE"))
-    entry, checkpoint = checked_proof(proof, _checkpoint_keys(keys))
+    entry, checkpoint = checked_proof(_read_proof(file), _checkpoint_keys(keys))
     if as_json:
         print_json({"proven": True, "entry": entry, "checkpoint": asdict(checkpoint)})
         return
     head, said = checkpoint.head, f"{entry.get('at')} {spoken(entry)}"
     out().print(plain(f"proven: entry {entry['sequence']} of {head.size}, {said}"))
     out().print(plain(f"checkpoint of {head.at}, signed by key {checkpoint.key_id}"))
+
+
+def _read_proof(file: Path) -> dict[str, Any]:
+    """Raises `InvalidInputError` for what `evoline audit prove` never wrote."""
+    made = "`evoline audit prove NUMBER --out FILE` makes one"
+    try:
+        proof = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidInputError(Problem(file=str(file), reason=f"cannot be read: {error.strerror}", suggestion=made)) from error
+    except (ValueError, RecursionError):
+        proof = None
+    if not isinstance(proof, dict) or not proof.keys() >= {"entry", "path", "checkpoint"}:
+        raise InvalidInputError(Problem(file=str(file), reason="is no proof of an audit entry", suggestion=made))
+    return proof
 
 
 def why(

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from evoline.cli.app import build
+from evoline.cli.audit import check
 from evoline.client.audit import PROOF_FORMAT, Kept, checked_proof, kept_in_file
 from services.guardrail.use_cases import checkpoint_audit_log, get_audit_proof
 from shared.attestation import public_pem
@@ -49,6 +50,22 @@ async def test_what_is_no_proof_is_refused(broken: dict[str, Any]) -> None:
     at, proof = await proven()
     with pytest.raises(InvalidInputError):
         checked_proof({**proof, **broken}, at.signer.verifier.keys)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[1]", b"\xff\xfe", b'{"run": {}}', b"[" * 100_000], ids=["empty", "list", "binary", "run", "deep"]
+)
+def test_a_file_that_is_no_proof_is_named_with_what_makes_one(tmp_path: Path, content: bytes) -> None:
+    at, file = bench(), tmp_path / "proof.json"
+    keys = tmp_path / "guardrail.pub"
+    keys.write_bytes(public_pem(at.signer.key.public_key()))
+    file.write_bytes(content)
+    with pytest.raises(
+        InvalidInputError, match=r"proof\.json: is no proof of an audit entry .`evoline audit prove NUMBER --out FILE`"
+    ):
+        check(file, [keys])
+    with pytest.raises(InvalidInputError, match=r"none\.json: cannot be read: No such file"):
+        check(tmp_path / "none.json", [keys])
 
 
 async def test_the_command_checks_a_file_and_ends_with_1_where_it_proves_nothing(tmp_path: Path) -> None:
