@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from services.evolution.use_cases import forget, start_evolution
+from services.evolution.use_cases.rewriting import ModelRewriter
+from shared.errors import FrozenError
+from shared.events.changes import GrantScope
 from shared.events.improvement import EvolutionFinished, StartEvolution
 from shared.events.runs import ExecuteRun, RunFinished
+from shared.events.values import Budget
 from shared.pipeline.loading import load_document
-from tests.fakes.evolution_world import World, finished, seed_document, small_world
+from tests.fakes.evolution_world import World, finished, granted, seed_document, small_world
 
 FROZEN_AFTER = 20
 
@@ -38,6 +44,21 @@ async def test_a_frozen_search_ends_and_its_stopped_runs_are_not_remembered_as_f
 
 async def _keys(world: World) -> list[str]:
     return [row["_id"] for row in await world.evolution.cache._evaluations.find({})]  # type: ignore[attr-defined]
+
+
+async def test_a_rewrite_that_a_freeze_stopped_is_asked_for_again_when_the_freeze_is_over() -> None:
+    world = small_world()
+    budget = Budget(runs=9, calls=9, tokens=9000, cost_usd=0.0)
+    wish = GrantScope(scope_id="s", purpose="evolution", holder="evolution", domain="social", budget=budget, seconds=60)
+    scope = granted(wish, world.clock.moment)
+    stopped: dict[str, Any] = {"status": "cancelled", "error": "the system is frozen by alice", "error_code": "frozen"}
+    world.runs.answers = lambda order: finished(order, "cancelled", None).model_copy(update=stopped)
+    with pytest.raises(FrozenError, match="frozen by alice"):
+        await ModelRewriter("evo-1", scope, world.evolution, 0)({}, "key")
+    world.runs.answers = lambda order: finished(order, "succeeded", {"instruction": "Think first."})
+    world.runs.ended.clear()
+    again = ModelRewriter("evo-1", scope, world.evolution, 0)
+    assert await again({}, "key") == "Think first." and again.told() == ()
 
 
 async def test_a_search_whose_beginning_is_taken_back_proposes_nothing() -> None:
