@@ -44,6 +44,7 @@ class StartExperiment(Command):
     alpha: float = Field(default=0.05, gt=0, lt=0.5)
     """Chance of naming any winner where no variant is better, over all variants together (Holm)."""
     seconds: float = Field(default=900, gt=0, le=86_400)
+    """Of work on it: what waits for a service that is down loses none."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     rollout: RolloutPlan | None = None
     """How the winner takes over; None: as policy says."""

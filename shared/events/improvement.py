@@ -158,6 +158,7 @@ class StartEvolution(Command):
     """Of the genetic algorithm, as `population`; the others go on until the budget is used up."""
     population: int = Field(default=50, ge=2, le=1000)
     seconds: float = Field(default=600, gt=0, le=86_400)
+    """Of work on it: what waits for a service that is down loses none."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     borrow_from: tuple[PipelineName, ...] = Field(default=(), max_length=8)
     """Other deployed pipelines whose steps the search may take over for this task."""

@@ -31,7 +31,8 @@ def new_record(command: StartExperiment, now: str) -> dict[str, Any]:
 
 def attempt(number: int, now: str) -> dict[str, Any]:
     """What begins anew where an experiment that was refused is ordered again."""
-    return {"status": "measuring", "attempt": number, "began_at": now, "answer": None, "made": None}
+    fresh = {"answer": None, "made": None, "scope_at": None, "worked_seconds": 0.0}
+    return {"status": "measuring", "attempt": number, "began_at": now, **fresh}
 
 
 def refusal(

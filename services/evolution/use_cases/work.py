@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from datetime import timedelta
 
 from services.evolution.domain.records import candidate_rows, lineage
 from services.evolution.use_cases.bound import Effects, Evolution
@@ -40,7 +39,7 @@ class EvolutionWork:
         self._at = at
         self._grader_hash = grader_hash(prepared.data.grader)
         self._order = Order(self._command.evolution_id, "search", self._command, prepared.document, self._grader_hash, at)
-        self._progress = Progress(prepared.command, prepared.began, at)
+        self._progress = Progress(prepared.command, prepared.watch, at)
         assignment = Assignment(
             evolution_id=self._command.evolution_id,
             dataset_id=self._command.dataset_id,
@@ -160,7 +159,7 @@ class EvolutionWork:
             score=pending.search_best,
             baseline=pending.search_seed,
             calls=self._evaluations.spent,
-            seconds=self._seconds(),
+            seconds=self._prepared.watch.elapsed(),
         )
         proposal = self._order.promotion(best, f"{best.operator}: {best.text}", evidence)
         await self._progress.tell("gate", f"proposed {best.digest[:12]}", pending.search_best)
@@ -173,7 +172,7 @@ class EvolutionWork:
         pending = self._pending(found, finals)
         little = why_little_can_change(self._prepared.seed.document)
         reasons = tuple(filter(None, (*pending.reasons, reason, little)))
-        answer = pending.model_copy(update={"reasons": reasons, "seconds": self._seconds()})
+        answer = pending.model_copy(update={"reasons": reasons, "seconds": self._prepared.watch.elapsed()})
         await self._at.evolutions.update(
             self._command.evolution_id, {"status": "finished", "answer": answer.model_dump(mode="json")}
         )
@@ -211,10 +210,7 @@ class EvolutionWork:
 
     def _enter_stage(self, evaluations: int, time_share: float) -> None:
         self._evaluations.limit = evaluations
-        self._evaluations.deadline = self._prepared.began + timedelta(seconds=self._command.seconds * time_share)
-
-    def _seconds(self) -> float:
-        return (self._at.clock.now() - self._prepared.began).total_seconds()
+        self._evaluations.deadline = self._prepared.watch.deadline(time_share)
 
 
 def strategy_of(command: StartEvolution) -> Strategy:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 
 from services.evolution.domain.experiment_plan import ExperimentPlan
 from services.evolution.domain.experiments import mean_use, reports
@@ -16,6 +15,7 @@ from services.evolution.use_cases.experiments.bound import Laboratory
 from services.evolution.use_cases.experiments.explaining import disagreement, explained
 from services.evolution.use_cases.experiments.telling import tell
 from services.evolution.use_cases.proposing import Order, proposed
+from services.evolution.use_cases.stopwatch import Stopwatch
 from shared.errors import PermanentError
 from shared.events.changes import Evidence, ProposeChange
 from shared.events.experiments import ExperimentFinished, ExperimentStage, StartExperiment, VariantReport
@@ -37,7 +37,7 @@ Grades = dict[str, list[float | None]]
 @dataclass(frozen=True)
 class Ready:
     command: StartExperiment
-    began: datetime
+    watch: Stopwatch
     stable: Document
     entrants: Sequence[Entrant]
     data: LabelledCases
@@ -66,7 +66,7 @@ class ExperimentWork:
         )
         self._evaluations = Evaluations(assignment, at.evolution, self._order.refuse_quarantined)
         self._evaluations.limit = self._command.evaluations
-        self._evaluations.deadline = ready.began + timedelta(seconds=self._command.seconds)
+        self._evaluations.deadline = ready.watch.deadline()
 
     async def run(self) -> Effects:
         """Raises `PermanentError` where the stable revision gives no gradable answer, or the time ends before anything is known."""
@@ -97,6 +97,7 @@ class ExperimentWork:
                 break
             for label, own in zip(racing, measured, strict=True):
                 grades[label] += own
+            await self._at.experiments.update(self._command.experiment_id, self._ready.watch.kept())
             await self._tell("measuring", f"{start + len(batch)} of {len(cases)} cases")
             racing = racing if start else self._still_racing(grades)
             if racing == [STABLE]:
@@ -145,7 +146,7 @@ class ExperimentWork:
             disagreement=told,
             evaluations=self._evaluations.spent,
             reasons=tuple(reasons),
-            seconds=self._seconds(),
+            seconds=self._ready.watch.elapsed(),
         )
 
     async def _propose(self, answer: ExperimentFinished, found: Sequence[VariantReport]) -> Effects:
@@ -167,7 +168,7 @@ class ExperimentWork:
             score=report.score,
             baseline=baseline.score,
             calls=self._evaluations.spent,
-            seconds=self._seconds(),
+            seconds=self._ready.watch.elapsed(),
         )
         reason = f"variant {report.label} won experiment {command.experiment_id}: {measured}"
         return self._order.promotion(winner, reason, evidence, rollout=command.rollout)
@@ -199,6 +200,3 @@ class ExperimentWork:
 
     async def _tell(self, stage: ExperimentStage, text: str) -> None:
         await tell(self._command, stage, text, self._evaluations.spent, self._at.evolution)
-
-    def _seconds(self) -> float:
-        return (self._at.evolution.clock.now() - self._ready.began).total_seconds()
