@@ -158,6 +158,17 @@ def test_glosses_replace_each_other() -> None:
     assert prompt_of(document).count("What the labels mean:") + prompt_of(document).count("Typical words:") <= 1
 
 
+def test_a_label_is_emphasised_once_and_what_the_prompt_says_itself_stays() -> None:
+    document = seed_document()
+    own = "Only choose neutral for headlines and quotations.\nWhen in doubt, choose what the last sentence says."
+    document["steps"][0]["prompt"] = f"Decide how the writer feels.\n{own}\n\n{{{{ text }}}}\n"
+    for number in range(8):
+        document = apply("label_emphasis", document, seed=number * 50)
+        assert own in prompt_of(document)
+    lines = [line for line in prompt_of(document).splitlines() if line.startswith(("Only choose", "When in doubt"))]
+    assert len(lines) == 3, "its own two, and the latest emphasis"
+
+
 def test_label_order_keeps_the_labels() -> None:
     changed = apply("label_order", seed_document())
     assert sorted(labels_of(steps_of(changed)[0])) == sorted(LABELS)
