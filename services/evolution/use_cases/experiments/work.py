@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.evolution.domain.experiment_plan import ExperimentPlan
+from services.evolution.domain.experiment_plan import ExperimentPlan, seen_detectable_gain
 from services.evolution.domain.experiments import mean_use, reports
 from services.evolution.domain.variants import STABLE, Entrant
 from services.evolution.ports import LabelledCases
@@ -21,9 +21,7 @@ from shared.events.changes import Evidence, ProposeChange
 from shared.events.experiments import ExperimentFinished, ExperimentStage, StartExperiment, VariantReport
 from shared.events.values import GrantedScope
 from shared.evidence import grader_hash
-from shared.evidence.planning import detectable_gain
 from shared.evidence.variants import Comparison, compare_variants
-from shared.evidence.verdicts import POWER
 from shared.pipeline.document import Document
 from shared.search.candidates import Candidate
 from shared.search.menu import candidate_of
@@ -79,7 +77,7 @@ class ExperimentWork:
         variants = {label: own for label, own in whole.items() if label != STABLE}
         comparison = compare_variants(grades[STABLE], variants, self._command.alpha, begun=len(self._candidates))
         found = self._with_usage(reports(self._ready.stable.digest, grades, self._ready.entrants, comparison, self._grader_hash))
-        answer = await self._explained(found, comparison, len(grades[STABLE]))
+        answer = await self._explained(found, comparison, whole)
         await self._tell_scores(grades)
         return await (self._propose(answer, found) if comparison.winner else self._nobody(answer))
 
@@ -124,8 +122,10 @@ class ExperimentWork:
             raise PermanentError(f"not even the first cases could be measured: {over}") from over
         self._reasons.append(f"{over} after {done} of {len(self._ready.plan.cases)} cases")
 
-    async def _explained(self, found: Sequence[VariantReport], comparison: Comparison, cases: int) -> ExperimentFinished:
-        """Everything that is known before the gate."""
+    async def _explained(self, found: Sequence[VariantReport], comparison: Comparison, whole: Grades) -> ExperimentFinished:
+        """Everything that is known before the gate. `whole`: grades of those that met all cases."""
+        stable, others = whole[STABLE], [own for label, own in whole.items() if label != STABLE]
+        cases = len(stable)
         await self._tell("explaining", f"winner: {comparison.winner or 'none'}")
         words = await explained(self._command, found, cases, self._ready.scope, self._at)
         told = disagreement(words, comparison.winner)
@@ -140,7 +140,7 @@ class ExperimentWork:
             variants=tuple(found),
             alpha=self._command.alpha,
             cases=cases,
-            detectable_gain=self._detectable(comparison, cases),
+            detectable_gain=seen_detectable_gain(stable, others, len(self._candidates), self._command.alpha),
             explanation=words.text,
             model_winner=words.winner,
             disagreement=told,
@@ -180,13 +180,6 @@ class ExperimentWork:
         fields = {"status": "finished", "answer": told.model_dump(mode="json")}
         await self._at.experiments.update(self._command.experiment_id, fields)
         return [("finished", told)]
-
-    def _detectable(self, comparison: Comparison, cases: int) -> float | None:
-        differing = [each.discordant / each.cases for each in comparison.variants if each.cases]
-        if not differing:
-            return None
-        level = self._command.alpha / max(1, len(self._candidates))
-        return detectable_gain(cases, max(sum(differing) / len(differing), 1 / cases), level, POWER)
 
     async def _tell_scores(self, grades: Grades) -> None:
         for label, own in grades.items():
