@@ -67,6 +67,16 @@ async def test_a_search_whose_beginning_is_taken_back_proposes_nothing() -> None
     await forget([seed], world.evolution)
     answer = await ended(world)
     assert answer.verdict == "refused" and "taken back" in answer.reasons[0]
-    assert await world.evolution.cache.known(await _keys(world)) != {}
+    assert await _keys(world) == [], "nor is anything kept of it"
+
+
+async def test_what_was_measured_of_a_revision_is_forgotten_when_it_is_taken_back() -> None:
+    world = small_world()
+    seed = load_document(seed_document()).digest
+    command = StartEvolution(evolution_id="evo-1", pipeline="tweets", dataset_id="tweets3", evaluations=200)
+    await start_evolution(command, world.evolution)
+    before = await world.database.collection("evaluations").find({})
+    assert any(row["digest"] == seed for row in before)
     await forget([seed], world.evolution)
-    assert await _keys(world) == []
+    after = await world.database.collection("evaluations").find({})
+    assert after == [row for row in before if row["digest"] != seed] != []
