@@ -171,6 +171,21 @@ class StartEvolution(Command):
     author: Identifier = "anonymous"
 
 
+class StopEvolution(Command):
+    """Ends one search at once: nothing more of it is run, what it did not use of its budget is free again, nothing is proposed.
+
+    For whoever ordered it, operators and admins. Stopped again it is told again. Refused where there is no such search, where it
+    has ended, or where its candidate was proposed: that is the guardrail's by then."""
+
+    subject: ClassVar[str] = "cmd.evolution.stop"
+    owner: ClassVar[str] = "evolution"
+    signed: ClassVar[bool] = True
+
+    evolution_id: Identifier
+    reason: str = Field(min_length=1, max_length=2000)
+    author: Identifier
+
+
 class EvolutionProgressed(Fact):
     subject: ClassVar[str] = "evt.evolution.progressed"
     owner: ClassVar[str] = "evolution"
@@ -201,14 +216,15 @@ class EvolutionProgressed(Fact):
 
 
 class EvolutionFinished(Fact):
-    """`verdict` is the sealed gate's, or `no_candidate` where the search found nothing to propose, or `refused`."""
+    """`verdict` is the sealed gate's, or `no_candidate` where the search found nothing to propose, or `refused`, or `stopped` by
+    somebody's order."""
 
     subject: ClassVar[str] = "evt.evolution.finished"
     owner: ClassVar[str] = "evolution"
 
     evolution_id: str
     pipeline: str
-    verdict: Literal["certified", "canary", "rejected", "queued", "no_candidate", "refused"]
+    verdict: Literal["certified", "canary", "rejected", "queued", "no_candidate", "refused", "stopped"]
     seed_digest: str = ""
     best_digest: str = ""
     change_id: str = ""

@@ -8,6 +8,7 @@ from typing import Any
 from services.evolution.domain.records import fingerprint, new_record, problems_of, refusal
 from services.evolution.use_cases.bound import Effects, Evolution
 from services.evolution.use_cases.preparation import close_scope, prepare
+from services.evolution.use_cases.stopping import StoppedError, conclude
 from services.evolution.use_cases.stopwatch import Stopwatch
 from services.evolution.use_cases.work import EvolutionWork
 from shared.errors import InvalidInputError, PermanentError, Problem
@@ -27,7 +28,10 @@ async def _begin(command: StartEvolution, at: Evolution) -> Effects:
     record = await at.evolutions.open(new_record(command, at.clock.now().isoformat()))
     if record["fingerprint"] != fingerprint(command):
         raise InvalidInputError(Problem(path="evolution_id", reason=f"{command.evolution_id!r} is another evolution already"))
-    effects = _ended(record) or await _searched(command, Stopwatch.of(record, command.seconds, at.clock), at)
+    try:
+        effects = _ended(record) or await _searched(command, Stopwatch.of(record, command.seconds, at.clock), at)
+    except StoppedError:
+        effects = []  # whoever stopped it has told it
     # Also of what ended before: a crash may have kept the scope open, and what was measured of a search that was refused.
     await at.evolutions.forget_so_far(command.evolution_id)
     await close_scope(command, at)
@@ -61,5 +65,5 @@ async def give_up_evolution(command: StartEvolution, at: Evolution) -> None:
 
 async def _refuse(command: StartEvolution, problems: Sequence[Problem], watch: Stopwatch, at: Evolution) -> Effects:
     answer = refusal(command, problems, watch.elapsed())
-    await at.evolutions.update(command.evolution_id, {"status": "finished", "answer": answer.model_dump(mode="json")})
+    await conclude(command.evolution_id, {"status": "finished", "answer": answer.model_dump(mode="json")}, at)
     return [("finished", answer)]

@@ -13,6 +13,7 @@ from services.evolution.use_cases.progress import Progress
 from services.evolution.use_cases.proposing import Order, proposed
 from services.evolution.use_cases.rewriting import ModelRewriter
 from services.evolution.use_cases.so_far import KeptArena
+from services.evolution.use_cases.stopping import StoppedError, conclude
 from shared.errors import PermanentError
 from shared.events.changes import Evidence
 from shared.events.improvement import EvolutionFinished, StartEvolution
@@ -163,7 +164,7 @@ class EvolutionWork:
         )
         proposal = self._order.promotion(best, f"{best.operator}: {best.text}", evidence)
         await self._progress.tell("gate", f"proposed {best.digest[:12]}", pending.search_best)
-        await self._at.evolutions.update(command.evolution_id, proposed(proposal, pending))
+        await conclude(command.evolution_id, proposed(proposal, pending), self._at)
         return [("propose", proposal)]
 
     async def _nothing(self, found: SearchResult, finals: FinalRound | None) -> Effects:
@@ -173,9 +174,8 @@ class EvolutionWork:
         little = why_little_can_change(self._prepared.seed.document)
         reasons = tuple(filter(None, (*pending.reasons, reason, little)))
         answer = pending.model_copy(update={"reasons": reasons, "seconds": self._prepared.watch.elapsed()})
-        await self._at.evolutions.update(
-            self._command.evolution_id, {"status": "finished", "answer": answer.model_dump(mode="json")}
-        )
+        ended = {"status": "finished", "answer": answer.model_dump(mode="json")}
+        await conclude(self._command.evolution_id, ended, self._at)
         return [("finished", answer)]
 
     def _pending(self, found: SearchResult, finals: FinalRound | None) -> EvolutionFinished:
@@ -205,6 +205,8 @@ class EvolutionWork:
         await self._at.evolutions.update(self._command.evolution_id, fields)
 
     async def _tick(self) -> None:
+        if await self._at.evolutions.is_stopped(self._command.evolution_id):
+            raise StoppedError(self._command.evolution_id)
         await self._order.refuse_quarantined(*self._prepared.borrowed)
         await self._progress.measured()
 

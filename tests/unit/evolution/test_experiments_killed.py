@@ -61,6 +61,21 @@ class KilledExperiments:
         await self.inner.update(experiment_id, fields)
         self.fuse.spent(before=False)
 
+    async def conclude(self, experiment_id: str, fields: Mapping[str, Any]) -> bool:
+        self.fuse.spent(before=True)
+        is_written = await self.inner.conclude(experiment_id, fields)
+        self.fuse.spent(before=False)
+        return is_written
+
+    async def stop(self, experiment_id: str, fields: Mapping[str, Any]) -> bool:
+        self.fuse.spent(before=True)
+        is_written = await self.inner.stop(experiment_id, fields)
+        self.fuse.spent(before=False)
+        return is_written
+
+    async def is_stopped(self, experiment_id: str) -> bool:
+        return await self.inner.is_stopped(experiment_id)
+
     async def latest(self, pipeline: str | None, limit: int) -> list[dict[str, Any]]:
         return await self.inner.latest(pipeline, limit)
 

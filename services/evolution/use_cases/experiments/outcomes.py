@@ -13,7 +13,7 @@ from shared.errors import NotFoundError
 from shared.events.changes import ChangeQueued, GateFinished
 from shared.events.experiments import ExperimentFinished, GetExperiment, ListExperiments
 
-_HIDDEN = ("_id", "fingerprint", "proposal", "pending", "made", "scope_at")
+_HIDDEN = ("_id", "fingerprint", "proposal", "pending", "made", "scope_at", "stopped")
 
 
 async def record_gate(fact: GateFinished, at: Laboratory) -> Effects:

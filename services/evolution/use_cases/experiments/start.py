@@ -15,9 +15,11 @@ from services.evolution.use_cases.bound import Effects
 from services.evolution.use_cases.experiments.bound import Laboratory
 from services.evolution.use_cases.experiments.entering import enter, make, require_budget, require_given
 from services.evolution.use_cases.experiments.scope import close_scope, granted, scope_end
+from services.evolution.use_cases.experiments.stopping import conclude
 from services.evolution.use_cases.experiments.telling import tell, watch_of
 from services.evolution.use_cases.experiments.work import ExperimentWork, Ready
 from services.evolution.use_cases.preparation import refuse_unfitting
+from services.evolution.use_cases.stopping import StoppedError
 from shared.errors import InvalidInputError, PermanentError, Problem
 from shared.events.changes import ProposeChange
 from shared.events.experiments import ExperimentFinished, StartExperiment
@@ -54,7 +56,7 @@ async def _begin(command: StartExperiment, at: Laboratory) -> Effects:
 async def _again(record: Mapping[str, Any], at: Laboratory) -> dict[str, Any]:
     """A refused one, against the revision that is stable now: the former one may be what was wrong."""
     again = {**attempt(record["attempt"] + 1, at.evolution.clock.now().isoformat()), "stable": None}
-    await at.experiments.update(record["_id"], again)
+    await conclude(record["_id"], again, at)
     return again
 
 
@@ -77,7 +79,7 @@ async def give_up_experiment(command: StartExperiment, at: Laboratory) -> None:
         return
     await close_scope(command, record["attempt"], at.evolution)
     again = attempt(record["attempt"] + 1, at.evolution.clock.now().isoformat())
-    await at.experiments.update(command.experiment_id, again)
+    await at.experiments.conclude(command.experiment_id, again)
 
 
 class _Attempt:
@@ -96,6 +98,8 @@ class _Attempt:
             effects = await ExperimentWork(ready, self._at).run()
         except PermanentError as error:
             effects = await self._refuse(problems_of(error))
+        except StoppedError:
+            effects = []  # whoever stopped it has told it
         await close_scope(self._command, self._record["attempt"], self._at.evolution)
         return effects
 
@@ -149,5 +153,5 @@ class _Attempt:
     async def _refuse(self, problems: Sequence[Problem]) -> Effects:
         answer = refusal(self._command, problems, unmeasured(self._found), self._watch.elapsed())
         fields = {"status": "finished", "answer": answer.model_dump(mode="json")}
-        await self._at.experiments.update(self._command.experiment_id, fields)
+        await conclude(self._command.experiment_id, fields, self._at)
         return [("finished", answer)]

@@ -13,8 +13,10 @@ from services.evolution.use_cases.bound import Effects
 from services.evolution.use_cases.evaluations import Assignment, Evaluations
 from services.evolution.use_cases.experiments.bound import Laboratory
 from services.evolution.use_cases.experiments.explaining import disagreement, explained
+from services.evolution.use_cases.experiments.stopping import conclude
 from services.evolution.use_cases.experiments.telling import tell
 from services.evolution.use_cases.proposing import Order, proposed
+from services.evolution.use_cases.stopping import StoppedError
 from services.evolution.use_cases.stopwatch import Stopwatch
 from shared.errors import PermanentError
 from shared.events.changes import Evidence, ProposeChange
@@ -62,7 +64,7 @@ class ExperimentWork:
             cases={case.id: case for case in ready.data.cases},
             seed=self._command.seed,
         )
-        self._evaluations = Evaluations(assignment, at.evolution, self._order.refuse_quarantined)
+        self._evaluations = Evaluations(assignment, at.evolution, self._tick)
         self._evaluations.limit = self._command.evaluations
         self._evaluations.deadline = ready.watch.deadline()
 
@@ -155,7 +157,7 @@ class ExperimentWork:
         report = next(each for each in found if each.label == answer.winner)
         proposal = self._proposal(winner, report, found[0])
         await self._tell("gate", f"{answer.winner} ({winner.digest[:12]}) is proposed")
-        await self._at.experiments.update(self._command.experiment_id, proposed(proposal, answer))
+        await conclude(self._command.experiment_id, proposed(proposal, answer), self._at)
         return [("propose", proposal)]
 
     def _proposal(self, winner: Candidate, report: VariantReport, baseline: VariantReport) -> ProposeChange:
@@ -178,12 +180,17 @@ class ExperimentWork:
         hint = f"the most promising one needs {more} more cases" if more else "no number of further cases would show what was seen"
         told = answer.model_copy(update={"reasons": (*answer.reasons, f"no variant was shown better; {hint}")})
         fields = {"status": "finished", "answer": told.model_dump(mode="json")}
-        await self._at.experiments.update(self._command.experiment_id, fields)
+        await conclude(self._command.experiment_id, fields, self._at)
         return [("finished", told)]
 
     async def _tell_scores(self, grades: Grades) -> None:
         for label, own in grades.items():
             await self._order.tell_score(self._candidate(label), own)
+
+    async def _tick(self) -> None:
+        if await self._at.experiments.is_stopped(self._command.experiment_id):
+            raise StoppedError(self._command.experiment_id)
+        await self._order.refuse_quarantined()
 
     def _candidate(self, label: str) -> Candidate:
         return self._baseline if label == STABLE else self._candidates[label]
