@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from shared.errors import InvalidInputError
@@ -91,6 +91,7 @@ def prompt_of(document: dict[str, Any]) -> str:
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@example(start="classify", names=["graft_template", "transfer"], number=0)
 @given(
     start=st.sampled_from(sorted(DOCUMENTS)),
     names=st.lists(st.sampled_from([o.name for o in all_operators()]), max_size=8),
