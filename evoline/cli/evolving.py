@@ -23,7 +23,7 @@ from shared.events.changes import GetPipeline
 from shared.events.improvement import EvolutionFinished, EvolutionProgressed, StartEvolution
 
 STRATEGIES: tuple[str, ...] = get_args(StartEvolution.model_fields["strategy"].annotation)
-UNSUCCESSFUL = frozenset(("rejected", "no_candidate", "refused"))
+UNSUCCESSFUL = frozenset(("rejected", "no_candidate", "refused", "stopped"))
 
 
 def _known_strategy(name: str) -> str:

@@ -14,6 +14,7 @@ from evoline.cli.output import EXIT_NO, AsJson, Author, out, plain, print_json, 
 from evoline.cli.progress import Progress
 from evoline.cli.proposing import read_document
 from evoline.cli.rollouts import read_plan
+from evoline.cli.stopping import stop_experiment
 from evoline.client.api import Client
 from evoline.client.connection import connected
 from evoline.client.experiments import Experiments
@@ -35,6 +36,7 @@ def build() -> typer.Typer:
     app.command("start")(start)
     app.command("show")(show)
     app.command("list")(list_experiments)
+    app.command("stop")(stop_experiment)
     return app
 
 

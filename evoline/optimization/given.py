@@ -2,10 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from numbers import Integral, Real
+from typing import Any, ParamSpec, TypeVar
 
 from shared.errors import InvalidInputError, Problem
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+MOST_WORKERS = 1024
+SEEDS = 2**32
+"""Seed numbers are below; negative ones draw what positive ones draw."""
+
+_LONGEST = 10**12
+"""Larger ones are not written out in a message."""
+
+
+def with_checked_numbers(function: Callable[P, R]) -> Callable[P, R]:
+    """The same function, but its `workers`, `seed_number` and `alpha` are numbers that make sense.
+
+    Raises `InvalidInputError` with everything that is wrong with them."""
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        given = signature.bind(*args, **kwargs)
+        given.apply_defaults()
+        named = given.arguments
+        problems = [
+            *_whole("workers", named["workers"], 1, MOST_WORKERS),
+            *_whole("seed_number", named["seed_number"], 0, SEEDS - 1),
+            *_level("alpha", named["alpha"]),
+        ]
+        if problems:
+            raise InvalidInputError(problems)
+        return function(*args, **kwargs)
+
+    return checked
 
 
 def check_given(seed: Any, evaluate: Any, splits: Mapping[str, Any], budget: Any, *, proposer: Any) -> None:
@@ -26,3 +62,23 @@ def check_given(seed: Any, evaluate: Any, splits: Mapping[str, Any], budget: Any
 
 def _wrong(path: str, value: Any, is_right: bool, wanted: str) -> list[Problem]:
     return [] if is_right else [Problem(path=path, reason=f"is {type(value).__name__}", suggestion=f"give {wanted}")]
+
+
+def _whole(path: str, value: Any, least: int, most: int) -> list[Problem]:
+    wanted = f"a whole number from {least} to {most}"
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        return _wrong(path, value, False, wanted)
+    return [] if least <= int(value) <= most else [_outside(path, int(value), wanted)]
+
+
+def _level(path: str, value: Any) -> list[Problem]:
+    wanted = "a level between 0 and 0.5, usually 0.05"
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return _wrong(path, value, False, wanted)
+    is_in = 0.0 < value < 0.5  # type: ignore[operator]  # every `Real` can be compared, NaN is in no range
+    return [] if is_in else [_outside(path, value, wanted)]
+
+
+def _outside(path: str, value: Any, wanted: str) -> Problem:
+    told = "too large" if isinstance(value, int) and abs(value) > _LONGEST else f"{value}"
+    return Problem(path=path, reason=f"is {told}", suggestion=f"give {wanted}")

@@ -15,14 +15,15 @@ from services.evolution.use_cases import (
     record_gate,
     record_verdict,
     start_evolution,
+    stop_evolution,
 )
 from services.evolution.use_cases.descent import read_candidate, read_lineage
 from services.evolution.use_cases.experiments import Laboratory
 from shared.attestation import Approvals
 from shared.errors import EvolineError, PermanentError, TransientError
 from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, GateFinished, PipelineRolledBack
-from shared.events.experiments import GetExperiment, ListExperiments, StartExperiment
-from shared.events.improvement import GetEvolution, StartEvolution
+from shared.events.experiments import GetExperiment, ListExperiments, StartExperiment, StopExperiment
+from shared.events.improvement import GetEvolution, StartEvolution, StopEvolution
 from shared.events.lineage import GetCandidate, GetLineage
 from shared.events.recovery import RevisionQuarantined
 from shared.events.rollouts import RolloutAborted, RolloutCompleted, RolloutRolledBack
@@ -37,6 +38,7 @@ _RETRY = RetryPolicy()
 
 def register(consumer: Consumer, laboratory: Laboratory, approvals: Approvals, *, concurrency: int) -> None:
     _orders(consumer, laboratory, concurrency)
+    _stops(consumer, laboratory)
     _verdicts(consumer, laboratory, approvals)
     _questions(consumer, laboratory)
 
@@ -79,6 +81,19 @@ def _orders(consumer: Consumer, laboratory: Laboratory, concurrency: int) -> Non
         max_attempts=_RETRY.max_attempts,
         retry=_RETRY,
     )
+
+
+def _stops(consumer: Consumer, laboratory: Laboratory) -> None:
+    """With consumers of their own: they never wait behind searches."""
+
+    async def on_stop_evolution(command: StopEvolution, delivery: Delivery) -> Effects:
+        return await stop_evolution(command, delivery.signature, laboratory.evolution)
+
+    async def on_stop_experiment(command: StopExperiment, delivery: Delivery) -> Effects:
+        return await experiments.stop_experiment(command, delivery.signature, laboratory)
+
+    consumer.on(StopEvolution, on_stop_evolution, durable="evolution-stop")
+    consumer.on(StopExperiment, on_stop_experiment, durable="evolution-stop-experiment")
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from shared.events.values import Identifier, PipelineName, Score
 MOST_VARIANTS = 8
 ExperimentStage = Literal["scope", "variants", "measuring", "comparing", "explaining", "gate"]
 ExperimentOutcome = Literal[
-    "refused", "no_winner", "certified", "canary", "rejected", "queued", "rolled_out", "rolled_back", "rollout_aborted"
+    "refused", "stopped", "no_winner", "certified", "canary", "rejected", "queued", "rolled_out", "rolled_back", "rollout_aborted"
 ]
 Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 
@@ -44,10 +44,26 @@ class StartExperiment(Command):
     alpha: float = Field(default=0.05, gt=0, lt=0.5)
     """Chance of naming any winner where no variant is better, over all variants together (Holm)."""
     seconds: float = Field(default=900, gt=0, le=86_400)
+    """Of work on it: what waits for a service that is down loses none."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     rollout: RolloutPlan | None = None
     """How the winner takes over; None: as policy says."""
     author: Identifier = "anonymous"
+
+
+class StopExperiment(Command):
+    """Ends one experiment at once: nothing more of it is run, what it did not use of its budget is free again, nothing is proposed.
+
+    For whoever ordered it, operators and admins. Stopped again it is told again. Refused where there is no such experiment, where
+    it has ended, or where its winner was proposed: that is the guardrail's by then."""
+
+    subject: ClassVar[str] = "cmd.evolution.stop_experiment"
+    owner: ClassVar[str] = "evolution"
+    signed: ClassVar[bool] = True
+
+    experiment_id: Identifier
+    reason: str = Field(min_length=1, max_length=2000)
+    author: Identifier
 
 
 class VariantReport(Part):
@@ -90,7 +106,8 @@ class ExperimentProgressed(Fact):
 class ExperimentFinished(Fact):
     """How it ended so far. An experiment whose winner waits for people, or is rolled out, tells its end again when that is known.
 
-    `certified`, `canary` and `rejected` are the sealed gate's; `no_winner`: the statistics name none."""
+    `certified`, `canary` and `rejected` are the sealed gate's; `no_winner`: the statistics name none; `stopped`: by somebody's
+    order."""
 
     subject: ClassVar[str] = "evt.experiment.finished"
     owner: ClassVar[str] = "evolution"

@@ -158,6 +158,7 @@ class StartEvolution(Command):
     """Of the genetic algorithm, as `population`; the others go on until the budget is used up."""
     population: int = Field(default=50, ge=2, le=1000)
     seconds: float = Field(default=600, gt=0, le=86_400)
+    """Of work on it: what waits for a service that is down loses none."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     borrow_from: tuple[PipelineName, ...] = Field(default=(), max_length=8)
     """Other deployed pipelines whose steps the search may take over for this task."""
@@ -168,6 +169,21 @@ class StartEvolution(Command):
     """What the final choice gives for other objectives than quality: for twice the seed's cost or latency, for surviving all faults
     instead of none. 0.05 is five points of quality; empty: quality alone decides."""
     author: Identifier = "anonymous"
+
+
+class StopEvolution(Command):
+    """Ends one search at once: nothing more of it is run, what it did not use of its budget is free again, nothing is proposed.
+
+    For whoever ordered it, operators and admins. Stopped again it is told again. Refused where there is no such search, where it
+    has ended, or where its candidate was proposed: that is the guardrail's by then."""
+
+    subject: ClassVar[str] = "cmd.evolution.stop"
+    owner: ClassVar[str] = "evolution"
+    signed: ClassVar[bool] = True
+
+    evolution_id: Identifier
+    reason: str = Field(min_length=1, max_length=2000)
+    author: Identifier
 
 
 class EvolutionProgressed(Fact):
@@ -200,14 +216,15 @@ class EvolutionProgressed(Fact):
 
 
 class EvolutionFinished(Fact):
-    """`verdict` is the sealed gate's, or `no_candidate` where the search found nothing to propose, or `refused`."""
+    """`verdict` is the sealed gate's, or `no_candidate` where the search found nothing to propose, or `refused`, or `stopped` by
+    somebody's order."""
 
     subject: ClassVar[str] = "evt.evolution.finished"
     owner: ClassVar[str] = "evolution"
 
     evolution_id: str
     pipeline: str
-    verdict: Literal["certified", "canary", "rejected", "queued", "no_candidate", "refused"]
+    verdict: Literal["certified", "canary", "rejected", "queued", "no_candidate", "refused", "stopped"]
     seed_digest: str = ""
     best_digest: str = ""
     change_id: str = ""

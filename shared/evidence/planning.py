@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import math
+from statistics import NormalDist
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
@@ -63,6 +66,22 @@ def detectable_gain(cases: int, discordance: float, alpha: float, power: float) 
         middle = (low + high) / 2
         low, high = (low, middle) if paired_power(cases, middle, discordance, alpha) >= power else (middle, high)
     return high
+
+
+def detectable_mean_gain(cases: int, mean_square: float, alpha: float, power: float) -> float | None:
+    """The least gain of a mean of graded scores that `cases` show with `power`, where differences have this mean square.
+
+    Connor's formula (`further_cases`) solved for the gain: sqrt(n) g = z_a sqrt(s) + z_b sqrt(s - g^2). None where too few
+    cases are there for any gain, or so much is more than differences of this size can amount to."""
+    require_level(alpha)
+    require_range(power, 0.0, 1.0, "power")
+    require_range(mean_square, 0.0, 1.0, "mean_square")
+    level, chance = NormalDist().inv_cdf(1 - alpha), NormalDist().inv_cdf(power)
+    beyond = cases + chance**2 - level**2
+    if 0.5**cases > alpha or beyond <= 0.0:  # not even if every case is won
+        return None
+    share = (level * math.sqrt(cases) + chance * math.sqrt(beyond)) / (cases + chance**2)
+    return share * math.sqrt(mean_square) if share <= 1.0 else None
 
 
 def critical_wins(moved: NDArray[np.float64], alpha: float) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""The store of experiments on the fake and on the real database."""
+"""The stores of experiments and searches on the fake and on the real database."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from services.evolution.adapters.experiments import MongoExperiments
+from services.evolution.adapters.mongo import MongoEvolutions
 from shared.storage import Database
 
 
@@ -35,3 +36,23 @@ async def test_the_latest_come_first_and_only_those_of_a_pipeline_where_one_is_n
         await experiments.open(record(f"e{number}", number, pipeline="tweets" if number % 2 else "mails"))
     assert [each["_id"] for each in await experiments.latest(None, 3)] == ["e3", "e2", "e1"]
     assert [each["_id"] for each in await experiments.latest("mails", 10)] == ["e2", "e0"]
+
+
+@pytest.mark.parametrize("kind", [MongoExperiments, MongoEvolutions])
+async def test_what_was_stopped_stays_as_it_is_and_what_ended_or_proposed_is_not_stopped(
+    database: Database, kind: type[MongoExperiments] | type[MongoEvolutions]
+) -> None:
+    store, nothing = kind(database), {"answer": None} if kind is MongoExperiments else {}
+    for number, name in enumerate(("going", "ended", "proposed")):
+        await store.open(record(name, number, **nothing))
+    assert await store.conclude("ended", {"answer": {"outcome": "no_winner"}})
+    assert await store.conclude("proposed", {"proposal": {"change_id": "c"}})
+    assert not await store.stop("ended", {"status": "finished"}) and not await store.stop("proposed", {"status": "finished"})
+    assert not await store.stop("unknown", {"status": "finished"}) and not await store.is_stopped("unknown")
+    assert not await store.is_stopped("going")
+    assert await store.stop("going", {"status": "finished", "answer": {"outcome": "stopped"}})
+    assert await store.is_stopped("going") and not await store.is_stopped("ended")
+    assert not await store.conclude("going", {"answer": {"outcome": "no_winner"}, "proposal": {}})
+    assert not await store.stop("going", {"answer": {"outcome": "again"}}), "once"
+    kept = await store.get("going")
+    assert kept is not None and kept["answer"] == {"outcome": "stopped"} and "proposal" not in kept

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from services.evolution.adapters.mongo import STOPPED
 from shared.storage.collection import Database
 
 
@@ -29,6 +30,16 @@ class MongoExperiments:
 
     async def update(self, experiment_id: str, fields: Mapping[str, Any]) -> None:
         await self._experiments.update_if({"_id": experiment_id}, {"$set": dict(fields)})
+
+    async def conclude(self, experiment_id: str, fields: Mapping[str, Any]) -> bool:
+        return await self._experiments.update_if({"_id": experiment_id, STOPPED: {"$exists": False}}, {"$set": dict(fields)})
+
+    async def stop(self, experiment_id: str, fields: Mapping[str, Any]) -> bool:
+        going_on = {"_id": experiment_id, "answer": None, "proposal": {"$exists": False}}
+        return await self._experiments.update_if(going_on, {"$set": {**fields, STOPPED: True}})
+
+    async def is_stopped(self, experiment_id: str) -> bool:
+        return bool(await self._experiments.find({"_id": experiment_id, STOPPED: True}, limit=1, fields=(STOPPED,)))
 
     async def latest(self, pipeline: str | None, limit: int) -> list[dict[str, Any]]:
         wanted = {"pipeline": pipeline} if pipeline is not None else {}

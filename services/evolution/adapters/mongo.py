@@ -9,6 +9,8 @@ from services.evolution.adapters.so_far import MongoSoFar
 from shared.storage.collection import Database
 
 _KEYS_A_QUERY = 500
+STOPPED = "stopped"
+"""In records of what somebody stopped."""
 _LISTED = ("digest", "birth", "parent", "operator", "text", "changes", "accepted", "mean", "cases", "niche", "use", "score")
 
 
@@ -36,6 +38,16 @@ class MongoEvolutions:
 
     async def update(self, evolution_id: str, fields: Mapping[str, Any]) -> None:
         await self._evolutions.update_if({"_id": evolution_id}, {"$set": dict(fields)})
+
+    async def conclude(self, evolution_id: str, fields: Mapping[str, Any]) -> bool:
+        return await self._evolutions.update_if({"_id": evolution_id, STOPPED: {"$exists": False}}, {"$set": dict(fields)})
+
+    async def stop(self, evolution_id: str, fields: Mapping[str, Any]) -> bool:
+        going_on = {"_id": evolution_id, "answer": {"$exists": False}, "proposal": {"$exists": False}}
+        return await self._evolutions.update_if(going_on, {"$set": {**fields, STOPPED: True}})
+
+    async def is_stopped(self, evolution_id: str) -> bool:
+        return bool(await self._evolutions.find({"_id": evolution_id, STOPPED: True}, limit=1, fields=(STOPPED,)))
 
     async def quarantine(self, digests: Sequence[str]) -> None:
         await self._quarantined.insert_many([{"_id": digest} for digest in sorted(set(digests))])

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shared.errors import InvalidInputError, Problem
 from shared.events.values import Case
-from shared.evidence.planning import detectable_gain, exact_cases
+from shared.evidence.effects import is_binary
+from shared.evidence.planning import detectable_gain, detectable_mean_gain, exact_cases
+from shared.evidence.scores import counted
 from shared.evidence.verdicts import POWER
 from shared.search.plan import interleaved
 
@@ -42,6 +45,20 @@ def plan_experiment(cases: Sequence[Case], variants: int, evaluations: int, alph
     chosen = interleaved(dev, seed)[:affordable]
     shown = detectable_gain(len(chosen), EXPECTED_DISCORDANCE, alpha / variants, POWER)
     return ExperimentPlan(tuple(case.id for case in chosen), shown)
+
+
+def seen_detectable_gain(
+    incumbent: Sequence[float | None], variants: Sequence[Sequence[float | None]], begun: int, alpha: float
+) -> float | None:
+    """The least gain that the measured cases show with 80% power, where variants differ from the incumbent as much as was seen;
+    None where there is nothing to go by, or no gain would show. `begun`: variants that the experiment began with."""
+    theirs, cases, level = counted(incumbent), len(incumbent), alpha / max(1, begun)
+    differences = [one - other for each in variants for one, other in zip(counted(each), theirs, strict=True)]
+    if not differences:
+        return None
+    square = max(math.fsum(one * one for one in differences) / len(differences), 1 / cases)
+    graded = not all(is_binary(counted(each)) for each in (incumbent, *variants))
+    return (detectable_mean_gain if graded else detectable_gain)(cases, square, level, POWER)
 
 
 def _case_problems(dev: Sequence[Case], needed: int, variants: int) -> list[Problem]:

@@ -9,7 +9,7 @@ from services.evolution.domain.records import Decision, decided, opened, refused
 from services.evolution.domain.variants import STABLE, Entrant
 from shared.errors import Problem
 from shared.events.changes import ChangeApproved, ChangeQueued
-from shared.events.experiments import ExperimentFinished, StartExperiment, VariantReport
+from shared.events.experiments import ExperimentFinished, StartExperiment, StopExperiment, VariantReport
 from shared.events.rollouts import RolloutAborted, RolloutCompleted, RolloutRolledBack
 from shared.evidence import score
 from shared.evidence.variants import Compared, Comparison
@@ -31,7 +31,8 @@ def new_record(command: StartExperiment, now: str) -> dict[str, Any]:
 
 def attempt(number: int, now: str) -> dict[str, Any]:
     """What begins anew where an experiment that was refused is ordered again."""
-    return {"status": "measuring", "attempt": number, "began_at": now, "answer": None, "made": None}
+    fresh = {"answer": None, "made": None, "scope_at": None, "worked_seconds": 0.0}
+    return {"status": "measuring", "attempt": number, "began_at": now, **fresh}
 
 
 def refusal(
@@ -44,6 +45,18 @@ def refusal(
         variants=tuple(variants),
         alpha=command.alpha,
         **refused(problems, seconds),
+    )
+
+
+def stopped(record: Mapping[str, Any], command: StopExperiment, seconds: float) -> ExperimentFinished:
+    return ExperimentFinished(
+        experiment_id=record["_id"],
+        pipeline=record["pipeline"],
+        outcome="stopped",
+        stable_digest=(record.get("stable") or {}).get("digest", ""),
+        alpha=record["command"]["alpha"],
+        reasons=(f"stopped by {command.author}: {command.reason}",),
+        seconds=seconds,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from shared.errors import InvalidInputError, PermanentError, Problem
 from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed
 from shared.events.experiments import StartExperiment
-from shared.events.improvement import EvolutionFinished, StartEvolution
+from shared.events.improvement import EvolutionFinished, StartEvolution, StopEvolution
 from shared.events.message import Command
 from shared.evidence import score
 from shared.search.candidates import Archive, Entry
@@ -80,6 +80,20 @@ def refusal(command: StartEvolution, problems: Sequence[Problem], seconds: float
         pipeline=command.pipeline,
         verdict="refused",
         **refused(problems, seconds),
+    )
+
+
+def stopped(record: Mapping[str, Any], command: StopEvolution, seconds: float) -> EvolutionFinished:
+    progress = record.get("progress", {})
+    return EvolutionFinished(
+        evolution_id=record["_id"],
+        pipeline=record["pipeline"],
+        verdict="stopped",
+        strategy=record["command"]["strategy"],
+        evaluations=progress.get("evaluations", 0),
+        candidates=progress.get("candidates", 0),
+        reasons=(f"stopped by {command.author}: {command.reason}",),
+        seconds=seconds,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from services.evolution.use_cases.bound import Effects, Evolution
 from services.evolution.use_cases.evolve import give_up_evolution, start_evolution
+from services.evolution.use_cases.stopping import stop_evolution
 from services.evolution.use_cases.verdicts import forget, read_evolution, record_gate, record_verdict
 
 __all__ = [
@@ -15,4 +16,5 @@ __all__ = [
     "record_gate",
     "record_verdict",
     "start_evolution",
+    "stop_evolution",
 ]

@@ -42,6 +42,14 @@ class Assignment:
     seed: int
 
 
+@dataclass
+class _Batch:
+    """What was counted of those that are measured together."""
+
+    done: int = 0
+    ran: int = 0
+
+
 class Evaluations:
     """Implements the strategies' `Arena`. `limit` and `deadline` are set stage by stage by the owner."""
 
@@ -110,33 +118,49 @@ class Evaluations:
 
     async def _evaluate(self, pairs: Sequence[tuple[Candidate, str]]) -> None:
         keys = {(candidate.digest, case): self._key(candidate.digest, case) for candidate, case in pairs}
+        batch = _Batch()
         try:
             found = await self._at.cache.known([*keys.values(), *map(self._own_key, keys.values())])
             rows_of = {pair: found.get(self._own_key(key)) or found.get(key) for pair, key in keys.items()}
             known = {keys[pair]: row for pair, row in rows_of.items() if row is not None and self._is_true(row, *pair)}
             missing = [(candidate, case) for candidate, case in pairs if keys[candidate.digest, case] not in known]
-            self.done += len(pairs) - len(missing)
-            rows = await self._run(missing) if missing else {}
+            self._count(batch, done=len(pairs) - len(missing))
+            rows = await self._run(missing, batch) if missing else {}
             if rows:
-                await self._at.cache.keep(list(rows.values()))
+                await self._keep(list(rows.values()))
             for pair, key in keys.items():
                 self._rows[pair] = row = rows[key] if key in rows else known[key]
                 if row.get("use") and not pair[1].endswith(FAULTED):
                     self._uses.setdefault(pair[0], {})[pair[1]] = row["use"]
         except BaseException:
             self.spent -= len(pairs)
+            self._count(batch, done=-batch.done, ran=-batch.ran)
             raise
         finally:
             for pair in keys:
                 self._pending.pop(pair, None)
 
-    async def _run(self, missing: Sequence[tuple[Candidate, str]]) -> dict[str, dict[str, Any]]:
+    def _count(self, batch: _Batch, *, done: int, ran: int = 0) -> None:
+        """What a batch adds is taken back where it fails: what was not counted as spent is not done either."""
+        batch.done += done
+        batch.ran += ran
+        self.done += done
+        self.ran += ran
+
+    async def _keep(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Of a revision that is taken back meanwhile nothing stays: whoever takes it back remembers that before it forgets, so
+        either it finds these rows or they find that."""
+        await self._at.cache.keep(rows)
+        if taken := await self._at.evolutions.quarantined(sorted({str(row["digest"]) for row in rows})):
+            await self._at.cache.forget(taken)
+
+    async def _run(self, missing: Sequence[tuple[Candidate, str]], batch: _Batch) -> dict[str, dict[str, Any]]:
         commands = [self._command(candidate, case) for candidate, case in missing]
         finished = await self._at.runs.run_all(
             commands,
             max_in_flight=self._at.in_flight,
             deadline_seconds=self._seconds_for(len(commands)),
-            on_finished=self._has_run,
+            on_finished=lambda run: self._has_run(batch),
         )
         if not finished:
             raise UnavailableError(f"none of {len(commands)} evaluations ended: does an executor run?")
@@ -144,15 +168,14 @@ class Evaluations:
             # Says nothing about the candidate, so it must not be remembered as its failure.
             raise FrozenError(stopped.error)
         self.dispatched += len(commands)
-        self.done += len(commands) - len(finished)
+        self._count(batch, done=len(commands) - len(finished))
         return {
             self._key(candidate.digest, case): self._row(candidate, case, finished.get(command.run_id))
             for (candidate, case), command in zip(missing, commands, strict=True)
         }
 
-    def _has_run(self, run: RunFinished) -> None:
-        self.done += 1
-        self.ran += 1
+    def _has_run(self, batch: _Batch) -> None:
+        self._count(batch, done=1, ran=1)
         self.on_run()
 
     def _seconds_for(self, runs: int) -> float:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from services.evolution.ports import LabelledCases
 from services.evolution.use_cases.bound import Evolution
+from services.evolution.use_cases.stopwatch import Stopwatch
 from shared.errors import InvalidInputError, Problem
 from shared.events.changes import GrantScope
 from shared.events.improvement import StartEvolution
@@ -33,7 +34,7 @@ _GATE_SECONDS = 60.0
 @dataclass(frozen=True)
 class Prepared:
     command: StartEvolution
-    began: datetime
+    watch: Stopwatch
     seed: Candidate
     document: Document
     data: LabelledCases
@@ -57,7 +58,7 @@ class Prepared:
         )
 
 
-async def prepare(command: StartEvolution, began: datetime, at: Evolution) -> Prepared:
+async def prepare(command: StartEvolution, watch: Stopwatch, at: Evolution) -> Prepared:
     """Raises `PermanentError` with what is wrong: unknown pipeline or dataset, too few cases, budget too small, scope refused."""
     if command.weights.get("robustness") and not command.fault_cases:
         reason = "robustness is not measured where no case runs with faults"
@@ -68,11 +69,11 @@ async def prepare(command: StartEvolution, began: datetime, at: Evolution) -> Pr
     document = load_document(stable.document)
     refuse_unfitting(document, data)
     borrowed = await _borrowed(command, at)
-    query = _scope_query(command, document, await _asked_for(command, at), at)
+    query = _scope_query(command, document, await _asked_for(command, watch, at), at)
     estimate = await at.custodian.estimate(command.pipeline, query.budget.runs)
     scope = await at.custodian.grant_scope(query.model_copy(update={"estimate": estimate}))
     seed = candidate_of(document)
-    return Prepared(command, began, seed, document, data, plan, scope, borrowed, at.models)
+    return Prepared(command, watch, seed, document, data, plan, scope, borrowed, at.models)
 
 
 def refuse_unfitting(document: Document, data: LabelledCases) -> None:
@@ -96,13 +97,19 @@ async def _borrowed(command: StartEvolution, at: Evolution) -> dict[str, dict[st
     return {each["digest"]: load_document(each["document"]).canonical() for each in record["borrowed"]}
 
 
-async def _asked_for(command: StartEvolution, at: Evolution) -> str:
-    """Id of the scope of this search, on record before anybody can have granted it: whatever comes, it can be closed."""
+async def _asked_for(command: StartEvolution, watch: Stopwatch, at: Evolution) -> str:
+    """Id of the scope of this search, on record before anybody can have granted it: whatever comes, it can be closed.
+
+    Another one where it was given up, or would end before the search does since that was interrupted for long."""
     record = await at.evolutions.get(command.evolution_id) or {}
-    number = record.get("scope", 1) + record.get("given_up", 0)
-    if record.get("given_up"):
+    now = at.clock.now()
+    asked_at = datetime.fromisoformat(record.get("scope_at", record["created_at"])) if "scope" in record else now
+    is_too_short = now + timedelta(seconds=watch.left()) > asked_at + timedelta(seconds=_scope_seconds(command))
+    number = record.get("scope", 1)
+    if record.get("given_up") or is_too_short:
         await close_scope(command, at)  # whoever gave it up may have come no further
-    await at.evolutions.update(command.evolution_id, {"scope": number, "given_up": 0})
+        number, asked_at = number + 1, now
+    await at.evolutions.update(command.evolution_id, {"scope": number, "scope_at": asked_at.isoformat(), "given_up": 0})
     return _scope_id(command, number)
 
 
@@ -115,10 +122,14 @@ def _scope_query(command: StartEvolution, document: Document, scope_id: str, at:
         holder=_HOLDER,
         domain=document.domain,
         budget=Budget(runs=runs, calls=calls, tokens=runs * _TOKENS_A_RUN, cost_usd=round(0.01 * runs, 2)),
-        seconds=min(_MOST_SCOPE_SECONDS, command.seconds + _GATE_SECONDS),
+        seconds=_scope_seconds(command),
         pipeline=document.name,
         group_id=command.evolution_id,
     )
+
+
+def _scope_seconds(command: StartEvolution) -> float:
+    return min(_MOST_SCOPE_SECONDS, command.seconds + _GATE_SECONDS)
 
 
 def _scope_id(command: StartEvolution, number: int) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from services.evolution.use_cases.bound import Evolution
+from shared.errors import FrozenError
 from shared.events.message import derive_id
 from shared.events.runs import ExecuteRun
 from shared.events.values import GrantedScope
@@ -24,7 +25,7 @@ class ModelRewriter:
         self._useless: set[str] = set()
 
     async def __call__(self, inputs: Mapping[str, Any], key: str) -> str | None:
-        """None where the number is used up or the model gave nothing usable."""
+        """None where the number is used up or the model gave nothing usable. Raises `FrozenError` where a freeze stopped it."""
         if key not in self._used and len(self._used) >= self._at.rewrites:
             return None
         self._used.add(key)
@@ -55,6 +56,9 @@ class ModelRewriter:
         )
         finished = await self._at.runs.run_all([command], max_in_flight=1, deadline_seconds=self._at.run_seconds)
         run = finished.get(run_id)
+        if run is not None and run.error_code == FrozenError.code:
+            # Says nothing about the model, so it must not be remembered as its failure.
+            raise FrozenError(run.error)
         usable = run is not None and run.status == "succeeded" and isinstance(run.outputs, Mapping)
         return _text(run.outputs.get("instruction")) if run is not None and usable else None
 

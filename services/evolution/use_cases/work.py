@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from datetime import timedelta
 
 from services.evolution.domain.records import candidate_rows, lineage
 from services.evolution.use_cases.bound import Effects, Evolution
@@ -14,6 +13,7 @@ from services.evolution.use_cases.progress import Progress
 from services.evolution.use_cases.proposing import Order, proposed
 from services.evolution.use_cases.rewriting import ModelRewriter
 from services.evolution.use_cases.so_far import KeptArena
+from services.evolution.use_cases.stopping import StoppedError, conclude
 from shared.errors import PermanentError
 from shared.events.changes import Evidence
 from shared.events.improvement import EvolutionFinished, StartEvolution
@@ -40,7 +40,7 @@ class EvolutionWork:
         self._at = at
         self._grader_hash = grader_hash(prepared.data.grader)
         self._order = Order(self._command.evolution_id, "search", self._command, prepared.document, self._grader_hash, at)
-        self._progress = Progress(prepared.command, prepared.began, at)
+        self._progress = Progress(prepared.command, prepared.watch, at)
         assignment = Assignment(
             evolution_id=self._command.evolution_id,
             dataset_id=self._command.dataset_id,
@@ -160,11 +160,11 @@ class EvolutionWork:
             score=pending.search_best,
             baseline=pending.search_seed,
             calls=self._evaluations.spent,
-            seconds=self._seconds(),
+            seconds=self._prepared.watch.elapsed(),
         )
         proposal = self._order.promotion(best, f"{best.operator}: {best.text}", evidence)
         await self._progress.tell("gate", f"proposed {best.digest[:12]}", pending.search_best)
-        await self._at.evolutions.update(command.evolution_id, proposed(proposal, pending))
+        await conclude(command.evolution_id, proposed(proposal, pending), self._at)
         return [("propose", proposal)]
 
     async def _nothing(self, found: SearchResult, finals: FinalRound | None) -> Effects:
@@ -173,10 +173,9 @@ class EvolutionWork:
         pending = self._pending(found, finals)
         little = why_little_can_change(self._prepared.seed.document)
         reasons = tuple(filter(None, (*pending.reasons, reason, little)))
-        answer = pending.model_copy(update={"reasons": reasons, "seconds": self._seconds()})
-        await self._at.evolutions.update(
-            self._command.evolution_id, {"status": "finished", "answer": answer.model_dump(mode="json")}
-        )
+        answer = pending.model_copy(update={"reasons": reasons, "seconds": self._prepared.watch.elapsed()})
+        ended = {"status": "finished", "answer": answer.model_dump(mode="json")}
+        await conclude(self._command.evolution_id, ended, self._at)
         return [("finished", answer)]
 
     def _pending(self, found: SearchResult, finals: FinalRound | None) -> EvolutionFinished:
@@ -206,15 +205,14 @@ class EvolutionWork:
         await self._at.evolutions.update(self._command.evolution_id, fields)
 
     async def _tick(self) -> None:
+        if await self._at.evolutions.is_stopped(self._command.evolution_id):
+            raise StoppedError(self._command.evolution_id)
         await self._order.refuse_quarantined(*self._prepared.borrowed)
         await self._progress.measured()
 
     def _enter_stage(self, evaluations: int, time_share: float) -> None:
         self._evaluations.limit = evaluations
-        self._evaluations.deadline = self._prepared.began + timedelta(seconds=self._command.seconds * time_share)
-
-    def _seconds(self) -> float:
-        return (self._at.clock.now() - self._prepared.began).total_seconds()
+        self._evaluations.deadline = self._prepared.watch.deadline(time_share)
 
 
 def strategy_of(command: StartEvolution) -> Strategy:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from collections.abc import Mapping
@@ -55,8 +56,18 @@ def reshaped(donor: Mapping[str, Any], document: Mapping[str, Any], context: Ope
         prompt = read_prompt(step["prompt"])
         if prompt is None or _READS_STEPS.search(prompt.examples):
             return None
-        changed["steps"][index] = _for_us(step, prompt, ours, theirs)
+        adapted = _for_us(step, prompt, ours, theirs)
+        if _misses_fields(step, adapted, donor):
+            return None
+        changed["steps"][index] = adapted
     return changed
+
+
+def _misses_fields(before: Mapping[str, Any], after: Mapping[str, Any], donor: Mapping[str, Any]) -> bool:
+    """Whether something reads a field of this step's answer that our schema does not have."""
+    ours, theirs = (set((step.get("schema") or {}).get("properties") or ()) for step in (after, before))
+    text = json.dumps(donor)
+    return any(re.search(rf"\bsteps\.{re.escape(before['name'])}\.result\.{re.escape(field)}\b", text) for field in theirs - ours)
 
 
 def _for_us(step: Mapping[str, Any], prompt: Prompt, ours: Site, theirs: Site) -> dict[str, Any]:

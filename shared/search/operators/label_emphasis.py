@@ -23,9 +23,15 @@ class LabelEmphasis:
         if site is None or not labels:
             return None
         label = generator.choice(labels)
-        line = generator.choice((f"{DOUBT_HEAD} {label}.", f"{CLEAR_HEAD} {label} if the text clearly says so."))
-        kept = [text for text in site.prompt.instruction.splitlines() if not text.startswith((DOUBT_HEAD, CLEAR_HEAD))]
+        line = generator.choice(_lines(label))
+        former = {escape(each) for known in {*labels, *context.labels} for each in _lines(known)}
+        kept = [text for text in site.prompt.instruction.splitlines() if text not in former]
         instruction = "\n".join((*kept, escape(line)))
         if instruction == site.prompt.instruction or not kept:
             return None
         return Proposal(with_prompt(document, site.index, replace(site.prompt, instruction=instruction)), self.name, line)
+
+
+def _lines(label: str) -> tuple[str, str]:
+    """A former one is replaced; what the prompt itself says of labels, in other words, stays."""
+    return f"{DOUBT_HEAD} {label}.", f"{CLEAR_HEAD} {label} if the text clearly says so."

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import InvalidInputError
-from shared.evidence.paired import binomial_tail, required_cases
-from shared.evidence.planning import critical_wins, detectable_gain, exact_cases, paired_power
+from shared.evidence.exact_tests import sign_flip_test
+from shared.evidence.paired import binomial_tail, further_cases, required_cases
+from shared.evidence.planning import critical_wins, detectable_gain, detectable_mean_gain, exact_cases, paired_power
 
 
 @pytest.mark.parametrize(("gain", "documented"), [(0.10, 180), (0.05, 740), (0.03, 2060)])
@@ -49,3 +50,25 @@ def test_what_cannot_be_shown_is_said_and_nonsense_is_refused() -> None:
         exact_cases(0.001, 0.5, 0.05, 0.8)
     with pytest.raises(InvalidInputError):
         paired_power(10, 0.1, 1.5, 0.05)
+
+
+def test_a_detectable_mean_gain_is_what_so_many_cases_were_planned_for() -> None:
+    for gain, square in ((0.02, 0.01), (0.1, 0.04), (0.3, 0.3)):
+        needed = 1 + further_cases(gain, square, 1, (0.05, 0.8))
+        shown = detectable_mean_gain(needed, square, 0.05, 0.8)
+        assert shown is not None and shown <= gain < (detectable_mean_gain(needed - 1, square, 0.05, 0.8) or 1.0)
+
+
+def test_a_detectable_mean_gain_is_shown_about_as_often_as_was_asked() -> None:
+    draw, cases, spread = np.random.default_rng(8), 60, 0.1
+    gain = 0.03324  # the mean square of such differences is its square plus that of the spread
+    assert detectable_mean_gain(cases, gain**2 + spread**2, 0.05, 0.8) == pytest.approx(gain, rel=0.01)
+    shown = np.mean([sign_flip_test(list(draw.normal(gain, spread, cases))).p_better <= 0.05 for _ in range(150)])
+    assert 0.7 <= shown <= 0.9
+
+
+def test_too_few_cases_show_no_mean_gain_at_all() -> None:
+    assert detectable_mean_gain(0, 0.1, 0.05, 0.8) is None
+    assert detectable_mean_gain(2, 0.1, 0.05, 0.8) is None
+    with pytest.raises(InvalidInputError):
+        detectable_mean_gain(10, 1.5, 0.05, 0.8)

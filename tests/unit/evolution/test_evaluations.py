@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from services.evolution.use_cases import forget
 from services.evolution.use_cases.evaluations import Assignment, Evaluations
 from shared.errors import UnavailableError
 from shared.events.changes import GrantScope
@@ -183,3 +184,37 @@ async def test_what_failed_because_of_a_provider_is_measured_again_by_the_next_s
     other = evaluations(world, 100, evolution_id="evo-2")
     (again,) = await other.measure([candidate], DEV[:8])
     assert other.dispatched == 3 and None not in again
+
+
+async def test_no_more_is_done_than_was_counted_where_a_batch_fails_in_the_middle() -> None:
+    world = small_world(crash_after=10)
+    arena = evaluations(world, 100)
+    candidate, _ = two_candidates()
+    await arena.measure([candidate], DEV[:4])
+    with pytest.raises(RuntimeError, match="killed"):
+        await arena.measure([candidate], DEV[:20])
+    assert (arena.done, arena.ran, arena.spent) == (4, 4, 4)
+    await evaluations(world, 100).measure([candidate], DEV[:8])
+    arena.deadline = world.clock.moment
+    with pytest.raises(SearchOverError, match="time"):
+        await arena.measure([candidate], DEV)
+    assert (arena.done, arena.ran, arena.spent) == (4, 4, 4)
+    arena.deadline = None
+    await arena.measure([candidate], DEV[:20])
+    assert (arena.done, arena.ran, arena.spent) == (20, 16, 20)
+
+
+async def test_what_is_measured_while_a_revision_is_taken_back_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = small_world()
+    taken, other = two_candidates()
+    run_all = world.runs.run_all
+
+    async def and_meanwhile(*commands: Any, **options: Any) -> Any:
+        ended = await run_all(*commands, **options)
+        await forget([taken.digest], world.evolution)
+        return ended
+
+    monkeypatch.setattr(world.runs, "run_all", and_meanwhile)
+    await evaluations(world, 100).measure([taken, other], DEV[:4])
+    rows = await world.database.collection("evaluations").find({})
+    assert {row["digest"] for row in rows} == {other.digest}

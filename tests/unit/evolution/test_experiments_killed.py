@@ -10,9 +10,13 @@ import pytest
 
 from services.evolution.adapters.experiments import MongoExperiments
 from services.evolution.ports import Announcer, Experiments
+from services.evolution.use_cases import forget
 from services.evolution.use_cases.experiments import Laboratory, start_experiment
+from shared.events.changes import ProposeChange
+from shared.events.experiments import ExperimentFinished
 from shared.events.message import Message
-from tests.unit.evolution.test_experimenting import Lab, command, lab, variant
+from shared.pipeline.loading import load_document
+from tests.unit.evolution.test_experimenting import Lab, command, lab, variant, written
 
 ORDER = command(variant("good", 95), variant("bad", 40), evaluations=45)
 
@@ -57,6 +61,21 @@ class KilledExperiments:
         await self.inner.update(experiment_id, fields)
         self.fuse.spent(before=False)
 
+    async def conclude(self, experiment_id: str, fields: Mapping[str, Any]) -> bool:
+        self.fuse.spent(before=True)
+        is_written = await self.inner.conclude(experiment_id, fields)
+        self.fuse.spent(before=False)
+        return is_written
+
+    async def stop(self, experiment_id: str, fields: Mapping[str, Any]) -> bool:
+        self.fuse.spent(before=True)
+        is_written = await self.inner.stop(experiment_id, fields)
+        self.fuse.spent(before=False)
+        return is_written
+
+    async def is_stopped(self, experiment_id: str) -> bool:
+        return await self.inner.is_stopped(experiment_id)
+
     async def latest(self, pipeline: str | None, limit: int) -> list[dict[str, Any]]:
         return await self.inner.latest(pipeline, limit)
 
@@ -83,6 +102,23 @@ async def outcome(on: Lab) -> tuple[Any, Any, Any, int]:
     assert record is not None
     facts = dict(on.world.announcer.facts)
     return await start_experiment(ORDER, on.at), record["pending"], facts, len(on.world.runs.started)
+
+
+async def test_one_whose_stable_revision_was_taken_back_meanwhile_says_so_before_it_measures_again() -> None:
+    on = lab(crash_after=30)
+    with pytest.raises(RuntimeError, match="killed"):
+        await start_experiment(ORDER, on.at)
+    former = load_document(on.world.custodian.documents["tweets"]).digest
+    await forget([former], on.world.evolution)
+    on.world.custodian.documents["tweets"] = written(60)
+    ran = len(on.world.runs.started)
+    ((_, answer),) = await start_experiment(ORDER, on.at)
+    assert isinstance(answer, ExperimentFinished) and answer.outcome == "refused"
+    assert former[:12] in answer.reasons[0] and "taken back" in answer.reasons[0] and "order it again" in answer.reasons[0]
+    assert len(on.world.runs.started) == ran
+    ((effect, proposal),) = await start_experiment(ORDER, on.at)
+    assert effect == "propose" and isinstance(proposal, ProposeChange)
+    assert proposal.parent_digest == load_document(written(60)).digest, "against the revision that is stable now"
 
 
 @pytest.mark.parametrize("before", [True, False])

@@ -122,6 +122,23 @@ async def test_an_experiment_that_was_given_up_holds_nothing_and_one_that_ended_
     assert len(set(closed(on.world))) == 2 and await start_experiment(order, on.at) == effects
 
 
+async def test_whoever_gives_up_gives_up_nothing_of_another_order_under_the_same_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = small_world(crash_after=40)
+    scopes = asked(world, monkeypatch)
+    with pytest.raises(RuntimeError, match="killed"):
+        await start_evolution(ORDER, world.evolution)
+    await give_up_evolution(ORDER.model_copy(update={"seed": 2}), world.evolution)
+    assert closed(world) == []
+    await start_evolution(ORDER, world.evolution)
+    assert len(set(scopes)) == 1, "it goes on in the scope that it had"
+    on, order = lab(), experiment(variant("good", 95))
+    on.world.runs.crash_after = 10
+    with pytest.raises(RuntimeError, match="killed"):
+        await start_experiment(order, on.at)
+    await give_up_experiment(order.model_copy(update={"seed": 2}), on.at)
+    assert closed(on.world) == []
+
+
 @dataclass
 class Registered:
     """Keeps the handlers that a service registers."""

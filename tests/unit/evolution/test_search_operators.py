@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from shared.errors import InvalidInputError
@@ -91,6 +91,7 @@ def prompt_of(document: dict[str, Any]) -> str:
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@example(start="classify", names=["graft_template", "transfer"], number=0)
 @given(
     start=st.sampled_from(sorted(DOCUMENTS)),
     names=st.lists(st.sampled_from([o.name for o in all_operators()]), max_size=8),
@@ -156,6 +157,17 @@ def test_glosses_replace_each_other() -> None:
     for number in range(8):
         document = apply("label_glosses", document, seed=number * 50)
     assert prompt_of(document).count("What the labels mean:") + prompt_of(document).count("Typical words:") <= 1
+
+
+def test_a_label_is_emphasised_once_and_what_the_prompt_says_itself_stays() -> None:
+    document = seed_document()
+    own = "Only choose neutral for headlines and quotations.\nWhen in doubt, choose what the last sentence says."
+    document["steps"][0]["prompt"] = f"Decide how the writer feels.\n{own}\n\n{{{{ text }}}}\n"
+    for number in range(8):
+        document = apply("label_emphasis", document, seed=number * 50)
+        assert own in prompt_of(document)
+    lines = [line for line in prompt_of(document).splitlines() if line.startswith(("Only choose", "When in doubt"))]
+    assert len(lines) == 3, "its own two, and the latest emphasis"
 
 
 def test_label_order_keeps_the_labels() -> None:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from services.evolution.use_cases import forget, start_evolution
+from services.evolution.use_cases.rewriting import ModelRewriter
+from shared.errors import FrozenError
+from shared.events.changes import GrantScope
 from shared.events.improvement import EvolutionFinished, StartEvolution
 from shared.events.runs import ExecuteRun, RunFinished
+from shared.events.values import Budget
 from shared.pipeline.loading import load_document
-from tests.fakes.evolution_world import World, finished, seed_document, small_world
+from tests.fakes.evolution_world import World, finished, granted, seed_document, small_world
 
 FROZEN_AFTER = 20
 
@@ -40,12 +46,37 @@ async def _keys(world: World) -> list[str]:
     return [row["_id"] for row in await world.evolution.cache._evaluations.find({})]  # type: ignore[attr-defined]
 
 
+async def test_a_rewrite_that_a_freeze_stopped_is_asked_for_again_when_the_freeze_is_over() -> None:
+    world = small_world()
+    budget = Budget(runs=9, calls=9, tokens=9000, cost_usd=0.0)
+    wish = GrantScope(scope_id="s", purpose="evolution", holder="evolution", domain="social", budget=budget, seconds=60)
+    scope = granted(wish, world.clock.moment)
+    stopped: dict[str, Any] = {"status": "cancelled", "error": "the system is frozen by alice", "error_code": "frozen"}
+    world.runs.answers = lambda order: finished(order, "cancelled", None).model_copy(update=stopped)
+    with pytest.raises(FrozenError, match="frozen by alice"):
+        await ModelRewriter("evo-1", scope, world.evolution, 0)({}, "key")
+    world.runs.answers = lambda order: finished(order, "succeeded", {"instruction": "Think first."})
+    world.runs.ended.clear()
+    again = ModelRewriter("evo-1", scope, world.evolution, 0)
+    assert await again({}, "key") == "Think first." and again.told() == ()
+
+
 async def test_a_search_whose_beginning_is_taken_back_proposes_nothing() -> None:
     world = small_world()
     seed = load_document(seed_document()).digest
     await forget([seed], world.evolution)
     answer = await ended(world)
     assert answer.verdict == "refused" and "taken back" in answer.reasons[0]
-    assert await world.evolution.cache.known(await _keys(world)) != {}
+    assert await _keys(world) == [], "nor is anything kept of it"
+
+
+async def test_what_was_measured_of_a_revision_is_forgotten_when_it_is_taken_back() -> None:
+    world = small_world()
+    seed = load_document(seed_document()).digest
+    command = StartEvolution(evolution_id="evo-1", pipeline="tweets", dataset_id="tweets3", evaluations=200)
+    await start_evolution(command, world.evolution)
+    before = await world.database.collection("evaluations").find({})
+    assert any(row["digest"] == seed for row in before)
     await forget([seed], world.evolution)
-    assert await _keys(world) == []
+    after = await world.database.collection("evaluations").find({})
+    assert after == [row for row in before if row["digest"] != seed] != []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Sequence
 
 import pytest
@@ -197,3 +198,20 @@ async def test_who_joins_gets_the_same_end_and_the_work_stops_with_the_last_one(
     assert (begun, cancelled) == (1, 1)
     go.set()
     assert await under_way.join("k", work) == [] and begun == 2
+
+
+async def test_the_front_is_sorted_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = []
+    sort = Watch.front_size
+
+    def noted(watch: Watch) -> int:
+        threads.append(threading.get_ident())
+        return sort(watch)
+
+    monkeypatch.setattr(Watch, "front_size", noted)
+    world = small_world()
+    world.clock.tick_seconds = 0.2
+    await start_evolution(
+        StartEvolution(evolution_id="evo-1", pipeline="tweets", dataset_id="tweets3", evaluations=200), world.evolution
+    )
+    assert threads and threading.get_ident() not in threads

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from evoline import Outcome, optimize
@@ -22,8 +24,8 @@ HALF = "\ud83d"
 
 
 def search(evaluate: Any = None, seed: Any = None, **changed: Any) -> Outcome:
-    arguments = {"budget": 300, "proposer": listing, **SPLITS, **changed}
-    return optimize(SEED if seed is None else seed, evaluate or Evaluator(), seed_number=0, **arguments)
+    arguments = {"budget": 300, "seed_number": 0, "proposer": listing, **SPLITS, **changed}
+    return optimize(SEED if seed is None else seed, evaluate or Evaluator(), **arguments)
 
 
 def refusal(**changed: Any) -> str:
@@ -47,10 +49,35 @@ def refusal(**changed: Any) -> str:
         ({"dev": None}, "dev: is NoneType (give a list of cases)"),
         ({"sealed": {"a": 1}}, "sealed: is dict"),
         ({"train": "cases.jsonl"}, "train: is str"),
+        ({"workers": "4"}, "workers: is str (give a whole number from 1 to 1024)"),
+        ({"workers": True}, "workers: is bool"),
+        ({"workers": math.nan}, "workers: is float"),
+        ({"workers": -1}, "workers: is -1 (give a whole number from 1 to 1024)"),
+        ({"workers": 10**9}, "workers: is 1000000000"),
+        ({"seed_number": "1"}, "seed_number: is str"),
+        ({"seed_number": False}, "seed_number: is bool"),
+        ({"seed_number": 1.0}, "seed_number: is float"),
+        ({"seed_number": -1}, "seed_number: is -1 (give a whole number from 0 to 4294967295)"),
+        ({"seed_number": 10**5000}, "seed_number: is too large"),
+        ({"alpha": "0.05"}, "alpha: is str (give a level between 0 and 0.5, usually 0.05)"),
+        ({"alpha": True}, "alpha: is bool"),
+        ({"alpha": math.nan}, "alpha: is nan"),
+        ({"alpha": -0.05}, "alpha: is -0.05"),
+        ({"alpha": math.inf}, "alpha: is inf"),
     ],
 )
 def test_arguments_of_the_wrong_kind_are_named(changed: dict[str, Any], said: str) -> None:
     assert said in refusal(**changed)
+
+
+def test_all_numbers_of_the_wrong_kind_are_told_at_once() -> None:
+    said = refusal(workers="4", seed_number=None, alpha=1)
+    assert all(name in said for name in ("workers: is str", "seed_number: is NoneType", "alpha: is 1"))
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    plain, others = search(budget=88), search(budget=88, workers=np.int64(1), seed_number=np.int64(0), alpha=np.float64(0.05))
+    assert plain.evidence.archive_hash == others.evidence.archive_hash
 
 
 def test_cases_without_a_label_among_labelled_ones_are_counted_and_named() -> None:

@@ -11,6 +11,7 @@ from services.evolution.use_cases.experiments.outcomes import (
     record_verdict,
 )
 from services.evolution.use_cases.experiments.start import give_up_experiment, start_experiment
+from services.evolution.use_cases.experiments.stopping import stop_experiment
 
 __all__ = [
     "Laboratory",
@@ -21,4 +22,5 @@ __all__ = [
     "record_rollout",
     "record_verdict",
     "start_experiment",
+    "stop_experiment",
 ]

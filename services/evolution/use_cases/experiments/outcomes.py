@@ -13,7 +13,7 @@ from shared.errors import NotFoundError
 from shared.events.changes import ChangeQueued, GateFinished
 from shared.events.experiments import ExperimentFinished, GetExperiment, ListExperiments
 
-_HIDDEN = ("_id", "fingerprint", "proposal", "pending", "made")
+_HIDDEN = ("_id", "fingerprint", "proposal", "pending", "made", "scope_at", "stopped")
 
 
 async def record_gate(fact: GateFinished, at: Laboratory) -> Effects:
@@ -77,8 +77,8 @@ async def read_experiment(query: GetExperiment, at: Laboratory) -> dict[str, Any
     shown = {key: value for key, value in record.items() if key not in _HIDDEN}
     if not shown["answer"]:
         del shown["answer"]
-    if "stable" in shown:
-        shown["stable"] = shown["stable"]["digest"]
+    if pinned := shown.pop("stable", None):
+        shown["stable"] = pinned["digest"]
     return {"experiment_id": record["_id"], **shown}
 
 

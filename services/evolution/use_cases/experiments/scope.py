@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 from services.evolution.use_cases.bound import Evolution
 from shared.events.changes import GrantScope
@@ -31,7 +32,7 @@ async def granted(command: StartExperiment, attempt: int, documents: Sequence[Do
         holder=_HOLDER,
         domain=documents[0].domain,
         budget=Budget(runs=runs, calls=calls, tokens=runs * _TOKENS_A_RUN, cost_usd=round(0.01 * runs, 2)),
-        seconds=min(_MOST_SECONDS, command.seconds + _SPARE_SECONDS),
+        seconds=_seconds(command),
         pipeline=command.pipeline,
         group_id=command.experiment_id,
     )
@@ -39,10 +40,19 @@ async def granted(command: StartExperiment, attempt: int, documents: Sequence[Do
     return await at.custodian.grant_scope(query.model_copy(update={"estimate": estimate}))
 
 
+def scope_end(command: StartExperiment, asked_at: str) -> datetime:
+    """When a scope that was asked for then ends, at the earliest."""
+    return datetime.fromisoformat(asked_at) + timedelta(seconds=_seconds(command))
+
+
 async def close_scope(command: StartExperiment, attempt: int, at: Evolution) -> None:
     """Nothing more is measured: what was not used is free for others. Nothing happens where none was granted."""
     closing = CloseScope(scope_id=_scope_id(command, attempt), author=_HOLDER, reason="the experiment has ended")
     await at.announcer.announce(closing, cause=command.experiment_id, effect=f"close scope:{attempt}")
+
+
+def _seconds(command: StartExperiment) -> float:
+    return min(_MOST_SECONDS, command.seconds + _SPARE_SECONDS)
 
 
 def _scope_id(command: StartExperiment, attempt: int) -> str:

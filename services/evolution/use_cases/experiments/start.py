@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from services.evolution.domain.experiment_plan import ExperimentPlan, plan_experiment
@@ -14,13 +14,17 @@ from services.evolution.ports import LabelledCases, StablePipeline
 from services.evolution.use_cases.bound import Effects
 from services.evolution.use_cases.experiments.bound import Laboratory
 from services.evolution.use_cases.experiments.entering import enter, make, require_budget, require_given
-from services.evolution.use_cases.experiments.scope import close_scope, granted
-from services.evolution.use_cases.experiments.telling import tell
+from services.evolution.use_cases.experiments.scope import close_scope, granted, scope_end
+from services.evolution.use_cases.experiments.stopping import conclude
+from services.evolution.use_cases.experiments.telling import tell, watch_of
 from services.evolution.use_cases.experiments.work import ExperimentWork, Ready
 from services.evolution.use_cases.preparation import refuse_unfitting
+from services.evolution.use_cases.stopping import StoppedError
 from shared.errors import InvalidInputError, PermanentError, Problem
 from shared.events.changes import ProposeChange
 from shared.events.experiments import ExperimentFinished, StartExperiment
+from shared.events.values import GrantedScope
+from shared.pipeline.document import Document
 from shared.pipeline.loading import load_document
 
 
@@ -45,21 +49,37 @@ async def _begin(command: StartExperiment, at: Laboratory) -> Effects:
         return [("finished", answer)]
     if "proposal" in record:
         return [("propose", ProposeChange.model_validate(record["proposal"]))]
-    if answer:
-        again = attempt(record["attempt"] + 1, at.evolution.clock.now().isoformat())
-        await at.experiments.update(command.experiment_id, again)
-        record |= again
+    record |= await _again(record, at) if answer else await _in_time(command, record, at)
     return await _Attempt(command, record, at).run()
 
 
+async def _again(record: Mapping[str, Any], at: Laboratory) -> dict[str, Any]:
+    """A refused one, against the revision that is stable now: the former one may be what was wrong."""
+    again = {**attempt(record["attempt"] + 1, at.evolution.clock.now().isoformat()), "stable": None}
+    await conclude(record["_id"], again, at)
+    return again
+
+
+async def _in_time(command: StartExperiment, record: Mapping[str, Any], at: Laboratory) -> dict[str, Any]:
+    """One that was interrupted for so long that its scope would end before it does goes on in another scope."""
+    watch = watch_of(command, record, at)
+    if not record.get("scope_at") or watch.clock.now() + timedelta(seconds=watch.left()) <= scope_end(command, record["scope_at"]):
+        return {}
+    await close_scope(command, record["attempt"], at.evolution)
+    goes_on = {"attempt": record["attempt"] + 1, "scope_at": None}
+    await at.experiments.update(record["_id"], goes_on)
+    return goes_on
+
+
 async def give_up_experiment(command: StartExperiment, at: Laboratory) -> None:
-    """Of an order that is tried no more: what it holds is free for others. Sent again, it goes on from the cache in a new scope."""
+    """Of an order that is tried no more: what it holds is free for others. Sent again, it goes on from the cache in a new scope.
+    Another experiment that has the order's id is none of its business."""
     record = await at.experiments.get(command.experiment_id)
-    if record is None or record["answer"] or "proposal" in record:
+    if record is None or record["fingerprint"] != fingerprint(command) or record["answer"] or "proposal" in record:
         return
     await close_scope(command, record["attempt"], at.evolution)
     again = attempt(record["attempt"] + 1, at.evolution.clock.now().isoformat())
-    await at.experiments.update(command.experiment_id, again)
+    await at.experiments.conclude(command.experiment_id, again)
 
 
 class _Attempt:
@@ -69,7 +89,7 @@ class _Attempt:
         self._command = command
         self._record = record
         self._at = at
-        self._began = datetime.fromisoformat(record["began_at"])
+        self._watch = watch_of(command, record, at)
         self._found: list[Entrant] = []
 
     async def run(self) -> Effects:
@@ -78,6 +98,8 @@ class _Attempt:
             effects = await ExperimentWork(ready, self._at).run()
         except PermanentError as error:
             effects = await self._refuse(problems_of(error))
+        except StoppedError:
+            effects = []  # whoever stopped it has told it
         await close_scope(self._command, self._record["attempt"], self._at.evolution)
         return effects
 
@@ -97,21 +119,31 @@ class _Attempt:
         taking_part = [each for each in self._found if each.candidate]
         plan = self._plan(data, len(taking_part))
         documents = [document, *(load_document(dict(each.candidate.document)) for each in taking_part if each.candidate)]
-        scope = await granted(command, self._record["attempt"], documents, at.evolution)
+        scope = await self._scope(documents)
         self._found = within(self._found, scope.scope)
         require_given(self._found)
         if not any(each.candidate for each in self._found):
             raise InvalidInputError([problem for each in self._found for problem in each.problems])
         reasons = (made.reason,) if made and made.reason else ()
-        return Ready(command, self._began, document, self._found, data, plan, scope, reasons)
+        return Ready(command, self._watch, document, self._found, data, plan, scope, reasons)
 
     def _plan(self, data: LabelledCases, variants: int) -> ExperimentPlan:
         command = self._command
         return plan_experiment(data.cases, variants, command.evaluations, command.alpha, command.seed)
 
+    async def _scope(self, documents: Sequence[Document]) -> GrantedScope:
+        if not self._record.get("scope_at"):
+            asked = {"scope_at": self._watch.clock.now().isoformat()}
+            await self._at.experiments.update(self._command.experiment_id, asked)
+        return await granted(self._command, self._record["attempt"], documents, self._at.evolution)
+
     async def _stable(self) -> StablePipeline:
-        """The same one however often this is tried: what was measured against it would not fit another."""
+        """The same one however often this is tried: what was measured against it would not fit another. Raises `PermanentError`
+        where it was taken back meanwhile."""
         if known := self._record.get("stable"):
+            if await self._at.evolution.evolutions.quarantined((known["digest"],)):
+                taken = f"revision {known['digest'][:12]}, against which this experiment measures, was taken back meanwhile"
+                raise PermanentError(f"{taken}: order it again to measure against the one that is stable now")
             return StablePipeline(known["digest"], known["document"])
         stable = await self._at.evolution.custodian.stable(self._command.pipeline)
         pinned = {"digest": stable.digest, "document": stable.document}
@@ -119,8 +151,7 @@ class _Attempt:
         return stable
 
     async def _refuse(self, problems: Sequence[Problem]) -> Effects:
-        seconds = (self._at.evolution.clock.now() - self._began).total_seconds()
-        answer = refusal(self._command, problems, unmeasured(self._found), seconds)
+        answer = refusal(self._command, problems, unmeasured(self._found), self._watch.elapsed())
         fields = {"status": "finished", "answer": answer.model_dump(mode="json")}
-        await self._at.experiments.update(self._command.experiment_id, fields)
+        await conclude(self._command.experiment_id, fields, self._at)
         return [("finished", answer)]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 
-from services.evolution.domain.experiment_plan import ExperimentPlan
+from services.evolution.domain.experiment_plan import ExperimentPlan, seen_detectable_gain
 from services.evolution.domain.experiments import mean_use, reports
 from services.evolution.domain.variants import STABLE, Entrant
 from services.evolution.ports import LabelledCases
@@ -14,16 +13,17 @@ from services.evolution.use_cases.bound import Effects
 from services.evolution.use_cases.evaluations import Assignment, Evaluations
 from services.evolution.use_cases.experiments.bound import Laboratory
 from services.evolution.use_cases.experiments.explaining import disagreement, explained
+from services.evolution.use_cases.experiments.stopping import conclude
 from services.evolution.use_cases.experiments.telling import tell
 from services.evolution.use_cases.proposing import Order, proposed
+from services.evolution.use_cases.stopping import StoppedError
+from services.evolution.use_cases.stopwatch import Stopwatch
 from shared.errors import PermanentError
 from shared.events.changes import Evidence, ProposeChange
 from shared.events.experiments import ExperimentFinished, ExperimentStage, StartExperiment, VariantReport
 from shared.events.values import GrantedScope
 from shared.evidence import grader_hash
-from shared.evidence.planning import detectable_gain
 from shared.evidence.variants import Comparison, compare_variants
-from shared.evidence.verdicts import POWER
 from shared.pipeline.document import Document
 from shared.search.candidates import Candidate
 from shared.search.menu import candidate_of
@@ -37,7 +37,7 @@ Grades = dict[str, list[float | None]]
 @dataclass(frozen=True)
 class Ready:
     command: StartExperiment
-    began: datetime
+    watch: Stopwatch
     stable: Document
     entrants: Sequence[Entrant]
     data: LabelledCases
@@ -64,9 +64,9 @@ class ExperimentWork:
             cases={case.id: case for case in ready.data.cases},
             seed=self._command.seed,
         )
-        self._evaluations = Evaluations(assignment, at.evolution, self._order.refuse_quarantined)
+        self._evaluations = Evaluations(assignment, at.evolution, self._tick)
         self._evaluations.limit = self._command.evaluations
-        self._evaluations.deadline = ready.began + timedelta(seconds=self._command.seconds)
+        self._evaluations.deadline = ready.watch.deadline()
 
     async def run(self) -> Effects:
         """Raises `PermanentError` where the stable revision gives no gradable answer, or the time ends before anything is known."""
@@ -79,7 +79,7 @@ class ExperimentWork:
         variants = {label: own for label, own in whole.items() if label != STABLE}
         comparison = compare_variants(grades[STABLE], variants, self._command.alpha, begun=len(self._candidates))
         found = self._with_usage(reports(self._ready.stable.digest, grades, self._ready.entrants, comparison, self._grader_hash))
-        answer = await self._explained(found, comparison, len(grades[STABLE]))
+        answer = await self._explained(found, comparison, whole)
         await self._tell_scores(grades)
         return await (self._propose(answer, found) if comparison.winner else self._nobody(answer))
 
@@ -97,6 +97,7 @@ class ExperimentWork:
                 break
             for label, own in zip(racing, measured, strict=True):
                 grades[label] += own
+            await self._at.experiments.update(self._command.experiment_id, self._ready.watch.kept())
             await self._tell("measuring", f"{start + len(batch)} of {len(cases)} cases")
             racing = racing if start else self._still_racing(grades)
             if racing == [STABLE]:
@@ -123,8 +124,10 @@ class ExperimentWork:
             raise PermanentError(f"not even the first cases could be measured: {over}") from over
         self._reasons.append(f"{over} after {done} of {len(self._ready.plan.cases)} cases")
 
-    async def _explained(self, found: Sequence[VariantReport], comparison: Comparison, cases: int) -> ExperimentFinished:
-        """Everything that is known before the gate."""
+    async def _explained(self, found: Sequence[VariantReport], comparison: Comparison, whole: Grades) -> ExperimentFinished:
+        """Everything that is known before the gate. `whole`: grades of those that met all cases."""
+        stable, others = whole[STABLE], [own for label, own in whole.items() if label != STABLE]
+        cases = len(stable)
         await self._tell("explaining", f"winner: {comparison.winner or 'none'}")
         words = await explained(self._command, found, cases, self._ready.scope, self._at)
         told = disagreement(words, comparison.winner)
@@ -139,13 +142,13 @@ class ExperimentWork:
             variants=tuple(found),
             alpha=self._command.alpha,
             cases=cases,
-            detectable_gain=self._detectable(comparison, cases),
+            detectable_gain=seen_detectable_gain(stable, others, len(self._candidates), self._command.alpha),
             explanation=words.text,
             model_winner=words.winner,
             disagreement=told,
             evaluations=self._evaluations.spent,
             reasons=tuple(reasons),
-            seconds=self._seconds(),
+            seconds=self._ready.watch.elapsed(),
         )
 
     async def _propose(self, answer: ExperimentFinished, found: Sequence[VariantReport]) -> Effects:
@@ -154,7 +157,7 @@ class ExperimentWork:
         report = next(each for each in found if each.label == answer.winner)
         proposal = self._proposal(winner, report, found[0])
         await self._tell("gate", f"{answer.winner} ({winner.digest[:12]}) is proposed")
-        await self._at.experiments.update(self._command.experiment_id, proposed(proposal, answer))
+        await conclude(self._command.experiment_id, proposed(proposal, answer), self._at)
         return [("propose", proposal)]
 
     def _proposal(self, winner: Candidate, report: VariantReport, baseline: VariantReport) -> ProposeChange:
@@ -167,7 +170,7 @@ class ExperimentWork:
             score=report.score,
             baseline=baseline.score,
             calls=self._evaluations.spent,
-            seconds=self._seconds(),
+            seconds=self._ready.watch.elapsed(),
         )
         reason = f"variant {report.label} won experiment {command.experiment_id}: {measured}"
         return self._order.promotion(winner, reason, evidence, rollout=command.rollout)
@@ -177,19 +180,17 @@ class ExperimentWork:
         hint = f"the most promising one needs {more} more cases" if more else "no number of further cases would show what was seen"
         told = answer.model_copy(update={"reasons": (*answer.reasons, f"no variant was shown better; {hint}")})
         fields = {"status": "finished", "answer": told.model_dump(mode="json")}
-        await self._at.experiments.update(self._command.experiment_id, fields)
+        await conclude(self._command.experiment_id, fields, self._at)
         return [("finished", told)]
-
-    def _detectable(self, comparison: Comparison, cases: int) -> float | None:
-        differing = [each.discordant / each.cases for each in comparison.variants if each.cases]
-        if not differing:
-            return None
-        level = self._command.alpha / max(1, len(self._candidates))
-        return detectable_gain(cases, max(sum(differing) / len(differing), 1 / cases), level, POWER)
 
     async def _tell_scores(self, grades: Grades) -> None:
         for label, own in grades.items():
             await self._order.tell_score(self._candidate(label), own)
+
+    async def _tick(self) -> None:
+        if await self._at.experiments.is_stopped(self._command.experiment_id):
+            raise StoppedError(self._command.experiment_id)
+        await self._order.refuse_quarantined()
 
     def _candidate(self, label: str) -> Candidate:
         return self._baseline if label == STABLE else self._candidates[label]
@@ -199,6 +200,3 @@ class ExperimentWork:
 
     async def _tell(self, stage: ExperimentStage, text: str) -> None:
         await tell(self._command, stage, text, self._evaluations.spent, self._at.evolution)
-
-    def _seconds(self) -> float:
-        return (self._at.evolution.clock.now() - self._ready.began).total_seconds()
