@@ -8,9 +8,9 @@ from services.guardrail.domain.audit import AuditEntry, AuditNote
 from services.guardrail.domain.records import SHIPPED_PREFIX, ChangeRecord, RevisionRecord, signature_fields
 from services.guardrail.ports import Guardrail
 from services.guardrail.use_cases.judging import quarantined_ancestor
-from services.guardrail.use_cases.propose import CHECK, queued, vetoed
 from services.guardrail.use_cases.taking_out import AGAIN, Cause, step_back, take_out
 from services.guardrail.use_cases.telling import Effects, told
+from services.guardrail.use_cases.verdicts import CHECK, queued, vetoed
 from shared.errors import InvalidInputError, NotFoundError
 from shared.events.changes import PipelineDeployed
 from shared.events.recovery import QuarantineRefused, QuarantineRevision, ReleaseRevision, RevisionQuarantined

@@ -10,10 +10,10 @@ from services.guardrail.domain.records import ChangeRecord, ReviewDecision
 from services.guardrail.ports import Guardrail
 from services.guardrail.use_cases.applying import apply
 from services.guardrail.use_cases.break_glass import followed_up, glass_facts
-from services.guardrail.use_cases.propose import vetoed
 from services.guardrail.use_cases.queries import queued_but
 from services.guardrail.use_cases.seats import SeatRefusedError, recorded, seat_of
 from services.guardrail.use_cases.telling import Effects, decision_note, told
+from services.guardrail.use_cases.verdicts import vetoed
 from services.guardrail.use_cases.voting import approve
 from shared.errors import UnavailableError
 from shared.events.changes import DecideReview, ReviewRefused

@@ -11,9 +11,9 @@ from services.guardrail.use_cases.applying import STALE, SUPERSEDED, apply
 from services.guardrail.use_cases.judging import compiled, described, objections, policy_names
 from services.guardrail.use_cases.maturity_changes import assess_maturity
 from services.guardrail.use_cases.policy_changes import assess_policy
-from services.guardrail.use_cases.propose import CHECK, approved, vetoed
 from services.guardrail.use_cases.quarantine import why_not_released
 from services.guardrail.use_cases.telling import outcome_key
+from services.guardrail.use_cases.verdicts import CHECK, approved, vetoed
 from shared.errors import InvalidInputError, UnavailableError
 from shared.identity import Registry
 
