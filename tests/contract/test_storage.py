@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -240,6 +241,37 @@ async def test_unique_index_refuses_a_second_value_and_says_which_rule_it_broke(
         await items.update_if({"_id": "c"}, {"$set": {"name": "x"}})
     with pytest.raises(DuplicateValueError):
         await items.put({"_id": "d", "name": "x"})
+
+
+NAMES: tuple[Any, ...] = ("x", "y", ["x", "y"], ["z", 1], [], None, 1, True, {"x": "x"})
+
+
+@pytest.mark.parametrize("filters", [{"name": name} for name in NAMES] + [{"name": "x", "n": {"$gt": 0}}, {"in.name": "x"}])
+async def test_an_index_changes_no_answer(items: Collection, filters: dict[str, Any]) -> None:
+    """Before and after values move, documents go and come back."""
+
+    async def answers() -> list[list[str]]:
+        return [sorted(await ids(items, filters)), [each async for each in _updated(items, filters)]]
+
+    for place, name in enumerate(NAMES):
+        await items.insert_once({"_id": f"i{place}", "name": name, "n": place, "in": {"name": name}})
+    await items.insert_once({"_id": "none"})
+    plain = await answers()
+    for field in ("name", "in.name"):
+        await items.ensure_index([(field, 1)], name=field)
+    assert await answers() == plain
+    assert await items.update_if({"_id": "i0"}, {"$set": {"name": "w", "in.name": "w"}})
+    await items.delete({"_id": "i2"})
+    assert "i0" not in await ids(items, filters) and "i2" not in await ids(items, filters)
+    await items.put({"_id": "i0", "name": "x", "n": 0, "in": {"name": "x"}})
+    await items.insert_once({"_id": "i2", "name": ["x", "y"], "n": 2, "in": {"name": ["x", "y"]}})
+    assert await answers() == plain
+
+
+async def _updated(items: Collection, filters: dict[str, Any]) -> AsyncIterator[str]:
+    for each in sorted(document["_id"] for document in await items.find({})):
+        if await items.update_if({"_id": each, **filters}, {"$set": {"seen": True}}):
+            yield each
 
 
 async def test_collections_of_one_database_are_apart(database: Database) -> None:
