@@ -182,7 +182,7 @@ def read_plan(file: Path) -> RolloutPlan:
 def _asked_for(found: dict[str, Any]) -> int:
     """The step that was shown to a person who then said yes: another one may be the present one by now. Raises
     `InvalidInputError` where nobody can be asked."""
-    steps, number = found["plan"]["steps"], found["step"] + 1
+    steps, number = found["plan"]["steps"], int(found["step"]) + 1
     if not sys.stdin.isatty():
         named = f"`evoline rollout approve {found['rollout_id']} --step {number}`"
         raise InvalidInputError(f"an approval names the step that was seen; at present that is {number} of {len(steps)}: {named}")

@@ -203,6 +203,19 @@ async def test_filters_select_exactly_what_they_say(items: Collection, filters: 
     assert await items.count(filters) == len(found)
 
 
+@pytest.mark.parametrize("is_indexed", [False, True])
+async def test_a_path_leads_into_every_document_of_a_list(items: Collection, is_indexed: bool) -> None:
+    if is_indexed:
+        await items.ensure_index([("votes.by", 1)], name="by")
+    votes: dict[str, Any] = {"a": [{"by": "x"}, {"by": "y"}], "b": [], "c": [{"on": 1}], "d": {"by": "x"}, "e": [{"by": ""}]}
+    await items.insert_many([{"_id": name, "votes": each} for name, each in votes.items()])
+    await items.insert_once({"_id": "f"})
+    for wanted, found in (("x", "ad"), ("y", "a"), ({"$gt": ""}, "ad"), ({"$in": ["y", ""]}, "ae")):
+        assert sorted(await ids(items, {"votes.by": wanted})) == list(found), wanted
+    await items.update_if({"_id": "b"}, {"$push": {"votes": {"by": "x"}}})
+    assert sorted(await ids(items, {"votes.by": "x"})) == list("abd")
+
+
 async def test_find_sorts_limits_and_projects(items: Collection) -> None:
     await items.insert_many([{"_id": str(n), "n": n % 3, "m": -n, "big": "x"} for n in range(7)])
     assert await ids(items, {}, sort=[("n", 1), ("m", 1)]) == ["6", "3", "0", "4", "1", "5", "2"]

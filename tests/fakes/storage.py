@@ -133,11 +133,14 @@ def _holds(document: Mapping[str, Any], path: str, condition: Any) -> bool:
 
 
 def _value(document: Any, path: str) -> Any:
-    for part in path.split("."):
-        if not isinstance(document, Mapping) or part not in document:
-            return MISSING
-        document = document[part]
-    return document
+    """Of a list on the way, what stands there in each of its documents."""
+    part, _, rest = path.partition(".")
+    if isinstance(document, list):
+        found = [value for each in document if (value := _value(each, path)) is not MISSING]
+        return found or MISSING
+    if not isinstance(document, Mapping) or part not in document:
+        return MISSING
+    return _value(document[part], rest) if rest else document[part]
 
 
 def _same(value: Any, other: Any) -> bool:
