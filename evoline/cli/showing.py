@@ -61,7 +61,7 @@ def query_for(kind: Kind, name: str) -> Query:
         case Kind.RUN:
             return GetRun(run_id=name)
         case Kind.PIPELINE:
-            return GetPipeline(pipeline=name)
+            return GetPipeline(pipeline=name, undeployed_too=True)
         case Kind.REQUEST:
             return GetRequest(request_id=name)
         case Kind.CHANGE:

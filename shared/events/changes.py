@@ -386,6 +386,8 @@ class GetPipeline(Query):
     owner: ClassVar[str] = "guardrail"
 
     pipeline: str = Field(pattern=r"^[a-z][a-z0-9_]{0,62}(@(stable|canary|[0-9a-f]{8,64}))?$")
+    undeployed_too: bool = False
+    """Where nothing serves the name, the newest approved revision is meant; `stable` is null then."""
 
 
 class ListPipelines(Query):
