@@ -48,8 +48,9 @@ from shared.settings import SharedSettings
 from shared.storage.mongo import connect
 from tests.conftest import OpenBus
 from tests.eventually import eventually
-from tests.fakes.guardrail import ScriptedFleet, answering, dataset, pipeline, proposal
+from tests.fakes.guardrail import answering, dataset, pipeline, proposal
 from tests.fakes.guardrail_executor import BusExecutor
+from tests.fakes.guardrail_ports import ScriptedFleet
 from tests.fakes.people import own, signer, written_registry
 from tests.messaging import consuming
 

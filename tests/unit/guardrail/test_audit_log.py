@@ -37,7 +37,8 @@ from shared.events.audit import (
     GetAuditProof,
     ReadAuditLog,
 )
-from tests.fakes.guardrail import Bench, KeySigner, bench, pipeline
+from tests.fakes.guardrail import Bench, bench, pipeline
+from tests.fakes.guardrail_ports import KeySigner
 from tests.fakes.storage import InMemoryCollection, InMemoryDatabase
 from tests.fakes.tampering import KINDS, Log, chained, head_of, made, note, tampered
 
