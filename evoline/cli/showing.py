@@ -15,7 +15,8 @@ from evoline.client.connection import connected
 from shared.errors import ConfigurationError, NotFoundError
 from shared.events import Query
 from shared.events.answers import Answered
-from shared.events.changes import GetChange, GetPipeline
+from shared.events.changes import GetChange
+from shared.events.deployments import GetPipeline
 from shared.events.experiments import GetExperiment
 from shared.events.generation import GetRequest
 from shared.events.improvement import GetEvolution

@@ -27,7 +27,8 @@ from services.guardrail.domain.policy import Policy
 from services.guardrail.ports import Guardrail, Limits
 from services.guardrail.use_cases import decide_review, in_force, propose_change, register_dataset
 from services.guardrail.use_cases.policies import signed as signed_policy
-from shared.events.changes import DecideReview, ProposeChange, RegisterDataset
+from shared.events.changes import DecideReview, ProposeChange
+from shared.events.datasets import RegisterDataset
 from shared.events.message import Message
 from shared.events.values import Case, GraderSpec
 from shared.identity import UNSIGNED

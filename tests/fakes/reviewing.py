@@ -5,17 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from services.guardrail.domain.policy import Policy
-from services.guardrail.use_cases import (
-    get_review,
-)
-from shared.events.changes import (
-    ChangeQueued,
-    ReviewRefused,
-)
+from services.guardrail.use_cases import get_review
+from shared.events.changes import ChangeQueued, ReviewRefused
 from shared.events.message import Message
-from shared.events.oversight import (
-    GetReview,
-)
+from shared.events.oversight import GetReview
 from tests.fakes.guardrail import Bench, bench, pipeline, shipped_policy
 
 HIGH = pipeline(steps=[{"name": "classify", "type": "gemini", "prompt": "Say the sentiment of: {{ text }}"}], limits={"calls": 500})

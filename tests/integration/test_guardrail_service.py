@@ -24,20 +24,15 @@ from shared.events.changes import (
     ChangeApproved,
     ChangeQueued,
     ChangeVetoed,
-    DatasetRegistered,
     DecideReview,
     GateFinished,
     GetChange,
-    GetDataset,
-    GetPipeline,
     GrantScope,
-    ListPipelines,
     ListReviews,
-    PipelineDeployed,
-    PipelineRolledBack,
     ReviewRefused,
-    RollbackPipeline,
 )
+from shared.events.datasets import DatasetRegistered, GetDataset
+from shared.events.deployments import GetPipeline, ListPipelines, PipelineDeployed, PipelineRolledBack, RollbackPipeline
 from shared.events.message import Command, Fact
 from shared.events.operations import CommandRefused
 from shared.events.runs import ExecuteRun, RunFinished

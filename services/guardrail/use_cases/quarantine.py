@@ -12,7 +12,7 @@ from services.guardrail.use_cases.taking_out import AGAIN, Cause, step_back, tak
 from services.guardrail.use_cases.telling import Effects, told
 from services.guardrail.use_cases.verdicts import CHECK, queued, vetoed, written
 from shared.errors import InvalidInputError, NotFoundError
-from shared.events.changes import PipelineDeployed
+from shared.events.deployments import PipelineDeployed
 from shared.events.recovery import QuarantineRefused, QuarantineRevision, ReleaseRevision, RevisionQuarantined
 from shared.identity import UNSIGNED, Signature
 

@@ -12,7 +12,8 @@ from services.guardrail.domain.risk import class_of
 from services.guardrail.ports import Guardrail
 from services.guardrail.use_cases.taking_out import AGAIN, FENCE
 from shared.errors import NotAttestedError, NotFoundError
-from shared.events.changes import GetChange, GetPipeline, ListPipelines, ListReviews
+from shared.events.changes import GetChange, ListReviews
+from shared.events.deployments import GetPipeline, ListPipelines
 from shared.events.oversight import GetReview
 
 _FENCES = (FENCE, ":fence")

@@ -8,7 +8,7 @@ from services.guardrail.ports import Guardrail, LostRaceError
 from services.guardrail.use_cases.judging import descendants
 from services.guardrail.use_cases.taking_out import AGAIN, Cause, may_serve, step_back, take_out
 from services.guardrail.use_cases.telling import Effects
-from shared.events.changes import PipelineDeployed, PipelineRolledBack, RollbackPipeline, RollbackRefused
+from shared.events.deployments import PipelineDeployed, PipelineRolledBack, RollbackPipeline, RollbackRefused
 
 
 async def roll_back(command: RollbackPipeline, at: Guardrail) -> Effects:

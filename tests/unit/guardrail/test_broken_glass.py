@@ -6,22 +6,12 @@ from typing import Any
 
 import pytest
 
-from services.guardrail.use_cases import (
-    lapse_glass,
-)
+from services.guardrail.use_cases import lapse_glass
 from services.guardrail.use_cases.telling import Effects
-from shared.events.changes import (
-    ChangeApproved,
-    PipelineDeployed,
-    PipelineRolledBack,
-    RollbackRefused,
-)
+from shared.events.changes import ChangeApproved
+from shared.events.deployments import PipelineDeployed, PipelineRolledBack, RollbackRefused
 from shared.events.message import Message
-from shared.events.oversight import (
-    GlassBroken,
-    GlassConfirmed,
-    GlassLapsed,
-)
+from shared.events.oversight import GlassBroken, GlassConfirmed, GlassLapsed
 from tests.fakes.guardrail import Bench, bench, facts, pipeline, shipped_policy
 from tests.fakes.people import identity
 from tests.fakes.reviewing import HIGH, refusal, stable, waiting

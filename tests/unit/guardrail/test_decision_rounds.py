@@ -12,7 +12,8 @@ from services.guardrail.domain.records import ChangeRecord
 from services.guardrail.domain.turns import Turns
 from services.guardrail.ports import Guardrail
 from services.guardrail.use_cases import Place, propose_change
-from shared.events.changes import ChangeApproved, ChangeVetoed, PipelineDeployed
+from shared.events.changes import ChangeApproved, ChangeVetoed
+from shared.events.deployments import PipelineDeployed
 from shared.events.message import Message
 from tests.fakes.guardrail import Bench, bench, facts, pipeline, proposal
 from tests.fakes.people import signed_proposal

@@ -7,14 +7,8 @@ from typing import Any
 
 import pytest
 
-from services.guardrail.use_cases import (
-    delegate_reviews,
-    list_delegations,
-    revoke_delegation,
-)
-from shared.events.changes import (
-    ChangeApproved,
-)
+from services.guardrail.use_cases import delegate_reviews, list_delegations, revoke_delegation
+from shared.events.changes import ChangeApproved
 from shared.events.message import Message
 from shared.events.oversight import (
     DelegateReviews,

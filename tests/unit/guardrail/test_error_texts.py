@@ -12,7 +12,8 @@ from services.guardrail.domain.rules import NEXT, Rule, RuleBook
 from services.guardrail.use_cases import roll_back
 from services.guardrail.use_cases.queries import get_pipeline
 from shared.errors import NotFoundError
-from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, GetPipeline, RollbackPipeline, RollbackRefused
+from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed
+from shared.events.deployments import GetPipeline, RollbackPipeline, RollbackRefused
 from tests.fakes.guardrail import Bench, bench, facts, pipeline, shipped_policy
 from tests.fakes.rollout_flow import HALF, Flow
 

@@ -4,19 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from services.guardrail.use_cases import (
-    decide_review,
-    note_identities,
-)
-from shared.events.changes import (
-    ChangeApproved,
-    ChangeQueued,
-    ChangeVetoed,
-    DecideReview,
-)
-from shared.events.oversight import (
-    IdentitiesChanged,
-)
+from services.guardrail.use_cases import decide_review, note_identities
+from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, DecideReview
+from shared.events.oversight import IdentitiesChanged
 from shared.identity import UNSIGNED, Registry
 from tests.fakes.guardrail import bench, facts, pipeline, shipped_policy
 from tests.fakes.people import identity

@@ -6,18 +6,9 @@ import pytest
 
 from services.guardrail.domain.oversight import ReviewRules
 from services.guardrail.domain.risk import class_of
-from shared.events.changes import (
-    ChangeApproved,
-    ChangeQueued,
-    ChangeVetoed,
-    DecideReview,
-    PipelineDeployed,
-    ReviewRefused,
-)
-from shared.events.oversight import (
-    ChangesRequested,
-    ReviewRecorded,
-)
+from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, DecideReview, ReviewRefused
+from shared.events.deployments import PipelineDeployed
+from shared.events.oversight import ChangesRequested, ReviewRecorded
 from shared.identity import verify_proof
 from tests.fakes.guardrail import bench, pipeline
 from tests.fakes.people import identity, key_of
