@@ -72,7 +72,7 @@ bench-executor: install  ## the executor beside DBOS, LangGraph and Temporal, 15
 bench-limits: install  ## limits of providers that executors share: overshoot, utilisation, waits beside a flood
 	@$(BIN)/python -m bench.limits
 
-bench-guardrail: install  ## decisions, rollback under load, outages of the guardrail, 20 minutes
+bench-guardrail: install  ## decisions (and what of them is the store), rollback under load, outages, 25 minutes
 	@$(BIN)/python -m bench.guardrail.decisions $(BENCH_ARGS)
 	@$(BIN)/python -m bench.guardrail.rollback 50
 	@$(BIN)/python -m bench.guardrail.outage stopped 10000

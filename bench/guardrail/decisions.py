@@ -1,7 +1,8 @@
 """How long a decision takes: `python -m bench.guardrail.decisions` writes bench/results/guardrail.md.
 
 Open loop: changes are offered at a fixed rate whatever became of the ones before, over a real broker to a guardrail in a process
-of its own with a real store. Timed from before the command is handed to the broker to the broker's time stamp of the verdict."""
+of its own with a real store. Timed from before the command is handed to the broker to the broker's time stamp of the verdict. Then
+the same with a store that answers from memory: a bound of what a faster store could give, and nothing that anybody should run."""
 
 from __future__ import annotations
 
@@ -35,6 +36,8 @@ RESULT = Path("bench/results/guardrail.md")
 READY_SECONDS = 60.0
 GRACE_SECONDS = 30.0
 """After the last offer: verdicts that are not there then are counted as missing."""
+PROGRAMS = {"embedded": "services.guardrail", "memory": "bench.guardrail.in_memory"}
+"""Store -> the guardrail's program."""
 VERDICTS = (ChangeApproved, ChangeQueued, ChangeVetoed)
 
 
@@ -69,14 +72,17 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="of each load")
     parser.add_argument("--rates", type=float, nargs="+", default=[10.0, 25.0, 50.0, 100.0], help="changes a second")
     parser.add_argument("--kinds", nargs="+", default=["mixed", "recorded", "vetoed"], help="mixed, recorded, deployed, vetoed")
+    parser.add_argument("--stores", nargs="+", choices=list(PROGRAMS), default=list(PROGRAMS), help="embedded, memory")
     given = parser.parse_args()
     before = os.getloadavg()[0]
-    loads = asyncio.run(measure([Load(kind, rate, given.seconds) for kind in given.kinds for rate in given.rates]))
+    loads = {store: [Load(kind, rate, given.seconds) for kind in given.kinds for rate in given.rates] for store in given.stores}
+    for store in given.stores:
+        asyncio.run(measure(loads[store], PROGRAMS[store]))
     RESULT.write_text(report(loads, before))
     print(RESULT.read_text())
 
 
-def report(loads: list[Load], load_before: float) -> str:
+def report(loads: dict[str, list[Load]], load_before: float) -> str:
     lines = [
         "# Decisions of the guardrail",
         "",
@@ -87,19 +93,38 @@ def report(loads: list[Load], load_before: float) -> str:
         "the broker's time stamp of the verdict. `mixed`: of ten changes four are approved and recorded, two approved and",
         "deployed, two queued for people, two vetoed; `recorded`, `deployed`, `vetoed`: all of them are. Each load begins when",
         "nothing is left of the one before. The last column is the processor time of one change, in milliseconds.",
-        "",
-        "| changes | a second | offered | undecided | p50 / p90 / p99 / most | store / guardrail / broker / client |",
-        "|---|---|---|---|---|---|",
-        *(each.row() for each in loads),
+        *(_table(loads["embedded"]) if "embedded" in loads else ()),
+        *(_bound(loads["memory"]) if "memory" in loads else ()),
         "",
     ]
     return "\n".join(lines)
 
 
-async def measure(loads: list[Load]) -> list[Load]:
+def _bound(loads: list[Load]) -> list[str]:
+    return [
+        "",
+        "## What the guardrail itself costs",
+        "",
+        "The same guardrail, broker and client, with a store that answers from the guardrail's own memory. Nobody runs it like",
+        "this: nothing is kept. It is a bound: faster than this no store can make a decision, and what the table above has more",
+        "is the embedded store's. The guardrail's processor time holds the copies that the memory makes of every document.",
+        *_table(loads),
+    ]
+
+
+def _table(loads: list[Load]) -> list[str]:
+    return [
+        "",
+        "| changes | a second | offered | undecided | p50 / p90 / p99 / most | store / guardrail / broker / client |",
+        "|---|---|---|---|---|---|",
+        *(each.row() for each in loads),
+    ]
+
+
+async def measure(loads: list[Load], program: str = PROGRAMS["embedded"]) -> list[Load]:
     with tempfile.TemporaryDirectory(prefix="evoline-bench-") as folder, nats_server() as nats_url, mongo_server() as mongo_url:
         await provision(nats_url)
-        with guardrail(Path(folder), nats_url, mongo_url):
+        with guardrail(Path(folder), nats_url, mongo_url, program):
             async with connected(nats_url) as bus:
                 await ready(bus)
                 for load in loads:
@@ -112,7 +137,9 @@ async def measure(loads: list[Load]) -> list[Load]:
 
 
 @contextlib.contextmanager
-def guardrail(folder: Path, nats_url: str, mongo_url: str) -> Iterator[subprocess.Popen[bytes]]:
+def guardrail(
+    folder: Path, nats_url: str, mongo_url: str, program: str = PROGRAMS["embedded"]
+) -> Iterator[subprocess.Popen[bytes]]:
     keys = create_key_pair(folder / "keys")
     environment = os.environ | {
         "EVOLINE_NATS_URL": nats_url,
@@ -123,7 +150,7 @@ def guardrail(folder: Path, nats_url: str, mongo_url: str) -> Iterator[subproces
         "EVOLINE_GUARDRAIL_PRIVATE_KEY_FILE": str(keys.private),
     }
     with (folder / "guardrail.log").open("wb") as log:
-        process = subprocess.Popen([sys.executable, "-m", "services.guardrail"], env=environment, stdout=log, stderr=log)
+        process = subprocess.Popen([sys.executable, "-m", program], env=environment, stdout=log, stderr=log)
     try:
         yield process
     finally:

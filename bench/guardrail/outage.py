@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pydantic import SecretStr
 
 from bench.guardrail.stack import GuardedStack, guarded_stack
-from shared.events.changes import ChangeVetoed, PipelineDeployed
+from shared.events.changes import ChangeVetoed
+from shared.events.deployments import PipelineDeployed
 from shared.messaging.bus import Bus
 from shared.storage import Database, connect
 from tests.eventually import eventually

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import psutil
 
-PARTS: Mapping[str, str] = {"store": "secantusd-py", "guardrail": "services.guardrail", "broker": "nats-server"}
+PARTS: Mapping[str, str] = {"store": "secantusd-py", "guardrail": ".guardrail", "broker": "nats-server"}
 """Name -> what its command line holds."""
 
 

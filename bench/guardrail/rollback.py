@@ -17,7 +17,8 @@ from typing import Any
 
 from bench.guardrail.stack import guarded_stack
 from shared.errors import EvolineError
-from shared.events.changes import ChangeVetoed, PipelineDeployed, PipelineRolledBack, RollbackPipeline
+from shared.events.changes import ChangeVetoed
+from shared.events.deployments import PipelineDeployed, PipelineRolledBack, RollbackPipeline
 from shared.events.runs import ExecuteRun, RunFinished, RunStarted
 from shared.messaging.bus import Bus
 from tests.eventually import eventually

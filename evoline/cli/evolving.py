@@ -19,7 +19,7 @@ from evoline.client.evolutions import Evolutions, Standing, same_id
 from evoline.client.lineage import Lineages
 from evoline.sealed_gain import SealedGain
 from shared.errors import InvalidInputError, Problem
-from shared.events.changes import GetPipeline
+from shared.events.deployments import GetPipeline
 from shared.events.improvement import EvolutionFinished, EvolutionProgressed, StartEvolution
 
 STRATEGIES: tuple[str, ...] = get_args(StartEvolution.model_fields["strategy"].annotation)

@@ -21,7 +21,7 @@ from evoline.client.experiments import Experiments
 from evoline.sealed_gain import SealedGain
 from shared.errors import InvalidInputError, Problem
 from shared.events import Fact
-from shared.events.changes import GetPipeline
+from shared.events.deployments import GetPipeline
 from shared.events.experiments import ExperimentFinished, ExperimentProgressed, StartExperiment, Variant, VariantReport
 from shared.events.rollouts import RolloutPlan
 

@@ -11,7 +11,7 @@ from evoline.client.api import Client, new_id
 from evoline.client.connection import connected
 from evoline.client.recovery import Recovery
 from shared.errors import EvolineError, InvalidInputError, NotFoundError, Problem
-from shared.events.changes import GetPipeline
+from shared.events.deployments import GetPipeline
 from shared.events.recovery import Freeze, FreezeSystem, SystemFrozen, SystemUnfrozen, UnfreezeSystem
 
 

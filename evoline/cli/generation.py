@@ -14,7 +14,7 @@ from evoline.client.api import Client, new_id
 from evoline.client.connection import connected
 from evoline.client.datasets import dataset_id_of, read_cases
 from shared.errors import InvalidInputError, NotFoundError, Problem
-from shared.events.changes import GetDataset, RegisterDataset
+from shared.events.datasets import GetDataset, RegisterDataset
 from shared.events.generation import GeneratePipeline, RequestFinished
 from shared.events.values import GraderSpec, Score
 from shared.evidence.graders import infer_grader

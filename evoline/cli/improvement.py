@@ -13,7 +13,7 @@ from evoline.cli.progress import Progress
 from evoline.client.api import Client, new_id
 from evoline.client.connection import connected
 from shared.errors import InvalidInputError, Problem
-from shared.events.changes import MeasurePipelines, PipelinesMeasured
+from shared.events.datasets import MeasurePipelines, PipelinesMeasured
 from shared.events.improvement import PatternsMined
 from shared.pipeline.loading import load_document
 

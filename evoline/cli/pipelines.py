@@ -8,7 +8,7 @@ import typer
 
 from evoline.cli.output import AsJson, print_json, print_table, run_async
 from evoline.client.connection import connected
-from shared.events.changes import ListPipelines
+from shared.events.deployments import ListPipelines
 
 
 def pipelines(limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=1000)] = 100, as_json: AsJson = False) -> None:

@@ -18,7 +18,8 @@ from evoline.client.connection import connected
 from evoline.client.proposals import Verdict, propose_maturity, propose_policy, return_to_policy
 from shared.errors import ConfigurationError, InvalidInputError, Problem
 from shared.events import Query
-from shared.events.changes import ChangeVetoed, GetPipeline
+from shared.events.changes import ChangeVetoed
+from shared.events.deployments import GetPipeline
 from shared.events.policies import CheckPolicy, GetPolicy, ListPolicies, TestPolicy
 
 MATURITIES = ("experimental", "beta", "production")

@@ -13,7 +13,8 @@ from evoline.cli.output import err, plain
 from evoline.sealed_gain import SealedGain
 from evoline.stack.events import StackEvent
 from shared.events import Fact
-from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, GateFinished, PipelineDeployed
+from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, GateFinished
+from shared.events.deployments import PipelineDeployed
 from shared.events.generation import RequestAccepted, RequestProgressed
 from shared.events.improvement import EvolutionProgressed, TemplateLearned
 from shared.events.oversight import ChangesRequested, GlassConfirmed, GlassLapsed, ReviewRecorded

@@ -14,7 +14,8 @@ from evoline.client.api import Client
 from evoline.client.connection import connected
 from evoline.client.proposals import PipelineWish, Verdict, propose_pipeline
 from shared.errors import InvalidInputError, NotFoundError, Problem, TransientError
-from shared.events.changes import ChangeApproved, ChangeVetoed, GetPipeline
+from shared.events.changes import ChangeApproved, ChangeVetoed
+from shared.events.deployments import GetPipeline
 from shared.events.recovery import ChangeHeld
 from shared.pipeline.document import Document
 from shared.pipeline.loading import load_document

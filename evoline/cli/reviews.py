@@ -17,7 +17,8 @@ from evoline.client.connection import connected
 from evoline.client.reviews import Reviews
 from shared.errors import EvolineError, InvalidInputError, Problem
 from shared.events import Fact
-from shared.events.changes import ChangeVetoed, GetPipeline, ListReviews, PipelineRolledBack
+from shared.events.changes import ChangeVetoed, ListReviews
+from shared.events.deployments import GetPipeline, PipelineRolledBack
 
 SAME_INCIDENT_SECONDS = 600.0
 """A rollback that is asked for again so soon is the same wish typed twice."""

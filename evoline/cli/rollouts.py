@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -114,9 +115,20 @@ def resume(rollout: Id, reason: Reason = "", author: Author = "", as_json: AsJso
     _steer(rollout, "resume", reason, author, as_json)
 
 
-def approve(rollout: Id, reason: Reason = "", author: Author = "", as_json: AsJson = False) -> None:
-    """Approve the present step; the author's approval does not count."""
-    _steer(rollout, "approve_step", reason, author, as_json)
+def approve(
+    rollout: Id,
+    step: Annotated[
+        int | None, typer.Option(min=1, help="Number of the step; default: the one that is shown and asked for.")
+    ] = None,
+    reason: Reason = "",
+    author: Author = "",
+    as_json: AsJson = False,
+) -> None:
+    """Approve a step; the author's approval does not count, nor does one for a step that is over."""
+    if step is None:
+        found = run_async(_found(rollout))
+        rollout, step = found["rollout_id"], _asked_for(found)
+    _steer(rollout, "approve_step", reason, author, as_json, step)
 
 
 def abort(rollout: Id, reason: Reason, author: Author = "", as_json: AsJson = False) -> None:
@@ -175,12 +187,29 @@ def read_plan(file: Path) -> RolloutPlan:
         raise InvalidInputError(named) from error
 
 
-def _steer(rollout: str, verb: RolloutVerb, reason: str, author: str, as_json: bool) -> None:
+def _asked_for(found: dict[str, Any]) -> int:
+    """The step that was shown to a person who then said yes: another one may be the present one by now. Raises
+    `InvalidInputError` where nobody can be asked."""
+    steps, number = found["plan"]["steps"], int(found["step"]) + 1
+    if not sys.stdin.isatty():
+        named = f"`evoline rollout approve {found['rollout_id']} --step {number}`"
+        raise InvalidInputError(f"an approval names the step that was seen; at present that is {number} of {len(steps)}: {named}")
+    err().print(plain(picture(found)))
+    typer.confirm(f"Approve step {number} of {len(steps)} ({steps[number - 1]['share']:.0%})?", abort=True, err=True)
+    return number
+
+
+async def _found(rollout: str) -> dict[str, Any]:
+    async with connected() as client:
+        return await Rollouts(client.bus).get(rollout)
+
+
+def _steer(rollout: str, verb: RolloutVerb, reason: str, author: str, as_json: bool, step: int | None = None) -> None:
     async def work() -> RolloutControlled:
         async with connected(author=author, must_sign=True) as client:
             rollouts = Rollouts(client.bus, author=author)
             known = await rollouts.get(rollout)
-            return await rollouts.control(known["rollout_id"], verb, reason)
+            return await rollouts.control(known["rollout_id"], verb, reason, step=step)
 
     _show(run_async(work()), as_json)
 

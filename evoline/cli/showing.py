@@ -15,7 +15,8 @@ from evoline.client.connection import connected
 from shared.errors import ConfigurationError, NotFoundError
 from shared.events import Query
 from shared.events.answers import Answered
-from shared.events.changes import GetChange, GetPipeline
+from shared.events.changes import GetChange
+from shared.events.deployments import GetPipeline
 from shared.events.experiments import GetExperiment
 from shared.events.generation import GetRequest
 from shared.events.improvement import GetEvolution
@@ -61,7 +62,7 @@ def query_for(kind: Kind, name: str) -> Query:
         case Kind.RUN:
             return GetRun(run_id=name)
         case Kind.PIPELINE:
-            return GetPipeline(pipeline=name)
+            return GetPipeline(pipeline=name, undeployed_too=True)
         case Kind.REQUEST:
             return GetRequest(request_id=name)
         case Kind.CHANGE:

@@ -12,22 +12,9 @@ from evoline.client.reviews import Reviews, Said
 from evoline.client.talk import OnFact, Talk, hold, ignore
 from shared.errors import InvalidInputError
 from shared.events import Command, Fact, Query
-from shared.events.changes import (
-    ChangeApproved,
-    ChangeQueued,
-    ChangeVetoed,
-    DatasetRefused,
-    DatasetRegistered,
-    GateFinished,
-    GetChange,
-    MeasurePipelines,
-    PipelineDeployed,
-    PipelineRolledBack,
-    PipelinesMeasured,
-    RegisterDataset,
-    RollbackPipeline,
-    RollbackRefused,
-)
+from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, GateFinished, GetChange
+from shared.events.datasets import DatasetRefused, DatasetRegistered, MeasurePipelines, PipelinesMeasured, RegisterDataset
+from shared.events.deployments import PipelineDeployed, PipelineRolledBack, RollbackPipeline, RollbackRefused
 from shared.events.generation import (
     GeneratePipeline,
     GetRequest,

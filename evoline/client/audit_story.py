@@ -16,7 +16,8 @@ from shared.audit.checkpoints import Checkpoint
 from shared.audit.entries import evidence_hash
 from shared.errors import EvolineError, NotAttestedError, NotFoundError
 from shared.events.audit import MOST_ENTRIES, FindAuditEntries
-from shared.events.changes import GetChange, GetPipeline
+from shared.events.changes import GetChange
+from shared.events.deployments import GetPipeline
 from shared.events.values import Attestation
 from shared.pipeline.loading import load_document
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from evoline.client.api import Client
-from shared.events.changes import GetPipeline
+from shared.events.deployments import GetPipeline
 from shared.store_inputs import StoreInputs, Stores, required_inputs
 
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from evoline.client.api import Client
 from evoline.lineage.tree import Lineage, build
 from shared.errors import NotFoundError
-from shared.events.changes import GetPipeline, ListPipelines
+from shared.events.deployments import GetPipeline, ListPipelines
 from shared.events.lineage import GetCandidate, GetLineage
 
 _SECONDS = 10.0

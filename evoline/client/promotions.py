@@ -10,7 +10,8 @@ from evoline.client.api import Client
 from evoline.client.proposals import Verdict, propose
 from evoline.client.talk import OnFact, ignore
 from shared.errors import InvalidInputError, NotFoundError, Problem
-from shared.events.changes import GetChange, GetPipeline, ProposeChange
+from shared.events.changes import GetChange, ProposeChange
+from shared.events.deployments import GetPipeline
 from shared.events.message import derive_id
 from shared.events.rollouts import RolloutPlan
 from shared.pipeline.document import Document

@@ -9,16 +9,8 @@ from evoline.client.api import Client, new_id
 from evoline.client.talk import OnFact, Talk, hold, ignore
 from shared.errors import NotFoundError
 from shared.events import Fact
-from shared.events.changes import (
-    ChangeApproved,
-    ChangeQueued,
-    ChangeVetoed,
-    GateFinished,
-    GetChange,
-    GetPipeline,
-    ListReviews,
-    ProposeChange,
-)
+from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, GateFinished, GetChange, ListReviews, ProposeChange
+from shared.events.deployments import GetPipeline
 from shared.events.policies import GetPolicy
 from shared.events.recovery import ChangeHeld
 from shared.events.runs import RunFinished

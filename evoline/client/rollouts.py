@@ -47,9 +47,10 @@ class Rollouts:
         return await self._done(command, rollout_id, "start", timeout_seconds)
 
     async def control(
-        self, rollout_id: str, verb: RolloutVerb, reason: str = "", *, timeout_seconds: float = 30
+        self, rollout_id: str, verb: RolloutVerb, reason: str = "", *, step: int | None = None, timeout_seconds: float = 30
     ) -> RolloutControlled:
-        command = ControlRollout(rollout_id=rollout_id, verb=verb, reason=reason, author=self._author)
+        """`step`: the number, from 1, of the step that is approved."""
+        command = ControlRollout(rollout_id=rollout_id, verb=verb, reason=reason, step=step, author=self._author)
         return await self._done(command, rollout_id, verb, timeout_seconds)
 
     async def get(self, rollout_id: str) -> dict[str, Any]:

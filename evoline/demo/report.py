@@ -6,7 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, GateFinished, PipelinesMeasured
+from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, GateFinished
+from shared.events.datasets import PipelinesMeasured
 from shared.events.generation import GeneratePipeline, RequestFinished
 from shared.events.improvement import EvolutionFinished, PatternsMined
 from shared.events.runs import RunFinished
@@ -94,6 +95,7 @@ def _type(annotation: Any) -> str:
         "typing.",
         "evoline.demo.report.",
         "shared.events.changes.",
+        "shared.events.datasets.",
         "shared.events.generation.",
         "shared.events.improvement.",
         "shared.events.runs.",

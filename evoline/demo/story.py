@@ -14,16 +14,8 @@ from evoline.client.api import Client, new_id
 from evoline.demo.report import Data, Evolved, Learned, TemplateOutcome
 from shared.errors import NotFoundError, UnavailableError
 from shared.events import Fact
-from shared.events.changes import (
-    ChangeApproved,
-    ChangeQueued,
-    ChangeVetoed,
-    GateFinished,
-    GetChange,
-    MeasurePipelines,
-    PipelinesMeasured,
-    RegisterDataset,
-)
+from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, GateFinished, GetChange
+from shared.events.datasets import MeasurePipelines, PipelinesMeasured, RegisterDataset
 from shared.events.generation import GeneratePipeline, RequestFinished
 from shared.events.improvement import GetReport, StartEvolution
 from shared.events.runs import RunFinished

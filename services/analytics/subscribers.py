@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.analytics.use_cases import Analytics, Effects, count_run, model_records, note_measurement, note_score, report
-from shared.events.changes import PipelinesMeasured
+from shared.events.datasets import PipelinesMeasured
 from shared.events.improvement import GetModelRecords, GetReport, PipelineScored
 from shared.events.runs import RunFinished
 from shared.messaging.consumer import Consumer, Delivery

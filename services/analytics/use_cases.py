@@ -8,7 +8,7 @@ from typing import Any
 from services.analytics.domain import Aggregate, aggregate_id, increments, model_id, model_increments, model_record
 from services.analytics.ports import AggregateStore
 from shared.clock import Clock
-from shared.events.changes import PipelinesMeasured
+from shared.events.datasets import PipelinesMeasured
 from shared.events.improvement import GetModelRecords, GetReport, PipelineScored
 from shared.events.message import Message
 from shared.events.runs import RunFinished

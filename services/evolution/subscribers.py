@@ -21,7 +21,8 @@ from services.evolution.use_cases.descent import read_candidate, read_lineage
 from services.evolution.use_cases.experiments import Laboratory
 from shared.attestation import Approvals
 from shared.errors import EvolineError, PermanentError, TransientError
-from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, GateFinished, PipelineRolledBack
+from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, GateFinished
+from shared.events.deployments import PipelineRolledBack
 from shared.events.experiments import GetExperiment, ListExperiments, StartExperiment, StopExperiment
 from shared.events.improvement import GetEvolution, StartEvolution, StopEvolution
 from shared.events.lineage import GetCandidate, GetLineage

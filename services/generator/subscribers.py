@@ -5,7 +5,8 @@ from __future__ import annotations
 from services.generator.use_cases import Effects, Generator, forget_templates, generate_pipeline, learn_template, record_verdict
 from shared.attestation import Approvals
 from shared.errors import NotFoundError
-from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, PipelineRolledBack
+from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed
+from shared.events.deployments import PipelineRolledBack
 from shared.events.generation import GeneratePipeline, GetRequest, ListRequests
 from shared.events.improvement import TemplateLearned
 from shared.events.recovery import RevisionQuarantined

@@ -70,11 +70,15 @@ def create_app(settings: SharedSettings | None = None, own: GuardrailSettings | 
         async def look_at_rollouts() -> None:
             await use_cases.advance_all(at)
 
+        async def forget() -> None:
+            await use_cases.forget_outcomes(at)
+
         host.run_in_background("adopt keys", partial(_adopt_keys, host, at, own_settings.keys_interval_seconds))
         host.run_in_background("carry on held changes", partial(_carry_on, host, at, own_settings.held_interval_seconds))
         run_in_rounds(host, "watch over reviews", watch, own_settings.expiry_interval_seconds)
         run_in_rounds(host, "sweep budgets", sweep, own_settings.budget_sweep_seconds)
         run_in_rounds(host, "look at rollouts", look_at_rollouts, own_settings.rollout_interval_seconds)
+        run_in_rounds(host, "forget outcomes of rollouts", forget, own_settings.forgetting_interval_seconds)
 
     return Application("guardrail", shared_settings, register)
 

@@ -29,6 +29,8 @@ class GuardrailSettings(EvolineSettings):
     """Looks at sealed cases at the same time; eight times as many proposals are judged beside each other."""
     rollout_interval_seconds: float = Field(default=2.0, gt=0)
     """How often rollouts are looked at for what no run brings about, such as time that passes."""
+    forgetting_interval_seconds: float = Field(default=3600.0, gt=0)
+    """How often the outcomes of rollouts that ended long ago are looked for, and removed."""
     gate_in_flight: int = Field(default=8, ge=1)
     """Sealed runs in flight a look."""
     gate_seconds: float = Field(default=900.0, gt=0)

@@ -20,7 +20,8 @@ from services.learner.use_cases import (
     strategies,
 )
 from shared.attestation import Approvals
-from shared.events.changes import ChangeApproved, GateFinished, PipelineRolledBack
+from shared.events.changes import ChangeApproved, GateFinished
+from shared.events.deployments import PipelineRolledBack
 from shared.events.experiments import ExperimentFinished
 from shared.events.gains import GetStrategies
 from shared.events.improvement import EvolutionFinished, GetKnowledge, LearnFromRuns, PipelineScored

@@ -87,7 +87,8 @@ class KeyRing:
         )
 
     def prepare(self, author: Author) -> str:
-        """Makes the next key, if there is none yet, and has it trusted. Returns its id."""
+        """Makes the next key, if there is none yet, and has it trusted. Returns its id. Raises `ConfigurationError` where a file is
+        missing or cannot be used."""
         with self._locked():
             load_private_key(self.private_file)
             if not self.next_file.exists():
@@ -145,7 +146,7 @@ class KeyRing:
 
     def _trust(self, private_file: Path, author: Author) -> str:
         public = load_private_key(private_file).public_key()
-        name, content = key_id(public), self.public_file.read_bytes()
+        name, content = key_id(public), self._public_keys()
         if name in revoked_keys(content):
             raise ConfigurationError(f"key {name} in {private_file} was revoked: delete the file and rotate again")
         if name not in _blocks(content):
@@ -153,9 +154,21 @@ class KeyRing:
             _replace(self.public_file, content.rstrip(b"\n") + b"\n" + line + public_pem(public), 0o644)
         return name
 
+    def _public_keys(self) -> bytes:
+        try:
+            return self.public_file.read_bytes()
+        except OSError as error:
+            missing = f"the file of public keys {self.public_file} cannot be read: {error.strerror}"
+            raise ConfigurationError(f"{missing}; restore it, or make keys with: evoline keys create") from error
+
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        with (self._directory / LOCK_NAME).open("w") as file:
+        try:
+            file = (self._directory / LOCK_NAME).open("w")
+        except OSError as error:
+            unusable = f"the folder of keys {self._directory} cannot be used: {error.strerror}"
+            raise ConfigurationError(f"{unusable}; name another one, or make keys with: evoline keys create") from error
+        with file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 

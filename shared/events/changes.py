@@ -9,71 +9,11 @@ from pydantic import Field
 from shared.errors import Problem
 from shared.events.message import Command, Fact, Query, Value
 from shared.events.rollouts import RolloutPlan
-from shared.events.values import (
-    Attestation,
-    Budget,
-    Case,
-    Domain,
-    GraderSpec,
-    Identifier,
-    PipelineName,
-    Score,
-    Split,
-)
+from shared.events.values import Attestation, Budget, Domain, Identifier, PipelineName, Score
 
 ChangeKind = Literal["revision", "promotion", "template", "policy", "maturity", "release"]
 ChangeStatus = Literal["proposed", "measuring", "queued", "approved", "vetoed", "expired", "changes_requested"]
 GateVerdict = Literal["certified", "canary", "rejected"]
-
-
-class RegisterDataset(Command):
-    """Hands labelled cases to their custodian, the guardrail, which splits by hash where a case names no split.
-
-    The sealed labels never leave it. The same id with the same cases is a no-op; with other cases it is refused."""
-
-    subject: ClassVar[str] = "cmd.guardrail.register_dataset"
-    owner: ClassVar[str] = "guardrail"
-    signed: ClassVar[bool] = True
-
-    dataset_id: Identifier
-    domain: Domain
-    cases: tuple[Case, ...] = Field(min_length=3, max_length=5000)
-    grader: GraderSpec
-    source: str = Field(default="", max_length=2000)
-    license: str = Field(default="", max_length=200)
-    author: Identifier = "anonymous"
-
-
-class DatasetRegistered(Fact):
-    subject: ClassVar[str] = "evt.dataset.registered"
-    owner: ClassVar[str] = "guardrail"
-
-    dataset_id: str
-    digest: str
-    domain: str
-    train: int
-    dev: int
-    sealed: int
-    grader_hash: str
-
-
-class DatasetRefused(Fact):
-    subject: ClassVar[str] = "evt.dataset.refused"
-    owner: ClassVar[str] = "guardrail"
-
-    dataset_id: str
-    problems: tuple[Problem, ...]
-
-
-class GetDataset(Query):
-    """Answer: `{dataset_id, domain, grader, counts: {split: n}, cases: [Case, ...]}`; sealed cases are never in it."""
-
-    subject: ClassVar[str] = "api.guardrail.get_dataset"
-    owner: ClassVar[str] = "guardrail"
-
-    dataset_id: Identifier
-    splits: tuple[Split, ...] = ("train", "dev")
-    limit: int = Field(default=1000, ge=1, le=5000)
 
 
 class Evidence(Value):
@@ -244,91 +184,6 @@ class ReviewRefused(Fact):
     reason: str
 
 
-class PipelineDeployed(Fact):
-    subject: ClassVar[str] = "evt.pipeline.deployed"
-    owner: ClassVar[str] = "guardrail"
-
-    pipeline: str
-    digest: str
-    previous_digest: str = ""
-    change_id: str
-    generation: int
-    """Counts the deployment document's compare-and-sets."""
-
-
-class RollbackPipeline(Command):
-    """Makes the previous stable revision (or `to_digest`, a former one) stable again and quarantines the present one.
-
-    Runs under way on it finish, unless `cancel_running`."""
-
-    subject: ClassVar[str] = "cmd.guardrail.rollback"
-    owner: ClassVar[str] = "guardrail"
-    signed: ClassVar[bool] = True
-
-    rollback_id: Identifier
-    pipeline: PipelineName
-    to_digest: str | None = Field(default=None, pattern=r"^[0-9a-f]{8,64}$")
-    reason: str = Field(min_length=1, max_length=2000)
-    author: Identifier
-    cancel_running: bool = False
-
-
-class PipelineRolledBack(Fact):
-    subject: ClassVar[str] = "evt.pipeline.rolled_back"
-    owner: ClassVar[str] = "guardrail"
-
-    rollback_id: str
-    pipeline: str
-    from_digest: str
-    to_digest: str
-    quarantined: tuple[str, ...]
-    """Digests that no run may start on any more: the bad revision and its descendants."""
-    reason: str
-    author: str
-    generation: int
-
-
-class RollbackRefused(Fact):
-    subject: ClassVar[str] = "evt.rollback.refused"
-    owner: ClassVar[str] = "guardrail"
-
-    rollback_id: str
-    pipeline: str
-    reason: str
-
-
-class MeasurePipelines(Command):
-    """Scores documents or deployed pipelines on the sealed cases of a dataset: a metered look, no verdict."""
-
-    subject: ClassVar[str] = "cmd.guardrail.measure"
-    owner: ClassVar[str] = "guardrail"
-    signed: ClassVar[bool] = True
-
-    measure_id: Identifier
-    dataset_id: Identifier
-    pipelines: dict[str, dict[str, Any] | str] = Field(min_length=1, max_length=4)
-    """Label -> document, or reference to a deployed revision."""
-    cases: int = Field(default=60, ge=1, le=2000)
-    author: Identifier = "anonymous"
-
-
-class PipelinesMeasured(Fact):
-    subject: ClassVar[str] = "evt.pipelines.measured"
-    owner: ClassVar[str] = "guardrail"
-
-    measure_id: str
-    dataset_id: str
-    scores: dict[str, Score]
-    digests: dict[str, str]
-    differences: dict[str, tuple[float, float, float]] = Field(default_factory=dict)
-    """Label -> (gain over the first label, low, high), paired on the same cases."""
-    usage: dict[str, dict[str, float]] = Field(default_factory=dict)
-    """Label -> {calls, tokens, seconds_p50, seconds_p95, cost_usd}."""
-    seconds: float = 0.0
-    problems: tuple[Problem, ...] = ()
-    """Not empty where nothing could be measured."""
-
-
 class GrantScope(Query):
     """Asks for a signed trial scope.
 
@@ -373,25 +228,3 @@ class GetChange(Query):
     owner: ClassVar[str] = "guardrail"
 
     change_id: Identifier
-
-
-class GetPipeline(Query):
-    """Answer: `{name, stable, canary, maturity, previous: [...], generation, frozen, attestation, rolled_back, revisions: [{digest,
-    status, change_id, quarantine, ...}], document}`.
-
-    `frozen` is the id of the freeze that keeps it as it is, `quarantine` says why a revision is out of use, `rolled_back` is the
-    rollback that brought what serves, or null."""
-
-    subject: ClassVar[str] = "api.guardrail.get_pipeline"
-    owner: ClassVar[str] = "guardrail"
-
-    pipeline: str = Field(pattern=r"^[a-z][a-z0-9_]{0,62}(@(stable|canary|[0-9a-f]{8,64}))?$")
-
-
-class ListPipelines(Query):
-    """Answer: `{pipelines: [{name, domain, stable, maturity, generation, updated_at, quarantined, frozen}]}`."""
-
-    subject: ClassVar[str] = "api.guardrail.list_pipelines"
-    owner: ClassVar[str] = "guardrail"
-
-    limit: int = Field(default=100, ge=1, le=1000)

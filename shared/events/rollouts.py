@@ -130,7 +130,7 @@ class StartRollout(Command):
 
 
 class ControlRollout(Command):
-    """Steers a rollout. `approve_step` passes the approval of the present step; `complete_now` skips all steps that are left."""
+    """Steers a rollout. `approve_step` passes the approval of a step; `complete_now` skips all steps that are left."""
 
     subject: ClassVar[str] = "cmd.guardrail.control_rollout"
     owner: ClassVar[str] = "guardrail"
@@ -140,6 +140,9 @@ class ControlRollout(Command):
     verb: RolloutVerb
     reason: str = Field(default="", max_length=2000)
     """`abort` and `complete_now` need one."""
+    step: int | None = Field(default=None, ge=1)
+    """Number of the step that `approve_step` means, from 1: refused where the rollout is at another one by then. Without it the
+    present one is meant, whichever that is when the command is handled."""
     author: Identifier
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from shared.events.changes import GetDataset
 from shared.events.custody import ListDatasets, ListFeedback
+from shared.events.datasets import GetDataset
 from shared.store_inputs.stores import Stores, chosen
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.events.answers import reading
-from shared.events.changes import GetPipeline, ListPipelines
+from shared.events.deployments import GetPipeline, ListPipelines
 from shared.events.improvement import GetKnowledge, GetReport
 from shared.pipeline.functions import function_catalogue
 from shared.pipeline.steps import type_names

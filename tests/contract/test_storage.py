@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -202,6 +203,19 @@ async def test_filters_select_exactly_what_they_say(items: Collection, filters: 
     assert await items.count(filters) == len(found)
 
 
+@pytest.mark.parametrize("is_indexed", [False, True])
+async def test_a_path_leads_into_every_document_of_a_list(items: Collection, is_indexed: bool) -> None:
+    if is_indexed:
+        await items.ensure_index([("votes.by", 1)], name="by")
+    votes: dict[str, Any] = {"a": [{"by": "x"}, {"by": "y"}], "b": [], "c": [{"on": 1}], "d": {"by": "x"}, "e": [{"by": ""}]}
+    await items.insert_many([{"_id": name, "votes": each} for name, each in votes.items()])
+    await items.insert_once({"_id": "f"})
+    for wanted, found in (("x", "ad"), ("y", "a"), ({"$gt": ""}, "ad"), ({"$in": ["y", ""]}, "ae")):
+        assert sorted(await ids(items, {"votes.by": wanted})) == list(found), wanted
+    await items.update_if({"_id": "b"}, {"$push": {"votes": {"by": "x"}}})
+    assert sorted(await ids(items, {"votes.by": "x"})) == list("abd")
+
+
 async def test_find_sorts_limits_and_projects(items: Collection) -> None:
     await items.insert_many([{"_id": str(n), "n": n % 3, "m": -n, "big": "x"} for n in range(7)])
     assert await ids(items, {}, sort=[("n", 1), ("m", 1)]) == ["6", "3", "0", "4", "1", "5", "2"]
@@ -240,6 +254,37 @@ async def test_unique_index_refuses_a_second_value_and_says_which_rule_it_broke(
         await items.update_if({"_id": "c"}, {"$set": {"name": "x"}})
     with pytest.raises(DuplicateValueError):
         await items.put({"_id": "d", "name": "x"})
+
+
+NAMES: tuple[Any, ...] = ("x", "y", ["x", "y"], ["z", 1], [], None, 1, True, {"x": "x"})
+
+
+@pytest.mark.parametrize("filters", [{"name": name} for name in NAMES] + [{"name": "x", "n": {"$gt": 0}}, {"in.name": "x"}])
+async def test_an_index_changes_no_answer(items: Collection, filters: dict[str, Any]) -> None:
+    """Before and after values move, documents go and come back."""
+
+    async def answers() -> list[list[str]]:
+        return [sorted(await ids(items, filters)), [each async for each in _updated(items, filters)]]
+
+    for place, name in enumerate(NAMES):
+        await items.insert_once({"_id": f"i{place}", "name": name, "n": place, "in": {"name": name}})
+    await items.insert_once({"_id": "none"})
+    plain = await answers()
+    for field in ("name", "in.name"):
+        await items.ensure_index([(field, 1)], name=field)
+    assert await answers() == plain
+    assert await items.update_if({"_id": "i0"}, {"$set": {"name": "w", "in.name": "w"}})
+    await items.delete({"_id": "i2"})
+    assert "i0" not in await ids(items, filters) and "i2" not in await ids(items, filters)
+    await items.put({"_id": "i0", "name": "x", "n": 0, "in": {"name": "x"}})
+    await items.insert_once({"_id": "i2", "name": ["x", "y"], "n": 2, "in": {"name": ["x", "y"]}})
+    assert await answers() == plain
+
+
+async def _updated(items: Collection, filters: dict[str, Any]) -> AsyncIterator[str]:
+    for each in sorted(document["_id"] for document in await items.find({})):
+        if await items.update_if({"_id": each, **filters}, {"$set": {"seen": True}}):
+            yield each
 
 
 async def test_collections_of_one_database_are_apart(database: Database) -> None:

@@ -8,7 +8,7 @@ from shared.events.message import Message
 from shared.events.runs import ExecuteRun, FinishedRuns
 from shared.messaging.consumer import Answer, Consumer
 from shared.messaging.handling import Delivery
-from tests.fakes.guardrail import ScriptedFleet
+from tests.fakes.guardrail_ports import ScriptedFleet
 
 
 class BusExecutor:

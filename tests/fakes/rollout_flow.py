@@ -43,8 +43,9 @@ class Flow:
         given = {"rollout_id": "r1", "pipeline": "triage", "digest": self.canary[:12], "plan": plan, "author": "ada", **fields}
         return facts(await start_rollout(StartRollout.model_validate(given), self.bench.at))
 
-    async def control(self, verb: str, author: str = "grace", reason: str = "because", message_id: str = "") -> list[Message]:
-        command = ControlRollout.model_validate({"rollout_id": "r1", "verb": verb, "author": author, "reason": reason})
+    async def control(self, verb: str, author: str = "grace", *, message_id: str = "", **fields: Any) -> list[Message]:
+        given = {"rollout_id": "r1", "verb": verb, "author": author, "reason": "because", **fields}
+        command = ControlRollout.model_validate(given)
         self.messages += 1
         return facts(await control_rollout(command, self.bench.at, message_id=message_id or f"m{self.messages}"))
 

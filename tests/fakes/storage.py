@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from shared.storage.collection import DuplicateValueError, Sort
+from tests.fakes.storage_index import EqualityIndexes
 
 MISSING = object()
 Document = dict[str, Any]
@@ -26,6 +27,7 @@ class InMemoryCollection:
     def __init__(self) -> None:
         self._documents: dict[str, Document] = {}
         self._unique: dict[str, tuple[str, ...]] = {}
+        self._indexes = EqualityIndexes(_value)
 
     async def insert_once(self, document: Mapping[str, Any]) -> bool:
         if document["_id"] in self._documents:
@@ -48,7 +50,7 @@ class InMemoryCollection:
     async def find(
         self, filters: Mapping[str, Any], *, sort: Sort = (), limit: int = 0, fields: Sequence[str] = ()
     ) -> list[Document]:
-        found = [document for document in self._documents.values() if matches(document, filters)]
+        found = [document for document in self._candidates(filters) if matches(document, filters)]
         for field, direction in reversed(list(sort)):
             found.sort(key=lambda document: _rank(_value(document, field)), reverse=direction < 0)
         wanted = {"_id", *fields}
@@ -63,7 +65,7 @@ class InMemoryCollection:
         return len(await self.find(filters))
 
     async def update_if(self, filters: Mapping[str, Any], update: Mapping[str, Any]) -> bool:
-        for document in self._documents.values():
+        for document in self._candidates(filters):
             if matches(document, filters):
                 self.store(_updated(document, update))
                 return True
@@ -88,10 +90,11 @@ class InMemoryCollection:
             raise ValueError("deleting everything is not offered: name what to delete")
         doomed = [document["_id"] for document in await self.find(filters)]
         for document_id in doomed:
-            del self._documents[document_id]
+            self._indexes.remove(self._documents.pop(document_id), for_good=True)
         return len(doomed)
 
     async def ensure_index(self, keys: Sort, *, unique: bool = False, name: str) -> None:
+        self._indexes.begin(keys[0][0], self._documents.values())
         if unique:
             self._unique[name] = tuple(field for field, _ in keys)
 
@@ -101,7 +104,17 @@ class InMemoryCollection:
             for other in self._documents.values():
                 if other["_id"] != document["_id"] and [_value(other, field) for field in fields] == key:
                     raise DuplicateValueError(f"index {name}: {key}")
-        self._documents[document["_id"]] = copy.deepcopy(dict(document))
+        if former := self._documents.get(document["_id"]):
+            self._indexes.remove(former, for_good=False)
+        stored = copy.deepcopy(dict(document))
+        self._documents[document["_id"]] = stored
+        self._indexes.add(stored)
+
+    def _candidates(self, filters: Mapping[str, Any]) -> list[Document]:
+        ids = self._indexes.ids(filters)
+        if ids is None:
+            return list(self._documents.values())
+        return [self._documents[each] for each in ids if each in self._documents]
 
 
 def matches(document: Mapping[str, Any], filters: Mapping[str, Any]) -> bool:
@@ -120,11 +133,14 @@ def _holds(document: Mapping[str, Any], path: str, condition: Any) -> bool:
 
 
 def _value(document: Any, path: str) -> Any:
-    for part in path.split("."):
-        if not isinstance(document, Mapping) or part not in document:
-            return MISSING
-        document = document[part]
-    return document
+    """Of a list on the way, what stands there in each of its documents."""
+    part, _, rest = path.partition(".")
+    if isinstance(document, list):
+        found = [value for each in document if (value := _value(each, path)) is not MISSING]
+        return found or MISSING
+    if not isinstance(document, Mapping) or part not in document:
+        return MISSING
+    return _value(document[part], rest) if rest else document[part]
 
 
 def _same(value: Any, other: Any) -> bool:

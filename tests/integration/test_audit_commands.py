@@ -18,7 +18,8 @@ from services.guardrail.settings import GuardrailSettings
 from shared.attestation import KeyPaths, Verifier, create_key_pair
 from shared.errors import NotFoundError, OutOfScopeError
 from shared.events.audit import FindAuditEntries
-from shared.events.changes import DecideReview, GetChange, GetPipeline, GrantScope, RollbackPipeline
+from shared.events.changes import DecideReview, GetChange, GrantScope
+from shared.events.deployments import GetPipeline, RollbackPipeline
 from shared.events.message import Command as Order
 from shared.events.recovery import FreezeSystem
 from shared.events.values import Budget

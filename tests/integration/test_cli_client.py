@@ -18,16 +18,9 @@ from evoline.client.connection import connected, find_bus
 from evoline.client.talk import TooLateError
 from shared.errors import InvalidInputError, NotFoundError, Problem, UnavailableError
 from shared.events import Fact
-from shared.events.changes import (
-    ChangeApproved,
-    ChangeQueued,
-    DatasetRefused,
-    DatasetRegistered,
-    PipelineRolledBack,
-    RegisterDataset,
-    ReviewRefused,
-    RollbackRefused,
-)
+from shared.events.changes import ChangeApproved, ChangeQueued, ReviewRefused
+from shared.events.datasets import DatasetRefused, DatasetRegistered, RegisterDataset
+from shared.events.deployments import PipelineRolledBack, RollbackRefused
 from shared.events.generation import GeneratePipeline, RequestAccepted, RequestFinished, RequestProgressed, RequestRejected
 from shared.events.operations import CommandRefused
 from shared.events.runs import ExecuteRun, RunFinished

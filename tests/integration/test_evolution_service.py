@@ -17,16 +17,9 @@ from services.evolution.settings import EvolutionSettings
 from shared.attestation import public_pem
 from shared.errors import NotFoundError
 from shared.events import Message
-from shared.events.changes import (
-    ChangeApproved,
-    ChangeVetoed,
-    GateFinished,
-    GetChange,
-    GetDataset,
-    GetPipeline,
-    GrantScope,
-    ProposeChange,
-)
+from shared.events.changes import ChangeApproved, ChangeVetoed, GateFinished, GetChange, GrantScope, ProposeChange
+from shared.events.datasets import GetDataset
+from shared.events.deployments import GetPipeline
 from shared.events.improvement import EvolutionFinished, EvolutionProgressed, GetEvolution, StartEvolution
 from shared.events.quotas import EstimateCost
 from shared.events.runs import ExecuteRun, FinishedRuns, RunFinished

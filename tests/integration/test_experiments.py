@@ -25,7 +25,8 @@ from services.guardrail.app import create_app as create_guardrail
 from services.guardrail.settings import GuardrailSettings
 from services.learner.app import create_app as create_learner
 from shared.attestation import create_key_pair
-from shared.events.changes import ChangeApproved, GetChange, GetPipeline, ProposeChange
+from shared.events.changes import ChangeApproved, GetChange, ProposeChange
+from shared.events.deployments import GetPipeline
 from shared.events.experiments import ExperimentFinished, StartExperiment
 from shared.events.gains import GetStrategies
 from shared.events.quotas import ListReservations

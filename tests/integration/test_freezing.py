@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.events.changes import GetPipeline, PipelineDeployed
+from shared.events.deployments import GetPipeline, PipelineDeployed
 from shared.events.recovery import ChangeHeld, SystemFrozen
 from shared.messaging.bus import Bus
 from tests.conftest import OpenBus

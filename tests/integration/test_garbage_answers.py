@@ -28,7 +28,9 @@ from services.generator.app import create_app as create_generator
 from shared.attestation import Grants, public_pem
 from shared.errors import UnavailableError
 from shared.events import Query
-from shared.events.changes import GetChange, GetDataset, GetPipeline, GrantScope, ListPipelines, ProposeChange
+from shared.events.changes import GetChange, GrantScope, ProposeChange
+from shared.events.datasets import GetDataset
+from shared.events.deployments import GetPipeline, ListPipelines
 from shared.events.generation import GeneratePipeline, RequestRejected
 from shared.events.improvement import EvolutionFinished, StartEvolution
 from shared.events.quotas import EstimateCost

@@ -17,7 +17,8 @@ from bench.guardrail.stack import GuardedStack
 from services.executor.app import create_app as create_executor
 from services.executor.settings import ExecutorSettings
 from shared.attestation import create_key_pair
-from shared.events.changes import ChangeApproved, ChangeVetoed, GetChange, PipelineDeployed, PipelineRolledBack
+from shared.events.changes import ChangeApproved, ChangeVetoed, GetChange
+from shared.events.deployments import PipelineDeployed, PipelineRolledBack
 from shared.events.message import Fact
 from shared.events.recovery import SystemUnfrozen
 from shared.events.runs import ExecuteRun, RunFinished

@@ -24,20 +24,15 @@ from shared.events.changes import (
     ChangeApproved,
     ChangeQueued,
     ChangeVetoed,
-    DatasetRegistered,
     DecideReview,
     GateFinished,
     GetChange,
-    GetDataset,
-    GetPipeline,
     GrantScope,
-    ListPipelines,
     ListReviews,
-    PipelineDeployed,
-    PipelineRolledBack,
     ReviewRefused,
-    RollbackPipeline,
 )
+from shared.events.datasets import DatasetRegistered, GetDataset
+from shared.events.deployments import GetPipeline, ListPipelines, PipelineDeployed, PipelineRolledBack, RollbackPipeline
 from shared.events.message import Command, Fact
 from shared.events.operations import CommandRefused
 from shared.events.runs import ExecuteRun, RunFinished
@@ -48,8 +43,9 @@ from shared.settings import SharedSettings
 from shared.storage.mongo import connect
 from tests.conftest import OpenBus
 from tests.eventually import eventually
-from tests.fakes.guardrail import ScriptedFleet, answering, dataset, pipeline, proposal
+from tests.fakes.guardrail import answering, dataset, pipeline, proposal
 from tests.fakes.guardrail_executor import BusExecutor
+from tests.fakes.guardrail_ports import ScriptedFleet
 from tests.fakes.people import own, signer, written_registry
 from tests.messaging import consuming
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from shared.attestation import KeyRing
-from shared.events.changes import PipelineDeployed
+from shared.events.deployments import PipelineDeployed
 from shared.messaging.bus import Bus
 from shared.service import Application
 from tests.fakes.guardrail import pipeline, proposal

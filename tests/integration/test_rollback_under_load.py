@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from services.executor.app import create_app as create_executor
 from services.executor.settings import ExecutorSettings
 from shared.attestation import create_key_pair
-from shared.events.changes import PipelineDeployed, PipelineRolledBack, RollbackPipeline
+from shared.events.deployments import PipelineDeployed, PipelineRolledBack, RollbackPipeline
 from shared.events.runs import ExecuteRun, RunFinished, RunStarted
 from shared.messaging.bus import Bus
 from shared.service import Application

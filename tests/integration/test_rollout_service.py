@@ -18,7 +18,8 @@ from services.guardrail.app import create_app
 from services.guardrail.settings import GuardrailSettings
 from shared.attestation import create_key_pair
 from shared.errors import InvalidInputError
-from shared.events.changes import ChangeApproved, GetPipeline, ProposeChange
+from shared.events.changes import ChangeApproved, ProposeChange
+from shared.events.deployments import GetPipeline
 from shared.events.rollouts import RolloutPlan, RolloutStep
 from shared.events.runs import ExecuteRun, RunFinished
 from shared.messaging.bus import Bus

@@ -16,7 +16,8 @@ from services.guardrail.app import create_app
 from services.guardrail.settings import GuardrailSettings
 from shared.attestation import create_key_pair
 from shared.events import Command, Fact
-from shared.events.changes import ChangeApproved, ChangeQueued, DecideReview, ListReviews, ReviewRefused, RollbackPipeline
+from shared.events.changes import ChangeApproved, ChangeQueued, DecideReview, ListReviews, ReviewRefused
+from shared.events.deployments import RollbackPipeline
 from shared.events.improvement import LearnFromRuns
 from shared.events.operations import CommandRefused
 from shared.events.oversight import GlassBroken, IdentitiesChanged

@@ -17,7 +17,8 @@ from services.guardrail.settings import GuardrailSettings
 from shared.attestation import create_key_pair
 from shared.errors import NotAuthorizedError
 from shared.events import Command, Fact
-from shared.events.changes import GrantScope, MeasurePipelines
+from shared.events.changes import GrantScope
+from shared.events.datasets import MeasurePipelines
 from shared.events.operations import CommandRefused
 from shared.events.quotas import CloseScope, LeaseQuota, ListReservations, ReportUse, Spent
 from shared.events.rollouts import ReportOutcome

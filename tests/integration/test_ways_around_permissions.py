@@ -19,7 +19,8 @@ from pydantic import SecretStr
 from services.learner.app import create_app as learner_app
 from shared.errors import ConfigurationError
 from shared.events import Query, derive_id
-from shared.events.changes import GetDataset, PipelineRolledBack, RollbackPipeline
+from shared.events.datasets import GetDataset
+from shared.events.deployments import PipelineRolledBack, RollbackPipeline
 from shared.events.improvement import GetKnowledge, LearnFromRuns, PatternsMined
 from shared.messaging import headers
 from shared.messaging.bus import Bus

@@ -15,7 +15,8 @@ from services.guardrail.domain.records import ChangeRecord, Deployment
 from services.guardrail.domain.rollout import RolloutRecord
 from services.guardrail.use_cases import HeldChanges, Pace, Place
 from shared.errors import PermanentError, TransientError
-from shared.events.changes import DecideReview, ProposeChange, RollbackPipeline
+from shared.events.changes import DecideReview, ProposeChange
+from shared.events.deployments import RollbackPipeline
 from shared.events.message import Command, Message
 from shared.events.oversight import DelegateReviews
 from shared.events.recovery import FreezeSystem, QuarantineRevision, ReleaseRevision, UnfreezeSystem

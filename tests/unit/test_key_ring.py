@@ -172,6 +172,14 @@ def test_private_keys_are_open_to_nobody_else(ring: KeyRing) -> None:
     assert stat.S_IMODE(ring.private_file.stat().st_mode) == 0o600
 
 
+def test_a_rotation_without_its_files_names_the_one_that_is_missing(ring: KeyRing, tmp_path: Path) -> None:
+    ring.public_file.unlink()
+    with pytest.raises(ConfigurationError, match=r"guardrail\.pub cannot be read: No such file.*evoline keys create"):
+        ring.prepare(WHO)
+    with pytest.raises(ConfigurationError, match=r"nowhere cannot be used: No such file.*evoline keys create"):
+        KeyRing(tmp_path / "nowhere").prepare(WHO)
+
+
 def test_without_keys_it_says_how_to_make_them(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="evoline keys create"):
         KeyRing(tmp_path).state()

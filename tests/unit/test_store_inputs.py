@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from shared.errors import InvalidInputError, UnavailableError
-from shared.events.changes import GetDataset, GetPipeline, ListPipelines
 from shared.events.custody import ListDatasets, ListFeedback
+from shared.events.datasets import GetDataset
+from shared.events.deployments import GetPipeline, ListPipelines
 from shared.events.generation import ListRequests
 from shared.events.improvement import GetKnowledge, GetReport
 from shared.events.message import Query

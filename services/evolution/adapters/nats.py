@@ -8,7 +8,9 @@ from services.evolution.ports import LabelledCases, StablePipeline
 from shared.attestation import Grants
 from shared.errors import InvalidInputError, NotFoundError
 from shared.events.answers import malformed, reading
-from shared.events.changes import GetChange, GetDataset, GetPipeline, GrantScope
+from shared.events.changes import GetChange, GrantScope
+from shared.events.datasets import GetDataset
+from shared.events.deployments import GetPipeline
 from shared.events.message import Message
 from shared.events.quotas import EstimateCost
 from shared.events.rollouts import GetRollout

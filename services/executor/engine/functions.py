@@ -10,7 +10,7 @@ from services.executor.domain.degradation import degraded_pipelines
 from services.executor.ports import Allowance, Computations, Questions
 from shared.errors import EvolineError, NotFoundError
 from shared.events.answers import reading
-from shared.events.changes import GetPipeline, ListPipelines
+from shared.events.deployments import GetPipeline, ListPipelines
 from shared.events.generation import ListRequests
 from shared.events.improvement import GetEvolution, GetKnowledge, GetReport
 from shared.events.message import Query

@@ -17,7 +17,7 @@ from services.executor.domain.quotas import RESOURCES, Bound, Charged, Lease, Ru
 from services.executor.domain.records import LOCAL_SEQUENCE, RunRecord
 from services.executor.ports import LeasedRuns, Questions, QuotaRules
 from shared.clock import Clock
-from shared.errors import EvolineError, LimitReachedError
+from shared.errors import EvolineError, LimitReachedError, TransientError
 from shared.events.answers import malformed, reading
 from shared.events.quotas import CountLease, LeaseQuota, ProductionUse, QuotaLease, ReportUse, Spent
 from shared.events.runs import RunFinished
@@ -118,7 +118,10 @@ class ProductionQuotas:
                 await self._questions.ask(report)
             except EvolineError as error:
                 structlog.get_logger("services.executor").warning("use of quotas not told yet", error=str(error))
-                return
+                if isinstance(error, TransientError):
+                    return
+                # What is wrong with one report is not wrong with the others.
+                continue
             self._unheard.remove(report)
 
     def _reports(self, leases: list[Lease]) -> list[ReportUse]:

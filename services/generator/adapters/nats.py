@@ -8,7 +8,8 @@ from typing import Any
 from shared.attestation import Grants
 from shared.errors import UnavailableError
 from shared.events.answers import reading
-from shared.events.changes import GetDataset, GrantScope
+from shared.events.changes import GrantScope
+from shared.events.datasets import GetDataset
 from shared.events.improvement import GetReport
 from shared.events.message import Message
 from shared.events.values import Case, GraderSpec, GrantedScope

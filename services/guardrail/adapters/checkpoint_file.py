@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from shared.audit.checkpoints import Checkpoint, opened
@@ -28,7 +30,9 @@ class CheckpointFile:
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with path.open("ab+") as file:
-                lines = _whole_lines(file)
+                _mend(file, path)
+                file.seek(0)
+                lines = file.read().split(b"\n")
         except OSError as error:
             raise ConfigurationError(f"the file of checkpoints {path} cannot be used: {error}") from error
         recent = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()][-_MOST:]
@@ -50,8 +54,9 @@ class CheckpointFile:
         head = checkpoint.head
         line = {"size": head.size, "root": head.root, "at": head.at, "key_id": checkpoint.key_id, "note": checkpoint.note}
         try:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            with self._path.open("ab+") as file:
+                _mend(file, self._path)
+                file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
@@ -59,13 +64,30 @@ class CheckpointFile:
         self._known = [*self._known, checkpoint][-_MOST:]
 
 
-def _whole_lines(file: BinaryIO) -> list[bytes]:
-    """A process that died while it wrote leaves half a line: it was never a checkpoint, so it is taken away."""
+def _mend(file: BinaryIO, path: Path) -> None:
+    """What comes next begins a line of its own. A process that died while it wrote, or a full disk, leaves half a line: it was
+    never a checkpoint, so it is taken away. A whole one that only lacks its end is kept. The lock is held until the file is
+    closed: nobody takes half of what another process writes for such a rest."""
+    fcntl.flock(file, fcntl.LOCK_EX)
+    end = file.seek(0, os.SEEK_END)
+    file.seek(max(0, end - 1))
+    if file.read(1) in (b"", b"\n"):
+        return
     file.seek(0)
-    *lines, rest = file.read().split(b"\n")
-    if rest:
-        file.truncate(sum(len(line) + 1 for line in lines))
-    return lines
+    rest = file.read().rpartition(b"\n")[2]
+    if _is_whole(rest):
+        file.write(b"\n")
+        return
+    file.truncate(end - len(rest))
+    log = structlog.get_logger("services.guardrail")
+    log.warning("half a checkpoint was taken away: it was never acknowledged", file=str(path), bytes=len(rest))
+
+
+def _is_whole(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
 
 
 def _read(path: Path, number: int, line: bytes, keys: Mapping[str, Ed25519PublicKey]) -> Checkpoint:

@@ -10,6 +10,8 @@ from services.guardrail.ports import LostRaceError
 from shared.errors import UnavailableError
 from shared.storage.collection import Database
 
+REMOVED_TOGETHER = 200
+
 
 class MongoRollouts:
     """`rollout_outcomes` holds one document an outcome: inserted once by its id, `counted` after the rollout's record has it.
@@ -51,6 +53,19 @@ class MongoRollouts:
         filters = {**({"pipeline": pipeline} if pipeline else {}), **({"closed": False} if unclosed_only else {})}
         found = await self._rollouts.find(filters, sort=[("created_at", -1)], limit=limit)
         return [RolloutRecord.model_validate(each) for each in found]
+
+    async def uncleared(self, ended_before: str, limit: int) -> Sequence[RolloutRecord]:
+        filters = {"closed": True, "cleared": {"$ne": True}, "ended_at": {"$gt": "", "$lt": ended_before}}
+        found = await self._rollouts.find(filters, limit=limit)
+        return [RolloutRecord.model_validate(each) for each in found]
+
+    async def clear(self, rollout_id: str) -> None:
+        # The character behind the slash: every unit of this rollout, and of no other.
+        of_units = {"_id": {"$gte": f"{rollout_id}/", "$lt": f"{rollout_id}0"}}
+        for collection, filters in ((self._units, of_units), (self._outcomes, {"rollout_id": rollout_id})):
+            # A part at a time: what else asks the store is answered in between.
+            while found := await collection.find(filters, limit=REMOVED_TOGETHER, fields=("rollout_id",)):
+                await collection.delete({"_id": {"$in": [each["_id"] for each in found]}})
 
     async def note(self, observation: Observation) -> bool:
         document = {"_id": observation.id, **observation.model_dump(mode="json"), "counted": False}

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from shared.errors import NotAuthorizedError
-from shared.events.changes import DecideReview, GrantScope, MeasurePipelines, ProposeChange, RegisterDataset, RollbackPipeline
+from shared.events.changes import DecideReview, GrantScope, ProposeChange
+from shared.events.datasets import MeasurePipelines, RegisterDataset
+from shared.events.deployments import RollbackPipeline
 from shared.events.message import Command, Query
 from shared.events.oversight import DelegateReviews, RevokeDelegation
 from shared.events.quotas import CloseScope, LeaseQuota, ReportUse

@@ -10,7 +10,7 @@ from typing import Any
 
 from services.guardrail.domain.records import SplitCases
 from shared.errors import InvalidInputError, Problem
-from shared.events.changes import RegisterDataset
+from shared.events.datasets import RegisterDataset
 from shared.events.values import Case, GraderSpec, Split
 from shared.evidence.graders import grade, grader_hash, normalized_text
 from shared.evidence.leaks import leaking_fields

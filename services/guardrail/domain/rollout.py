@@ -126,6 +126,8 @@ class RolloutRecord(Record):
     quarantined: tuple[str, ...] = ()
     closed: bool = False
     """Nothing will happen any more."""
+    cleared: bool = False
+    """The outcomes that it counted are not kept any more; its numbers and its history are."""
     version: int = 0
     created_at: str
     ended_at: str = ""

@@ -100,7 +100,7 @@ def may_advance(record: RolloutRecord, now: datetime, frozen: str = "") -> Wait 
     if undecided := _not_shown(record):
         return Wait("undecided", undecided)
     if step.approval and not record.approved_by:
-        return Wait("approval", f"a person's approval: `evoline rollout approve {record.rollout_id}`")
+        return Wait("approval", f"a person's approval: `{approval_of(record)}`")
     return None
 
 
@@ -155,6 +155,11 @@ def _unjudged(record: RolloutRecord, alarm: str) -> str:
     """All runs say so, and those that say something new do not."""
     few = record.evidence.canary.runs
     return f"{alarm_text(record.every, alarm)}, all of them of {few} users or sessions, too few to judge the revision by"
+
+
+def approval_of(record: RolloutRecord) -> str:
+    """The command that approves the present step, and no other one."""
+    return f"evoline rollout approve {record.rollout_id} --step {record.step + 1}"
 
 
 def percent(share: float) -> str:

@@ -25,6 +25,14 @@ class Rollouts(Protocol):
         """Newest first."""
         ...
 
+    async def uncleared(self, ended_before: str, limit: int) -> Sequence[RolloutRecord]:
+        """Closed ones that ended before this moment, whose outcomes are still kept."""
+        ...
+
+    async def clear(self, rollout_id: str) -> None:
+        """Removes its outcomes and what is known of its units. Repeatable."""
+        ...
+
     async def note(self, observation: Observation) -> bool:
         """False where it was noted before."""
         ...

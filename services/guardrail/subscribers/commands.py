@@ -6,7 +6,9 @@ from services.guardrail import use_cases
 from services.guardrail.ports import Guardrail
 from services.guardrail.subscribers.edge import Edge, taking_away, while_sound
 from services.guardrail.use_cases import Effects, Place
-from shared.events.changes import DecideReview, MeasurePipelines, ProposeChange, RegisterDataset, RollbackPipeline
+from shared.events.changes import DecideReview, ProposeChange
+from shared.events.datasets import MeasurePipelines, RegisterDataset
+from shared.events.deployments import RollbackPipeline
 from shared.events.oversight import DelegateReviews, RevokeDelegation
 from shared.events.quotas import CloseScope
 from shared.events.recovery import FreezeSystem, QuarantineRevision, ReleaseRevision, UnfreezeSystem

@@ -7,15 +7,11 @@ from typing import Any
 from services.guardrail import use_cases
 from services.guardrail.ports import Guardrail
 from services.guardrail.subscribers.edge import Edge
-from shared.events.audit import (
-    FindAuditEntries,
-    GetAuditCheckpoint,
-    GetAuditConsistency,
-    GetAuditProof,
-    ReadAuditLog,
-)
-from shared.events.changes import GetChange, GetDataset, GetPipeline, GrantScope, ListPipelines, ListReviews
+from shared.events.audit import FindAuditEntries, GetAuditCheckpoint, GetAuditConsistency, GetAuditProof, ReadAuditLog
+from shared.events.changes import GetChange, GrantScope, ListReviews
 from shared.events.custody import ListDatasets, ListFeedback
+from shared.events.datasets import GetDataset
+from shared.events.deployments import GetPipeline, ListPipelines
 from shared.events.oversight import GetReview, ListDelegations
 from shared.events.policies import CheckPolicy, GetPolicy, ListPolicies, TestPolicy
 from shared.events.quotas import EstimateCost, LeaseQuota, ListBudgets, ListReservations, ReportUse

@@ -35,6 +35,7 @@ from services.guardrail.use_cases.reviews import decide_review, expire_reviews
 from services.guardrail.use_cases.rollbacks import roll_back
 from services.guardrail.use_cases.rollouts.advancing import advance_all
 from services.guardrail.use_cases.rollouts.controlling import control_rollout
+from services.guardrail.use_cases.rollouts.forgetting import forget_outcomes
 from services.guardrail.use_cases.rollouts.observing import Pace, observe_run, report_outcome
 from services.guardrail.use_cases.rollouts.queries import get_rollout, list_rollouts
 from services.guardrail.use_cases.rollouts.starting import start_rollout
@@ -63,6 +64,7 @@ __all__ = [
     "estimate_cost",
     "expire_reviews",
     "find_audit_entries",
+    "forget_outcomes",
     "freeze_system",
     "get_audit_checkpoint",
     "get_audit_consistency",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from services.guardrail.domain.records import SHIPPED_AUTHOR, ChangeRecord, Deployment, RevisionRecord, redeployed
@@ -37,27 +38,42 @@ def attested(record: ChangeRecord, at: Guardrail, now: datetime) -> Attestation:
     )
 
 
-async def apply(record: ChangeRecord, at: Guardrail) -> ChangeRecord:
+@dataclass(frozen=True)
+class Standing:
+    """What an approved change meets."""
+
+    deployment: Deployment | None
+    freeze: Freeze | None
+
+
+async def met_by(record: ChangeRecord, at: Guardrail) -> Standing:
+    """The deployment is read before the freeze: whoever freezes writes that down and then moves the deployments, so either the
+    freeze is seen, or the compare-and-set of what was read is refused. Before a first deployment there is nothing to move."""
+    deployment = await at.deployments.get(record.pipeline) if record.deploy or record.kind == "maturity" else None
+    return Standing(deployment, await at.freeze.holding(record.pipeline, record.domain))
+
+
+async def apply(record: ChangeRecord, at: Guardrail, met: Standing | None = None) -> ChangeRecord:
     """Carries an approved change out, from wherever a crash left it. Comes back vetoed where it was overtaken meanwhile, held where
-    people keep everything as it is."""
+    people keep everything as it is. `met`: read since it was judged."""
     if record.applied:
         return record
-    if freeze := await at.freeze.holding(record.pipeline, record.domain):
-        return record if await _is_kept(record, at) else await held(record, freeze, at)
+    met = met or await met_by(record, at)
+    if met.freeze:
+        return record if await _is_kept(record, at) else await held(record, met.freeze, at)
     if record.kind in ("policy", "maturity"):
-        return await _put_in_force(record, at)
+        return await _put_in_force(record, met.deployment, at)
     if record.kind == "release":
         return await _released(record, at)
     rollout = rollout_of(record.change_id)
     if record.rollout is not None and await at.rollouts.get(rollout) is not None:
         await advance(rollout, at)
         return await _begun(record, rollout, at)
-    return await _put_in_service(record, at)
+    return await _put_in_service(record, met.deployment, at)
 
 
-async def _put_in_service(record: ChangeRecord, at: Guardrail) -> ChangeRecord:
+async def _put_in_service(record: ChangeRecord, current: Deployment | None, at: Guardrail) -> ChangeRecord:
     """The revision stored, then deployed, or on its way by a rollout."""
-    current = await at.deployments.get(record.pipeline) if record.deploy else None
     if _is_overtaken(record, current):
         return await overturned(record, at, STALE)
     revision = await at.revisions.add(revision_record(record))
@@ -97,8 +113,8 @@ async def _begun(record: ChangeRecord, rollout_id: str, at: Guardrail) -> Change
     return await at.changes.save(record.model_copy(update={"applied": True, "rollout_id": rollout_id}))
 
 
-async def _put_in_force(record: ChangeRecord, at: Guardrail) -> ChangeRecord:
-    generation = await (activate if record.kind == "policy" else set_maturity)(record, at)
+async def _put_in_force(record: ChangeRecord, current: Deployment | None, at: Guardrail) -> ChangeRecord:
+    generation = await (activate(record, at) if record.kind == "policy" else set_maturity(record, current, at))
     if generation is None:
         return await overturned(record, at, SUPERSEDED)
     return await at.changes.save(record.model_copy(update={"applied": True, "generation": generation}))

@@ -21,7 +21,7 @@ from shared.events.audit import (
     GetAuditProof,
     ReadAuditLog,
 )
-from shared.events.changes import RollbackRefused
+from shared.events.deployments import RollbackRefused
 from shared.events.message import Command, Message
 
 NOBODY = "unknown"

@@ -11,7 +11,7 @@ from services.guardrail.ports import Guardrail
 from services.guardrail.use_cases.rollbacks import roll_back
 from services.guardrail.use_cases.taking_out import Cause, take_out
 from services.guardrail.use_cases.telling import Effects, decision_note
-from shared.events.changes import RollbackPipeline
+from shared.events.deployments import RollbackPipeline
 from shared.events.message import derive_id
 from shared.events.oversight import GlassBroken, GlassConfirmed, GlassLapsed
 

@@ -10,8 +10,8 @@ from services.guardrail.domain.records import Dataset
 from services.guardrail.ports import Guardrail
 from services.guardrail.use_cases.telling import Effects
 from shared.errors import InvalidInputError, NotFoundError, Problem
-from shared.events.changes import DatasetRefused, DatasetRegistered, GetDataset, RegisterDataset
 from shared.events.custody import ListDatasets
+from shared.events.datasets import DatasetRefused, DatasetRegistered, GetDataset, RegisterDataset
 from shared.evidence.graders import grader_hash
 
 

@@ -11,7 +11,6 @@ import structlog
 from services.guardrail.domain.freezing import FreezeBoard
 from services.guardrail.domain.records import ChangeRecord
 from services.guardrail.ports import Guardrail
-from services.guardrail.use_cases.policies import in_force
 from services.guardrail.use_cases.propose import carried_on
 from services.guardrail.use_cases.telling import Effects
 from shared.errors import TransientError
@@ -82,7 +81,7 @@ class HeldChanges:
                 record = await self._at.changes.get(known.change_id)
                 if record is None or not record.held_by:
                     return True
-                record, effects = await carried_on(record, await in_force(self._at), patient=patient)
+                record, effects = await carried_on(record, self._at, patient=patient)
                 if record.is_held:
                     return False
                 await self._tell(*_named(record, effects))

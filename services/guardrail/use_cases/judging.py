@@ -12,7 +12,6 @@ from services.guardrail.domain.maturity import UNKNOWN
 from services.guardrail.domain.policy import PolicyDecision
 from services.guardrail.domain.records import ChangeRecord, Deployment, RevisionRecord
 from services.guardrail.ports import Guardrail
-from services.guardrail.use_cases.under_way import under_way
 from shared.errors import InvalidInputError, Problem
 from shared.events.changes import Evidence
 from shared.pipeline.document import Document, Limits
@@ -37,12 +36,20 @@ class Dossier:
 
 async def compiled(record: ChangeRecord, at: Guardrail) -> Dossier:
     """Raises `InvalidInputError` with everything that is wrong with the document itself."""
+    document = checked(record)
+    return await compared(record, document, document_facts(document), at)
+
+
+def checked(record: ChangeRecord) -> Document:
+    """The document of a change. Raises `InvalidInputError` with everything that is wrong with it."""
     document = load_document(record.document)
     if problems := _mismatches(record, document):
         raise InvalidInputError(problems)
-    facts = document_facts(document)
-    deployment = None if record.kind == "template" else await at.deployments.get(record.pipeline)
-    stable = await at.revisions.get(deployment.stable) if deployment else None
+    return document
+
+
+async def compared(record: ChangeRecord, document: Document, facts: DocumentFacts, at: Guardrail) -> Dossier:
+    (deployment, stable), nested = await asyncio.gather(_serving(record, at), nested_maturities(facts.nested, at))
     diff = compare(
         revision_of(stable) if stable else None,
         Revision(document, facts),
@@ -50,7 +57,13 @@ async def compiled(record: ChangeRecord, at: Guardrail) -> Dossier:
         meta=record.kind != "template" and record.pipeline in at.meta_names,
         new_dataset=_is_other_dataset(record, stable),
     )
-    return Dossier(document, facts, deployment, stable, diff, risk_of(diff), await nested_maturities(facts.nested, at))
+    return Dossier(document, facts, deployment, stable, diff, risk_of(diff), nested)
+
+
+async def _serving(record: ChangeRecord, at: Guardrail) -> tuple[Deployment | None, RevisionRecord | None]:
+    """What the change is compared with: the deployment, and its stable revision."""
+    deployment = None if record.kind == "template" else await at.deployments.get(record.pipeline)
+    return deployment, await at.revisions.get(deployment.stable) if deployment else None
 
 
 async def nested_maturities(references: Sequence[str], at: Guardrail) -> tuple[str, ...]:
@@ -94,53 +107,6 @@ def ruled(record: ChangeRecord, names: dict[str, Any], at: Guardrail) -> tuple[C
         "policy_revision": at.policy.revision,
     }
     return record.model_copy(update=update), decision
-
-
-async def objections(record: ChangeRecord, dossier: Dossier, at: Guardrail) -> tuple[str, ...]:
-    """What no policy can allow."""
-    digest, found = dossier.document.digest, _taken_id(record, dossier.deployment)
-    if dossier.deployment and dossier.deployment.stable == digest:
-        found.append("no change: this is the stable revision already; propose another document")
-    if dossier.deployment and dossier.stable is None:
-        found.append(f"the stable revision {dossier.deployment.stable[:12]} cannot be read: `evoline rollback` to another")
-    is_quarantined, former = await asyncio.gather(at.revisions.is_quarantined(digest), at.changes.barring(digest))
-    if is_quarantined:
-        found.append("this revision is quarantined after a rollback; propose another one")
-    if former is not None:
-        found.append(f"the same revision was vetoed in change {former.change_id} by {former.decided_by}; propose another one")
-    if ancestor := await quarantined_ancestor(record.parent_digest, at):
-        found.append(f"it descends from {ancestor[:12]}, which is quarantined after a rollback; propose one made from another")
-    if record.deploy and (running := await under_way(record.pipeline, at)):
-        how = f"wait for it, or end it: `evoline rollout abort {running.rollout_id}`"
-        found.append(f"rollout {running.rollout_id} of {running.canary[:12]} is {running.state}; {how}")
-    if record.kind == "promotion" and dossier.deployment is None:
-        found.append("there is no stable revision to be better than; propose it as `revision`")
-    if record.kind == "promotion" and not record.dataset_id:
-        found.append("a promotion names the dataset that it is measured on: set `dataset_id`")
-    if record.kind == "promotion" and not record.author_verified:
-        found.append(
-            f"a promotion spends of the sealed cases' error budget, so somebody has to answer for it: {record.author_fault}"
-        )
-    found += await _wrong_successor(record, at)
-    return (*found, *await _unattested_children(dossier.facts.nested, at))
-
-
-def _taken_id(record: ChangeRecord, deployment: Deployment | None) -> list[str]:
-    """Or what something else did to the deployment would be taken for the effect of this change."""
-    if deployment is None or record.change_id not in deployment.causes:
-        return []
-    return [f"the id {record.change_id} is that of something else that moved this pipeline; propose with another id"]
-
-
-async def _wrong_successor(record: ChangeRecord, at: Guardrail) -> list[str]:
-    if not record.successor_of:
-        return []
-    former = await at.changes.get(record.successor_of)
-    if former is None or former.pipeline != record.pipeline or former.status != "changes_requested":
-        return [f"it names {record.successor_of} as the change that it answers: no reviewer wanted that one otherwise"]
-    if former.author != record.author:
-        return [f"only {former.author}, its author, answers {record.successor_of}; propose without `successor_of`"]
-    return []
 
 
 def policy_names(record: ChangeRecord, dossier: Dossier) -> dict[str, Any]:
@@ -194,24 +160,6 @@ async def quarantined_ancestor(parent_digest: str | None, at: Guardrail) -> str 
         parent = await at.revisions.get(parent_digest)
         parent_digest = parent.parent_digest if parent else None
     return None
-
-
-async def _unattested_children(references: Sequence[str], at: Guardrail) -> tuple[str, ...]:
-    """References known before the run must lead to something that was approved; computed ones are checked when they run."""
-    unknown = []
-    for reference in references:
-        name, _, at_digest = reference.partition("@")
-        if "{{" in reference:
-            continue
-        deployment = await at.deployments.get(name)
-        known = deployment is not None and at_digest in ("", "stable")
-        if not known and at_digest not in ("", "stable", "canary"):
-            known = any(
-                each.digest.startswith(at_digest) and each.status == "approved" for each in await at.revisions.of_pipeline(name)
-            )
-        if not known:
-            unknown.append(f"it runs pipeline `{reference}`, which nobody approved; propose that one first")
-    return tuple(unknown)
 
 
 def _mismatches(record: ChangeRecord, document: Document) -> list[Problem]:

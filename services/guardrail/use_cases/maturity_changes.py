@@ -37,11 +37,10 @@ async def assess_maturity(record: ChangeRecord, at: Guardrail) -> tuple[ChangeRe
     return await _ruled(record, deployment, stable, wanted, at)
 
 
-async def set_maturity(record: ChangeRecord, at: Guardrail) -> int | None:
+async def set_maturity(record: ChangeRecord, current: Deployment | None, at: Guardrail) -> int | None:
     """The deployment's generation with the new maturity; None where another revision became stable meanwhile.
 
-    Raises `LostRaceError`."""
-    current = await at.deployments.get(record.pipeline)
+    Raises `LostRaceError` where it is not `current` any more."""
     if current is not None and record.change_id in current.causes:
         return current.causes[record.change_id]
     wanted = _wanted(record)

@@ -16,7 +16,7 @@ from services.guardrail.use_cases.queries import resolved
 from services.guardrail.use_cases.sealed_runs import Look, graded, take
 from services.guardrail.use_cases.telling import Effects
 from shared.errors import InvalidInputError, PermanentError, Problem
-from shared.events.changes import MeasurePipelines, PipelinesMeasured
+from shared.events.datasets import MeasurePipelines, PipelinesMeasured
 from shared.events.runs import RunFinished
 from shared.events.values import Budget, Case, TrialScope
 from shared.evidence.paired import paired_test

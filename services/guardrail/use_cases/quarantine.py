@@ -8,11 +8,11 @@ from services.guardrail.domain.audit import AuditEntry, AuditNote
 from services.guardrail.domain.records import SHIPPED_PREFIX, ChangeRecord, RevisionRecord, signature_fields
 from services.guardrail.ports import Guardrail
 from services.guardrail.use_cases.judging import quarantined_ancestor
-from services.guardrail.use_cases.propose import CHECK, queued, vetoed
 from services.guardrail.use_cases.taking_out import AGAIN, Cause, step_back, take_out
 from services.guardrail.use_cases.telling import Effects, told
+from services.guardrail.use_cases.verdicts import CHECK, queued, vetoed, written
 from shared.errors import InvalidInputError, NotFoundError
-from shared.events.changes import PipelineDeployed
+from shared.events.deployments import PipelineDeployed
 from shared.events.recovery import QuarantineRefused, QuarantineRevision, ReleaseRevision, RevisionQuarantined
 from shared.identity import UNSIGNED, Signature
 
@@ -87,8 +87,8 @@ async def why_not_released(record: ChangeRecord, at: Guardrail) -> str:
 
 async def _put_forward(record: ChangeRecord, at: Guardrail) -> ChangeRecord:
     if reason := await why_not_released(record, at):
-        return await vetoed(record, at, CHECK, (reason,))
-    return await queued(record, at, "policy:release", ("only people take a revision out of quarantine",))
+        return await written(vetoed(record, at, CHECK, (reason,)), at)
+    return await written(queued(record, at, "policy:release", ("only people take a revision out of quarantine",)), at)
 
 
 async def _digest(pipeline: str, wanted: str, at: Guardrail) -> str:

@@ -12,7 +12,8 @@ from services.guardrail.domain.risk import class_of
 from services.guardrail.ports import Guardrail
 from services.guardrail.use_cases.taking_out import AGAIN, FENCE
 from shared.errors import NotAttestedError, NotFoundError
-from shared.events.changes import GetChange, GetPipeline, ListPipelines, ListReviews
+from shared.events.changes import GetChange, ListReviews
+from shared.events.deployments import GetPipeline, ListPipelines
 from shared.events.oversight import GetReview
 
 _FENCES = (FENCE, ":fence")
@@ -62,7 +63,7 @@ async def get_review(query: GetReview, at: Guardrail) -> dict[str, Any]:
 
 
 async def get_pipeline(query: GetPipeline, at: Guardrail) -> dict[str, Any]:
-    revision = await resolved(query.pipeline, at, quarantined_too=True)
+    revision = await _meant(query, at)
     name = revision.pipeline
     deployment = await at.deployments.get(name)
     revisions = sorted(await at.revisions.of_pipeline(name), key=lambda each: each.created_at)
@@ -82,6 +83,18 @@ async def get_pipeline(query: GetPipeline, at: Guardrail) -> dict[str, Any]:
         "revisions": [{**_summary(each), "quarantine": await at.revisions.why_quarantined(each.digest)} for each in revisions],
         "document": revision.document,
     }
+
+
+async def _meant(query: GetPipeline, at: Guardrail) -> RevisionRecord:
+    try:
+        return await resolved(query.pipeline, at, quarantined_too=True)
+    except NotFoundError:
+        approved = await at.revisions.of_pipeline(query.pipeline) if query.undeployed_too else ()
+        if not approved or await at.deployments.get(query.pipeline) is not None:
+            raise
+        newest = max(approved, key=lambda each: each.created_at)
+        at.signer.check(newest.attestation, kind=newest.kind, digest=newest.digest)
+        return newest
 
 
 async def _rolled_back(deployment: Deployment | None, at: Guardrail) -> dict[str, Any] | None:

@@ -10,10 +10,10 @@ from services.guardrail.domain.records import ChangeRecord, ReviewDecision
 from services.guardrail.ports import Guardrail
 from services.guardrail.use_cases.applying import apply
 from services.guardrail.use_cases.break_glass import followed_up, glass_facts
-from services.guardrail.use_cases.propose import vetoed
 from services.guardrail.use_cases.queries import queued_but
 from services.guardrail.use_cases.seats import SeatRefusedError, recorded, seat_of
 from services.guardrail.use_cases.telling import Effects, decision_note, told
+from services.guardrail.use_cases.verdicts import vetoed, written
 from services.guardrail.use_cases.voting import approve
 from shared.errors import UnavailableError
 from shared.events.changes import DecideReview, ReviewRefused
@@ -59,7 +59,7 @@ async def _decided(record: ChangeRecord, command: DecideReview, decision: Review
     if command.decision == "deny":
         reason = command.comment or "denied without a comment"
         record = record.model_copy(update={"decisions": (*record.decisions, decision)})
-        record = await vetoed(record, at, f"review:{command.reviewer}", (reason,), bars_digest=True)
+        record = await written(vetoed(record, at, f"review:{command.reviewer}", (reason,), bars_digest=True), at)
     elif command.decision == "request_changes":
         record = await _sent_back(record, decision, at)
     else:

@@ -8,7 +8,7 @@ from services.guardrail.ports import Guardrail, LostRaceError
 from services.guardrail.use_cases.judging import descendants
 from services.guardrail.use_cases.taking_out import AGAIN, Cause, may_serve, step_back, take_out
 from services.guardrail.use_cases.telling import Effects
-from shared.events.changes import PipelineDeployed, PipelineRolledBack, RollbackPipeline, RollbackRefused
+from shared.events.deployments import PipelineDeployed, PipelineRolledBack, RollbackPipeline, RollbackRefused
 
 
 async def roll_back(command: RollbackPipeline, at: Guardrail) -> Effects:
@@ -80,13 +80,23 @@ async def _target(current: Deployment, wanted: str | None, at: Guardrail) -> tup
     candidates = [digest for digest in reversed(current.previous) if not wanted or digest.startswith(wanted)]
     if not candidates:
         known = ", ".join(digest[:12] for digest in current.previous) or "none"
-        return "", f"there is no former stable revision{f' {wanted}' if wanted else ''} to go back to (former ones: {known})"
+        reason = f"there is no former stable revision{f' {wanted}' if wanted else ''} to go back to (former ones: {known})"
+        return "", f"{reason}{_canary_of(current)}"
     if wanted and len(candidates) > 1:
         return "", f"{wanted} names {len(candidates)} former revisions; give more digits"
     for digest in candidates:
         if digest not in bred and await may_serve(digest, at):
             return digest, ""
-    return "", "every former revision that fits is quarantined, not attested, or descends from the one that serves now"
+    reason = "every former revision that fits is quarantined, not attested, or descends from the one that serves now"
+    return "", f"{reason}{_canary_of(current)}"
+
+
+def _canary_of(current: Deployment) -> str:
+    """What a person may have meant: a revision that is only tried is no stable one to be taken back."""
+    if current.rollout is None or not (tried := current.canary or current.shadow):
+        return ""
+    end = f"`evoline rollout abort {current.rollout.rollout_id} --reason ...`"
+    return f"; {tried[:12]} is not stable, it is only rolled out: end that with {end}"
 
 
 async def _moved(record: RollbackRecord, at: Guardrail) -> int | None:

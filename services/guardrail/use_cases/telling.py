@@ -7,7 +7,8 @@ from typing import Any
 from services.guardrail.domain.audit import AuditNote, evidence_hash
 from services.guardrail.domain.records import ChangeRecord, ReviewDecision
 from services.guardrail.ports import Guardrail
-from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, PipelineDeployed
+from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed
+from shared.events.deployments import PipelineDeployed
 from shared.events.message import Message
 from shared.events.oversight import ChangesRequested
 from shared.events.policies import MaturityChanged, PolicyActivated

@@ -8,12 +8,13 @@ from services.guardrail.domain.oversight import approvals, revoted, standing, vo
 from services.guardrail.domain.records import BrokenGlass, ChangeRecord, ReviewDecision
 from services.guardrail.ports import Guardrail
 from services.guardrail.use_cases.applying import STALE, SUPERSEDED, apply
-from services.guardrail.use_cases.judging import compiled, described, objections, policy_names
+from services.guardrail.use_cases.judging import described, policy_names
 from services.guardrail.use_cases.maturity_changes import assess_maturity
+from services.guardrail.use_cases.objecting import looked_into
 from services.guardrail.use_cases.policy_changes import assess_policy
-from services.guardrail.use_cases.propose import CHECK, approved, vetoed
 from services.guardrail.use_cases.quarantine import why_not_released
 from services.guardrail.use_cases.telling import outcome_key
+from services.guardrail.use_cases.verdicts import ASSESSED, CHECK, approved, vetoed, written
 from shared.errors import InvalidInputError, UnavailableError
 from shared.identity import Registry
 
@@ -33,7 +34,7 @@ async def approve(record: ChangeRecord, decision: ReviewDecision, at: Guardrail)
         given = len(approvals(record))
         reason = f"{error}; {given} approval(s) given before are void" if given else str(error)
         record = record.model_copy(update={"decisions": (*voided(record.decisions, str(error)), decision)})
-        return await vetoed(record, at, CHECK, (reason,))
+        return await written(vetoed(record, at, CHECK, (reason,)), at)
     record = await _under_todays_rules(record, again, at)
     record = record.model_copy(update={"decisions": (*record.decisions, decision)})
     if decision.break_glass:
@@ -45,7 +46,7 @@ async def approve(record: ChangeRecord, decision: ReviewDecision, at: Guardrail)
         return await at.changes.save(record)
     people = [each.reviewer for each in now.counted]
     said = [f"{each.reviewer}: {each.comment or 'approved without a comment'}" for each in now.counted]
-    record = await approved(record, at, f"review:{','.join(people)}", (*record.reasons, *said))
+    record = await written(approved(record, at, f"review:{','.join(people)}", (*record.reasons, *said)), at)
     return await apply(record, at)
 
 
@@ -55,7 +56,7 @@ async def _emergency(record: ChangeRecord, decision: ReviewDecision, at: Guardra
     glass = BrokenGlass(by=decision.reviewer, reason=decision.comment, at=now.isoformat(), confirm_until=until.isoformat())
     record = record.model_copy(update={"glass": glass})
     reasons = (*record.reasons, f"{decision.reviewer} alone, in an emergency: {decision.comment}")
-    record = await approved(record, at, f"break-glass:{decision.reviewer}", reasons)
+    record = await written(approved(record, at, f"break-glass:{decision.reviewer}", reasons), at)
     at.oversight.glass("broken")
     return await apply(record, at)
 
@@ -93,22 +94,23 @@ async def _as_queued(record: ChangeRecord, at: Guardrail) -> ChangeRecord:
         raise UnavailableError(f"the audit log does not hold yet that {record.change_id} was queued; the decision is tried again")
     if queued is None or queued.digest != record.digest:
         raise ChangedSinceError("the audit log does not hold this revision as the one that was queued")
-    if record.kind in ("policy", "maturity", "release"):
+    if record.kind in (*ASSESSED, "release"):
         return await _as_assessed(record, at)
     return await _as_compiled(record, at)
 
 
 async def _as_compiled(record: ChangeRecord, at: Guardrail) -> ChangeRecord:
     try:
-        dossier = await compiled(record, at)
+        look = await looked_into(record, at)
     except InvalidInputError as error:
         raise ChangedSinceError(f"the document is not valid any more: {error}") from error
+    dossier = look.dossier
     if dossier.document.digest != record.digest:
         raise ChangedSinceError(
             f"the document was changed after it was queued: it is {dossier.document.digest[:12]}, queued was {record.digest[:12]}"
         )
-    if found := await objections(record, dossier, at):
-        raise ChangedSinceError("; ".join(found))
+    if look.objections:
+        raise ChangedSinceError("; ".join(look.objections))
     if record.deploy and (dossier.deployment.stable if dossier.deployment else "") != record.incumbent_digest:
         raise ChangedSinceError(STALE)
     judged = at.policy.decide(policy_names(record, dossier))

@@ -9,7 +9,7 @@ from services.analytics.adapters.mongo import MongoAggregateStore
 from services.analytics.domain import bucket_of, bucket_seconds, quantile
 from services.analytics.use_cases import Analytics, Pace, count_run, note_measurement, note_score, report
 from shared.clock import SystemClock
-from shared.events.changes import PipelinesMeasured
+from shared.events.datasets import PipelinesMeasured
 from shared.events.improvement import GetReport, PipelineMeasured, PipelineScored
 from shared.events.runs import RunFinished, StepFact
 from shared.events.values import Score, Usage

@@ -26,7 +26,8 @@ from shared.events.runs import ExecuteRun, RunFinished
 from shared.pipeline.document import Limits
 from tests.fakes.durable_boundaries import Boundaries, WatchedDatabase
 from tests.fakes.executor import ExecutorKit, Notary
-from tests.fakes.guardrail import Bench, StillClock, bench, shipped_policy
+from tests.fakes.guardrail import Bench, bench, shipped_policy
+from tests.fakes.guardrail_ports import StillClock
 from tests.fakes.language_model import ScriptedModel
 from tests.fakes.storage import InMemoryDatabase
 

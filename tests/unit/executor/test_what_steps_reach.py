@@ -12,7 +12,7 @@ from services.executor.engine.functions import FunctionDesk
 from services.executor.ports import Allowance
 from shared.clock import SystemClock
 from shared.errors import FencedError, InvalidInputError, NotFoundError, UnavailableError
-from shared.events.changes import GetPipeline, ListPipelines
+from shared.events.deployments import GetPipeline, ListPipelines
 from shared.events.generation import ListRequests
 from shared.events.improvement import GetEvolution, GetKnowledge, GetReport
 from shared.events.runs import ListRuns

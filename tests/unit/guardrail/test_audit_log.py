@@ -13,11 +13,9 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from services.guardrail.adapters import checkpoint_file
 from services.guardrail.adapters.audit_log import MongoAuditLog
 from services.guardrail.adapters.checkpoint_file import CheckpointFile
 from services.guardrail.ports import AuditLogUnsoundError
-from services.guardrail.settings import GuardrailSettings
 from services.guardrail.use_cases import (
     check_audit_log,
     checkpoint_audit_log,
@@ -27,7 +25,7 @@ from services.guardrail.use_cases import (
     get_audit_proof,
     read_audit_log,
 )
-from shared.audit.checkpoints import TreeHead, opened, signed
+from shared.audit.checkpoints import TreeHead, opened
 from shared.audit.entries import leaf_of
 from shared.audit.merkle import included_root, is_consistent
 from shared.errors import ConfigurationError, InvalidInputError, NotFoundError
@@ -39,7 +37,8 @@ from shared.events.audit import (
     GetAuditProof,
     ReadAuditLog,
 )
-from tests.fakes.guardrail import Bench, KeySigner, bench, pipeline
+from tests.fakes.guardrail import Bench, bench, pipeline
+from tests.fakes.guardrail_ports import KeySigner
 from tests.fakes.storage import InMemoryCollection, InMemoryDatabase
 from tests.fakes.tampering import KINDS, Log, chained, head_of, made, note, tampered
 
@@ -257,21 +256,6 @@ async def test_entries_are_found_by_what_they_are_about() -> None:
     assert await actions(since="2026-11-23") == []
 
 
-def test_checkpoints_survive_in_their_file_and_half_a_line_is_no_checkpoint(tmp_path: Path) -> None:
-    signer = bench().signer
-    path, keys = tmp_path / "audit" / "checkpoints.jsonl", signer.verifier.keys
-    file = CheckpointFile(path, keys)
-    assert file.latest() is None
-    for size in (3, 9):
-        file.add(signed(signer.key, TreeHead(size, "ab" * 32, "2026-11-26T12:00:00+00:00")))
-    with path.open("a") as torn:
-        torn.write('{"size": 12, "no')
-    again = CheckpointFile(path, keys)
-    assert [each.head.size for each in again.all()] == [3, 9]
-    again.add(signed(signer.key, TreeHead(12, "cd" * 32, "2026-11-26T12:01:00+00:00")))
-    assert [each.head.size for each in CheckpointFile(path, keys).all()] == [3, 9, 12]
-
-
 async def test_a_new_key_signs_the_log_anew_and_then_needs_the_former_one_no_more(tmp_path: Path) -> None:
     at, path = await grown(3), tmp_path / "checkpoints.jsonl"
     old, new = at.signer, KeySigner(at.clock, Ed25519PrivateKey.generate())
@@ -284,28 +268,6 @@ async def test_a_new_key_signs_the_log_anew_and_then_needs_the_former_one_no_mor
     await checkpoint_audit_log(at.at)
     (kept,) = CheckpointFile(path, new.verifier.keys).all()
     assert kept.head.root == head_of(made(3)).root
-
-
-def test_a_process_remembers_the_newest_checkpoints_only_and_the_last_two_seconds_are_open(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(checkpoint_file, "_MOST", 3)
-    signer = bench().signer
-    file = CheckpointFile(tmp_path / "checkpoints", signer.verifier.keys)
-    for size in range(1, 8):
-        file.add(signed(signer.key, TreeHead(size, "00" * 32, "2026-11-22T12:00:00+00:00")))
-    assert [each.head.size for each in file.all()] == [5, 6, 7]
-    assert len((tmp_path / "checkpoints").read_text().splitlines()) == 7
-    assert GuardrailSettings().checkpoint_interval_seconds <= 2
-
-
-def test_a_checkpoint_that_nobody_trusted_signed_is_refused_with_its_line(tmp_path: Path) -> None:
-    path, signer = tmp_path / "checkpoints.jsonl", bench().signer
-    path.write_text(json.dumps({"note": "nothing"}) + "\n")
-    with pytest.raises(ConfigurationError, match="line 1"):
-        CheckpointFile(path, signer.verifier.keys)
-    with pytest.raises(ConfigurationError, match="cannot be used"):
-        CheckpointFile(tmp_path, signer.verifier.keys)
 
 
 async def test_an_entry_that_another_process_made_before_a_check_is_not_made_again() -> None:

@@ -11,7 +11,8 @@ from services.guardrail.domain.authority import AUTHORITY, QUESTIONS, ROLES, SEA
 from services.guardrail.subscribers import Edge, register
 from shared.errors import ConfigurationError, NotAuthorizedError
 from shared.events import Command, Message, Query, catalogue
-from shared.events.changes import DecideReview, GrantScope, ProposeChange, RollbackPipeline
+from shared.events.changes import DecideReview, GrantScope, ProposeChange
+from shared.events.deployments import RollbackPipeline
 from shared.events.improvement import LearnFromRuns
 from shared.events.quotas import CloseScope
 from shared.identity import UNSIGNED, Identity, Signature

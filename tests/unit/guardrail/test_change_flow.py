@@ -6,16 +6,8 @@ import pytest
 
 from services.guardrail.use_cases import get_change, get_pipeline, list_pipelines
 from shared.errors import UnavailableError
-from shared.events.changes import (
-    ChangeApproved,
-    ChangeQueued,
-    ChangeVetoed,
-    GateFinished,
-    GetChange,
-    GetPipeline,
-    ListPipelines,
-    PipelineDeployed,
-)
+from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, GateFinished, GetChange
+from shared.events.deployments import GetPipeline, ListPipelines, PipelineDeployed
 from shared.events.message import Message
 from tests.fakes.guardrail import Bench, answering, bench, cases, pipeline, right
 

@@ -13,14 +13,8 @@ from services.guardrail.subscribers import register
 from services.guardrail.use_cases import check_audit_log, take_up_late_notes
 from shared.errors import NotAttestedError
 from shared.events.audit import AuditBypassed
-from shared.events.changes import (
-    DecideReview,
-    PipelineDeployed,
-    PipelineRolledBack,
-    ProposeChange,
-    RollbackPipeline,
-    RollbackRefused,
-)
+from shared.events.changes import DecideReview, ProposeChange
+from shared.events.deployments import PipelineDeployed, PipelineRolledBack, RollbackPipeline, RollbackRefused
 from shared.events.message import Command, Message
 from shared.events.recovery import (
     FreezeSystem,

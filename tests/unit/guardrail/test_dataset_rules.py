@@ -6,7 +6,7 @@ import pytest
 
 from services.guardrail.use_cases import get_dataset, register_dataset
 from shared.errors import InvalidInputError, NotFoundError
-from shared.events.changes import DatasetRefused, DatasetRegistered, GetDataset
+from shared.events.datasets import DatasetRefused, DatasetRegistered, GetDataset
 from shared.events.values import Case, GraderSpec
 from tests.fakes.guardrail import bench, cases, dataset, facts
 

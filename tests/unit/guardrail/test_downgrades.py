@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from services.guardrail.use_cases import quarantine_revision, roll_back, start_rollout
-from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, RollbackPipeline, RollbackRefused
+from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed
+from shared.events.deployments import RollbackPipeline, RollbackRefused
 from shared.events.recovery import QuarantineRevision
 from shared.events.rollouts import RolloutRefused, StartRollout
 from tests.fakes.guardrail import Bench, bench, facts, pipeline

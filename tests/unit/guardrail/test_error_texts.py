@@ -9,8 +9,13 @@ import pytest
 
 from services.guardrail.domain.names import completed, flat
 from services.guardrail.domain.rules import NEXT, Rule, RuleBook
-from shared.events.changes import ChangeQueued, ChangeVetoed
-from tests.fakes.guardrail import Bench, bench, pipeline, shipped_policy
+from services.guardrail.use_cases import roll_back
+from services.guardrail.use_cases.queries import get_pipeline
+from shared.errors import NotFoundError
+from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed
+from shared.events.deployments import GetPipeline, RollbackPipeline, RollbackRefused
+from tests.fakes.guardrail import Bench, bench, facts, pipeline, shipped_policy
+from tests.fakes.rollout_flow import HALF, Flow
 
 RULES = [rule for rule in shipped_policy().document.rules if rule.effect != "allow"]
 
@@ -71,6 +76,37 @@ async def test_every_fixed_check_says_what_is_wrong_and_what_to_do(
 ) -> None:
     text = await refused(await serving(), document, **fields)
     assert len(text) > 25 and WHAT_TO_DO.search(text), text
+
+
+async def test_a_veto_over_limits_names_those_that_are_exceeded_and_what_is_allowed() -> None:
+    (vetoed,) = await bench().propose(pipeline(limits={"calls": 5000, "depth": 7}))
+    assert isinstance(vetoed, ChangeVetoed)
+    (reason,) = vetoed.reasons
+    expected = "any run: 5000 calls (at most 1000), depth 7 (at most 5) (lower these limits of the document) [over-limits]"
+    assert reason.endswith(expected), reason
+
+
+async def test_a_rollback_where_only_a_canary_runs_says_how_to_end_that() -> None:
+    flow = Flow()
+    await flow.begin(HALF)
+    command = RollbackPipeline(rollback_id="b1", pipeline="triage", reason="the new one is bad", author="grace")
+    (refused,) = facts(await roll_back(command, flow.bench.at))
+    assert isinstance(refused, RollbackRefused)
+    canary = (await flow.record()).canary[:12]
+    assert f"{canary} is not stable, it is only rolled out: end that with `evoline rollout abort r1" in refused.reason
+
+
+async def test_a_pipeline_that_is_approved_and_was_never_deployed_is_shown() -> None:
+    at = bench()
+    (approved,) = await at.propose(pipeline(), deploy=False)
+    assert isinstance(approved, ChangeApproved)
+    shown = await get_pipeline(GetPipeline(pipeline="triage", undeployed_too=True), at.at)
+    assert (shown["stable"], shown["digest"], shown["generation"]) == (None, approved.digest, 0)
+    assert [each["digest"] for each in shown["revisions"]] == [approved.digest]
+    with pytest.raises(NotFoundError, match="has no stable revision"):
+        await get_pipeline(GetPipeline(pipeline="triage"), at.at)
+    with pytest.raises(NotFoundError):
+        await get_pipeline(GetPipeline(pipeline="another", undeployed_too=True), at.at)
 
 
 async def test_a_quarantined_or_denied_revision_says_what_to_do() -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from services.guardrail.use_cases import list_datasets, list_feedback, roll_back
-from shared.events.changes import RollbackPipeline
 from shared.events.custody import ListDatasets, ListFeedback
+from shared.events.deployments import RollbackPipeline
 from tests.fakes.guardrail import bench, pipeline
 from tests.fakes.people import identity
 

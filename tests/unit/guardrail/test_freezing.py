@@ -24,16 +24,8 @@ from services.guardrail.use_cases import (
 )
 from services.guardrail.use_cases.applying import deployed
 from shared.errors import FrozenError
-from shared.events.changes import (
-    ChangeApproved,
-    ChangeVetoed,
-    GrantScope,
-    ListReviews,
-    PipelineDeployed,
-    PipelineRolledBack,
-    ReviewRefused,
-    RollbackPipeline,
-)
+from shared.events.changes import ChangeApproved, ChangeVetoed, GrantScope, ListReviews, ReviewRefused
+from shared.events.deployments import PipelineDeployed, PipelineRolledBack, RollbackPipeline
 from shared.events.message import Message
 from shared.events.recovery import ChangeHeld, FreezeRefused, FreezeSystem, GetFreezes, SystemFrozen, SystemUnfrozen, UnfreezeSystem
 from shared.events.values import Budget

@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from services.guardrail.domain.authority import authorize
 from services.guardrail.use_cases import decide_review, delegate_reviews, roll_back
 from shared.errors import NotAuthorizedError
-from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, DecideReview, ReviewRefused, RollbackPipeline
+from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, DecideReview, ReviewRefused
+from shared.events.deployments import RollbackPipeline
 from shared.events.message import Message
 from shared.events.oversight import DelegateReviews, ReviewRecorded
 from shared.identity import MessageSigner

@@ -20,17 +20,8 @@ from services.guardrail.use_cases import (
 )
 from services.guardrail.use_cases.queries import resolved
 from shared.errors import InvalidInputError, NotAttestedError
-from shared.events.changes import (
-    ChangeApproved,
-    ChangeQueued,
-    ChangeVetoed,
-    GetChange,
-    GetPipeline,
-    ListPipelines,
-    PipelineRolledBack,
-    ReviewRefused,
-    RollbackPipeline,
-)
+from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, GetChange, ReviewRefused
+from shared.events.deployments import GetPipeline, ListPipelines, PipelineRolledBack, RollbackPipeline
 from shared.events.message import Message
 from shared.events.recovery import FreezeSystem, QuarantineRefused, QuarantineRevision, ReleaseRevision, RevisionQuarantined
 from tests.fakes.guardrail import Bench, bench, facts, pipeline, proposal

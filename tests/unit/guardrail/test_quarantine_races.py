@@ -19,7 +19,8 @@ from services.guardrail.use_cases.queries import get_pipeline
 from services.guardrail.use_cases.rollouts.advancing import advance_all
 from services.guardrail.use_cases.rollouts.starting import start_rollout
 from shared.errors import UnavailableError
-from shared.events.changes import ChangeApproved, GetPipeline, PipelineDeployed, PipelineRolledBack, RollbackPipeline
+from shared.events.changes import ChangeApproved
+from shared.events.deployments import GetPipeline, PipelineDeployed, PipelineRolledBack, RollbackPipeline
 from shared.events.message import Message
 from shared.events.recovery import QuarantineRefused, QuarantineRevision, ReleaseRevision, RevisionQuarantined
 from shared.events.rollouts import RolloutPlan, RolloutStep, StartRollout

@@ -14,7 +14,8 @@ from services.guardrail.use_cases import audit_unauthorized, grant_scope, sweep_
 from services.guardrail.use_cases.auditing import audit_refused_minutes
 from services.guardrail.use_cases.late_audit import LateAudit
 from shared.errors import OutOfScopeError, UnavailableError
-from shared.events.changes import GrantScope, RollbackPipeline
+from shared.events.changes import GrantScope
+from shared.events.deployments import RollbackPipeline
 from shared.events.values import Budget
 from tests.fakes.guardrail import Bench, bench
 

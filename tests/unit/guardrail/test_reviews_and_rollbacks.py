@@ -8,17 +8,8 @@ from services.guardrail.use_cases import Effects, expire_reviews, list_reviews, 
 from services.guardrail.use_cases.telling import outcome_key
 from services.guardrail.use_cases.voting import RECORDING_SECONDS
 from shared.errors import UnavailableError
-from shared.events.changes import (
-    ChangeApproved,
-    ChangeQueued,
-    ChangeVetoed,
-    ListReviews,
-    PipelineDeployed,
-    PipelineRolledBack,
-    ReviewRefused,
-    RollbackPipeline,
-    RollbackRefused,
-)
+from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, ListReviews, ReviewRefused
+from shared.events.deployments import PipelineDeployed, PipelineRolledBack, RollbackPipeline, RollbackRefused
 from shared.events.message import Message
 from tests.fakes.guardrail import Bench, bench, facts, pipeline
 

@@ -16,7 +16,8 @@ from services.guardrail.use_cases.rollbacks import roll_back
 from services.guardrail.use_cases.rollouts.advancing import advance_all
 from services.guardrail.use_cases.rollouts.queries import get_rollout, list_rollouts
 from services.guardrail.use_cases.rollouts.starting import start_rollout
-from shared.events.changes import ChangeVetoed, GetPipeline, RollbackPipeline
+from shared.events.changes import ChangeVetoed
+from shared.events.deployments import GetPipeline, RollbackPipeline
 from shared.events.recovery import FreezeSystem, QuarantineRevision, UnfreezeSystem
 from shared.events.rollouts import (
     GetRollout,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.guardrail.use_cases.rollouts.observing import report_outcome
-from shared.events.changes import PipelineDeployed, PipelineRolledBack
+from shared.events.deployments import PipelineDeployed, PipelineRolledBack
 from shared.events.rollouts import (
     ReportOutcome,
     RolloutCompleted,

@@ -11,7 +11,9 @@ from services.guardrail.use_cases import attest_shipped, find_audit_entries, gra
 from shared.attestation import verify_scope
 from shared.errors import ConfigurationError, LimitReachedError, OutOfScopeError, UnavailableError
 from shared.events.audit import FindAuditEntries
-from shared.events.changes import GrantScope, MeasurePipelines, PipelinesMeasured, RollbackPipeline
+from shared.events.changes import GrantScope
+from shared.events.datasets import MeasurePipelines, PipelinesMeasured
+from shared.events.deployments import RollbackPipeline
 from shared.events.values import Budget
 from shared.pipeline.loading import load_document
 from tests.fakes.guardrail import Bench, answering, bench, facts, pipeline

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from services.guardrail.domain.records import ChangeRecord, Deployment
-from shared.events.changes import DecideReview, ProposeChange, RollbackPipeline
+from shared.events.changes import DecideReview, ProposeChange
+from shared.events.deployments import RollbackPipeline
 from shared.events.oversight import DelegateReviews
 from shared.events.recovery import FreezeSystem, QuarantineRevision, ReleaseRevision, UnfreezeSystem
 from shared.events.rollouts import ControlRollout, StartRollout

@@ -15,7 +15,8 @@ from services.guardrail.domain.records import ChangeRecord
 from services.guardrail.domain.turns import Turns
 from services.guardrail.ports import Guardrail
 from services.guardrail.use_cases import Place, propose_change
-from shared.events.changes import ChangeApproved, ChangeVetoed, PipelineDeployed, ProposeChange
+from shared.events.changes import ChangeApproved, ChangeVetoed, ProposeChange
+from shared.events.deployments import PipelineDeployed
 from shared.events.message import Message
 from shared.events.runs import ExecuteRun, RunFinished
 from shared.storage.grouped import GroupedDatabase

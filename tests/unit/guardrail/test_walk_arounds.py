@@ -12,14 +12,8 @@ from services.guardrail.use_cases import grant_scope, propose_change, roll_back
 from services.guardrail.use_cases.queries import resolved
 from shared.attestation import Verifier, public_pem, sign, verify_scope
 from shared.errors import InvalidInputError, LimitReachedError, NotAttestedError
-from shared.events.changes import (
-    ChangeApproved,
-    ChangeQueued,
-    ChangeVetoed,
-    GrantScope,
-    ReviewRefused,
-    RollbackPipeline,
-)
+from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, GrantScope, ReviewRefused
+from shared.events.deployments import RollbackPipeline
 from shared.events.message import Message
 from shared.events.values import Budget
 from tests.fakes.guardrail import Bench, bench, pipeline, proposal

@@ -14,7 +14,7 @@ from shared.errors import (
     TransientError,
     UnavailableError,
 )
-from shared.events.changes import RollbackPipeline
+from shared.events.deployments import RollbackPipeline
 from shared.events.generation import GeneratePipeline
 from shared.events.runs import ExecuteRun
 from shared.messaging import codec, envelope, headers

@@ -12,16 +12,9 @@ from services.guardrail.use_cases.rollbacks import roll_back
 from services.guardrail.use_cases.rollouts.facts import audit, noted, with_fact
 from services.guardrail.use_cases.rollouts.standing_still import standstill
 from services.guardrail.use_cases.taking_out import Cause, take_out
-from shared.events.changes import PipelineDeployed, PipelineRolledBack, RollbackPipeline, RollbackRefused
+from shared.events.deployments import PipelineDeployed, PipelineRolledBack, RollbackPipeline, RollbackRefused
 from shared.events.message import derive_id
-from shared.events.rollouts import (
-    WHOLE,
-    RolloutAborted,
-    RolloutCompleted,
-    RolloutRolledBack,
-    RolloutStarted,
-    RolloutStepped,
-)
+from shared.events.rollouts import WHOLE, RolloutAborted, RolloutCompleted, RolloutRolledBack, RolloutStarted, RolloutStepped
 
 SERVICE = "guardrail"
 QUARANTINED = "the revision is quarantined"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from services.guardrail.domain.authors import is_person
 from services.guardrail.domain.oversight import excluded_names
 from services.guardrail.domain.rollout import RolloutRecord
-from services.guardrail.domain.rollout_decisions import paused
+from services.guardrail.domain.rollout_decisions import approval_of, paused, percent
 from services.guardrail.ports import Guardrail, LostRaceError
 from services.guardrail.use_cases.rollouts.advancing import advance
 from services.guardrail.use_cases.rollouts.facts import audit, done, with_fact
@@ -85,9 +85,19 @@ def _not_now(command: ControlRollout, record: RolloutRecord, frozen: str) -> str
         return f"{command.verb} needs a reason, which is kept in the audit log"
     if command.verb == "complete_now" and frozen:
         return f"the system is frozen: {frozen}"
+    if command.verb == "approve_step" and command.step not in (None, record.step + 1):
+        return _another_step(command, record)
     if command.verb == "approve_step" and not record.present.approval:
         return f"the step at {record.share:.0%} asks for no approval; it waits for {record.waits_for or 'nothing'}"
     return ""
+
+
+def _another_step(command: ControlRollout, record: RolloutRecord) -> str:
+    at = f"the approval is for step {command.step}, but the rollout is at step {record.step + 1} ({percent(record.share)})"
+    if not record.present.approval:
+        return f"{at}, which asks for no approval; it waits for {record.waits_for or 'nothing'}"
+    look = f"look at that one (`evoline rollout status {record.rollout_id}`)"
+    return f"{at}: {look}, then approve it: `{approval_of(record)}`"
 
 
 async def _not_by(command: ControlRollout, record: RolloutRecord, at: Guardrail) -> str:
