@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from shared.errors import InvalidInputError, Problem
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 MOST_WORKERS = 1024
 SEEDS = 2**32
@@ -21,36 +16,18 @@ _LONGEST = 10**12
 """Larger ones are not written out in a message."""
 
 
-def with_checked_numbers(function: Callable[P, R]) -> Callable[P, R]:
-    """The same function, but its `workers`, `seed_number` and `alpha` are numbers that make sense.
-
-    Raises `InvalidInputError` with everything that is wrong with them."""
-    signature = inspect.signature(function)
-
-    @functools.wraps(function)
-    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
-        given = signature.bind(*args, **kwargs)
-        given.apply_defaults()
-        named = given.arguments
-        problems = [
-            *_whole("workers", named["workers"], 1, MOST_WORKERS),
-            *_whole("seed_number", named["seed_number"], 0, SEEDS - 1),
-            *_level("alpha", named["alpha"]),
-        ]
-        if problems:
-            raise InvalidInputError(problems)
-        return function(*args, **kwargs)
-
-    return checked
-
-
-def check_given(seed: Any, evaluate: Any, splits: Mapping[str, Any], budget: Any, *, proposer: Any) -> None:
-    """Raises `InvalidInputError` with everything that is of a wrong kind."""
+def check_given(
+    seed: Any, evaluate: Any, splits: Mapping[str, Any], budget: Any, *, proposer: Any, numbers: Mapping[str, Any]
+) -> None:
+    """Raises `InvalidInputError` with everything that is of a wrong kind, and the `numbers` by name that make no sense."""
     problems = [
         *_wrong("seed", seed, isinstance(seed, Mapping), "a pipeline document or a map of names to texts"),
         *_wrong("evaluate", evaluate, callable(evaluate), "a function (candidate, case) -> score from 0 to 1"),
         *_wrong("proposer", proposer, proposer is None or callable(proposer), "a function (parent, feedback) -> candidate"),
         *_wrong("budget", budget, isinstance(budget, int) and not isinstance(budget, bool), "a whole number of evaluations"),
+        *_whole("workers", numbers["workers"], 1, MOST_WORKERS),
+        *_whole("seed_number", numbers["seed_number"], 0, SEEDS - 1),
+        *_level("alpha", numbers["alpha"]),
     ]
     for name, cases in splits.items():
         problems += _wrong(

@@ -79,9 +79,10 @@ def optimize(  # noqa: PLR0913  the signature is a promise; everything after the
 
     Raises `InvalidInputError` with everything that is wrong: too few cases (with the number that would do), one label only,
     repeated cases, a budget too small, an invalid seed, or a seed of which every evaluation fails."""
-    check_given(seed, evaluate, {"train": train, "dev": dev, "sealed": sealed}, budget, proposer=proposer)
+    numbers = {"workers": workers, "seed_number": seed_number, "alpha": alpha}
+    check_given(seed, evaluate, {"train": train, "dev": dev, "sealed": sealed}, budget, proposer=proposer, numbers=numbers)
     first = seed_of(seed)
-    _check_options(workers, alpha, strategy)
+    _check_strategy(strategy)
     splits = {"train": list(train), "dev": list(dev), "sealed": list(sealed)}
     task = plan_task(first.document, splits, budget, seed_number, search_on_train=not is_pipeline(first.document))
     chosen = STRATEGIES[strategy]() if isinstance(strategy, str) else strategy
@@ -256,14 +257,9 @@ def _weights(wanted: Weights | Mapping[str, float] | None) -> Weights:
     return Weights(**given)
 
 
-def _check_options(workers: int, alpha: float, strategy: str | Strategy) -> None:
-    problems = []
-    if workers < 1:
-        problems.append(Problem(path="workers", reason=f"is {workers}", suggestion="at least 1"))
-    if not 0.0 < alpha < 0.5:
-        problems.append(Problem(path="alpha", reason=f"is {alpha}", suggestion="a level between 0 and 0.5, usually 0.05"))
+def _check_strategy(strategy: str | Strategy) -> None:
     if isinstance(strategy, str) and strategy not in STRATEGIES:
         names = ", ".join(sorted(STRATEGIES))
-        problems.append(Problem(path="strategy", reason=f"there is no strategy {strategy!r}", suggestion=f"choose among {names}"))
-    if problems:
-        raise InvalidInputError(problems)
+        raise InvalidInputError(
+            Problem(path="strategy", reason=f"there is no strategy {strategy!r}", suggestion=f"choose among {names}")
+        )
