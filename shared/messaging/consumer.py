@@ -169,6 +169,8 @@ class Consumer:
             async with asyncio.timeout(CONNECT_SECONDS + len(self._broker.subscribers)):
                 self._faults.client = self._client = await self._broker.connect()
                 tolerate_broken_headers(self._client)
+                # The framework's callback raises a refusal out of the client's loop of reconnects: it would try no more, silently.
+                self._client._error_cb = self._faults.on_error
                 await self._broker.start()
                 for pull in self._pulls:
                     await pull.start(self._client)

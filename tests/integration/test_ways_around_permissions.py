@@ -136,6 +136,20 @@ async def test_a_key_is_replaced_while_its_user_works_and_what_runs_takes_the_ne
     await old.publish(LearnFromRuns(learning_id="later", domain="general"), cause="with the new key")
 
 
+async def test_a_service_consumes_on_after_its_key_was_replaced(broker: GuardedBroker, open_as: OpenAs) -> None:
+    """Its consumer is refused with the old key once, then comes back with the new one, as its bus does."""
+    bus, admin = await open_as("learner"), await open_as(ADMIN)
+    async with learning(broker, bus) as seen:
+        broker.secrets.rotate("learner")
+        broker.read_users_again()
+        await eventually(lambda: enters(broker.settings("learner")))
+        assert broker.secrets.finish_rotation("learner")
+        broker.read_users_again()
+        await eventually(lambda: bus.client.stats["reconnects"] > 0 and bus.client.is_connected)
+        await admin.publish(LearnFromRuns(learning_id="later", domain="general"), cause="to a consumer with a new key")
+        await eventually(lambda: seen == ["later"])
+
+
 async def enters(settings: SharedSettings) -> bool:
     try:
         await (await Bus.connect(settings, service="test")).close()
