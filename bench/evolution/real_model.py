@@ -114,8 +114,10 @@ def _generations(rows: Rows, one: Measured) -> Iterator[tuple[int, list[float]]]
 def _text(measured: Mapping[str, Measured]) -> str:
     lines = [
         f"Local model `{default_model()}`, greedy, answers constrained by a schema. Texts: instruction, hints, examples, closing;",
-        "the proposer that all share draws another phrasing, hint or closing, or changes the examples. 60 training, 60 dev and 60",
-        f"gate cases, others held out; one run each (number {NUMBER}). Intervals: paired with the seed on the held-out cases, 95%.",
+        "the proposer that all share draws another phrasing, hint or closing, or changes the examples; under a name that ends in",
+        "`_nearest` these may also be the 1, 2 or 3 training cases most like the case at hand (`nearest_examples`). 60 training,",
+        f"60 dev and 60 gate cases, others held out; one run each (number {NUMBER}). Intervals: paired with the seed on the",
+        "held-out cases, 95%.",
         "Target: at least +10 points over the seed where there is headroom, and not below any peer.\n",
     ]
     return "\n".join([*lines, *(_task_text(name, one) for name, one in measured.items())])

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from bench.evolution.recording import Asked
 from bench.evolution.rows import ROOT
 from shared.events.values import GraderSpec
 from shared.evidence.graders import grade
+from shared.pipeline.functions.nearest import nearest_examples
 
 SHIPPED = ROOT / "pipelines" / "examples"
 FOLDER = "EVOLINE_BENCH_TASKS"
@@ -25,6 +27,8 @@ _MOST_EXAMPLES = 8
 _MOST_CHARACTERS = 160
 NONE = "-"
 """A text that says nothing."""
+_NEAREST = re.compile(r"the (\d) nearest training cases")
+_COUNTS = (1, 2, 3)
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,10 @@ class Task:
     phrasings: tuple[str, ...]
     hints: tuple[str, ...]
     closings: tuple[str, ...]
+    file: str = ""
+    """Of its cases; empty: as the task is called."""
+    has_nearest: bool = False
+    """The examples may be the training cases that are most like the case at hand, as `nearest_examples` of pipelines finds them."""
 
     @property
     def seed(self) -> dict[str, str]:
@@ -58,6 +66,27 @@ _CLOSINGS = (
     "Be careful: the first impression is often wrong.",
     "Answer with JSON only.",
     "What is the right answer?",
+)
+_SPAM = Task(
+    "spam_email",
+    "Is this email spam or ham?",
+    _label_schema("ham", "spam"),
+    GraderSpec(kind="label"),
+    (
+        "Is this email spam or ham?",
+        "Decide whether the email is unwanted advertising (spam) or a real message (ham).",
+        "You filter mail. Answer ham for messages that people wrote to each other or to a list, spam for advertising.",
+        "Classify the email: ham or spam.",
+        "Would the receiver want this email? Answer ham if so, else spam.",
+    ),
+    (
+        NONE,
+        "About half of the emails are ham.",
+        "News digests, mailing lists and technical questions are ham.",
+        "Offers of money, loans, pills or miracle products are spam.",
+        "Spam often shouts, promises and asks to click.",
+    ),
+    _CLOSINGS,
 )
 TASKS = (
     Task(
@@ -108,27 +137,8 @@ TASKS = (
         ),
         _CLOSINGS,
     ),
-    Task(
-        "spam_email",
-        "Is this email spam or ham?",
-        _label_schema("ham", "spam"),
-        GraderSpec(kind="label"),
-        (
-            "Is this email spam or ham?",
-            "Decide whether the email is unwanted advertising (spam) or a real message (ham).",
-            "You filter mail. Answer ham for messages that people wrote to each other or to a list, spam for advertising.",
-            "Classify the email: ham or spam.",
-            "Would the receiver want this email? Answer ham if so, else spam.",
-        ),
-        (
-            NONE,
-            "About half of the emails are ham.",
-            "News digests, mailing lists and technical questions are ham.",
-            "Offers of money, loans, pills or miracle products are spam.",
-            "Spam often shouts, promises and asks to click.",
-        ),
-        _CLOSINGS,
-    ),
+    _SPAM,
+    replace(_SPAM, name="spam_email_nearest", file="spam_email", has_nearest=True),
 )
 
 
@@ -146,7 +156,8 @@ class RealTask:
 
     def evaluate(self, texts: Mapping[str, str], case: str) -> float:
         row = self._cases[case]
-        answer = self._model(self.prompt(texts, row["input"]), self.task.answers)
+        shown = {**texts, "examples": self._examples(texts["examples"], case)}
+        answer = self._model(self.prompt(shown, row["input"]), self.task.answers)
         try:
             return grade(self.task.grader, row["expected"], json.loads(answer))
         except ValueError:
@@ -155,6 +166,16 @@ class RealTask:
     def prompt(self, texts: Mapping[str, str], shown: Mapping[str, Any]) -> str:
         parts = [texts["instruction"], texts["hints"], texts["examples"], f"Input: {_shown(shown)}", texts["closing"], "Output:"]
         return "\n\n".join(part for part in parts if part.strip() != NONE)
+
+    def _examples(self, text: str, case: str) -> str:
+        """As they are shown beside one case, which is never its own example."""
+        if not (found := _NEAREST.fullmatch(text)):
+            return text
+        others = [self._cases[other] for other in self.train if other != case]
+        chosen = nearest_examples(
+            [{"input": row["input"], "id": row["id"]} for row in others], {"input": self._cases[case]["input"]}, int(found[1])
+        )
+        return "\n\n".join(_example(self._cases[each["id"]]) for each in reversed(chosen))
 
     def problem(self, budget: int, number: int) -> Problem:
         return Problem(
@@ -175,12 +196,13 @@ class RealTask:
         return propose
 
     def _other_examples(self, present: str, generator: random.Random) -> str:
-        lines = [] if present == NONE else present.split("\n\n")
+        if self.task.has_nearest and generator.random() < 0.5:
+            return f"the {generator.choice(_COUNTS)} nearest training cases"
+        lines = [] if present == NONE or _NEAREST.fullmatch(present) else present.split("\n\n")
         if lines and (len(lines) >= _MOST_EXAMPLES or generator.random() < 0.25):
             lines.pop(generator.randrange(len(lines)))
         for _ in range(generator.choice((1, 1, 2, 3))):
-            row = self._cases[generator.choice(self.train)]
-            line = f"Input: {_shown(row['input'])}\nOutput: {json.dumps(_answer(row['expected']), ensure_ascii=False)}"
+            line = _example(self._cases[generator.choice(self.train)])
             if line not in lines and len(lines) < _MOST_EXAMPLES:
                 lines.append(line)
         return "\n\n".join(lines) or NONE
@@ -190,10 +212,14 @@ def load(task: Task, model: Asked) -> RealTask | None:
     """None where the task's file is not here."""
     folders = [SHIPPED, *([Path(os.environ[FOLDER])] if os.environ.get(FOLDER) else [])]
     for folder in folders:
-        path = folder / f"{task.name}.jsonl"
+        path = folder / f"{task.file or task.name}.jsonl"
         if path.exists():
             return RealTask(task, model, [json.loads(line) for line in path.read_text().splitlines()])
     return None
+
+
+def _example(row: Mapping[str, Any]) -> str:
+    return f"Input: {_shown(row['input'])}\nOutput: {json.dumps(_answer(row['expected']), ensure_ascii=False)}"
 
 
 def _answer(expected: Any) -> Any:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 from scipy import stats
@@ -20,12 +24,13 @@ from bench.evolution.planted import FAMILIES, NAMES, SEED, additive, flat
 from bench.evolution.problems import EvaluationServer, Found, OverBudgetError, landscape_problem
 from bench.evolution.reaching import text as reaching_text
 from bench.evolution.real_model import FOUND, RECORDINGS, SMOKE_CASES, Shipped, held_out, row
-from bench.evolution.real_tasks import TASKS, RealTask, Task, load
+from bench.evolution.real_tasks import SEEN, TASKS, RealTask, Task, load
 from bench.evolution.recording import NotRecordedError, RecordedModel
 from bench.evolution.report import RESULTS, TITLES, write_section
 from bench.evolution.rows import Rows
 
 RUNS, LANDSCAPES = 60, 3
+SUBJECTS = ("astronomy", "cooking", "football", "gardening", "medicine")
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +174,28 @@ def test_real_tasks_split_their_cases_without_overlap_and_propose_what_is_new() 
         texts = child
     shown = [case for case in (*real.dev, *real.gate, *real.held_out) if f"Input: {_price(real, case)}\n" in texts["examples"]]
     assert texts["examples"] != "-" and len(shown) < 3, "only training cases are shown; a few prices stand in several splits"
+
+
+def test_nearest_examples_are_other_training_cases_chosen_for_each_case() -> None:
+    rows = [
+        {"id": f"{split}-{at}", "split": split, "input": {"text": f"{split}-{at} of {split} {SUBJECTS[at % 5]}"}, "expected": "ham"}
+        for split, at in product(("train", "dev", "sealed"), range(SEEN + 5))
+    ]
+    asked: list[str] = []
+
+    def answer(prompt: str, schema: Mapping[str, Any]) -> str:
+        asked.append(prompt)
+        return "{}"
+
+    real = RealTask(replace(TASKS[1], has_nearest=True), answer, rows)
+    texts = {**real.task.seed, "examples": "the 4 nearest training cases"}
+    for case in real.train:
+        real.evaluate(texts, case)
+        *shown, own = re.findall(r"Input: (\S+) of (\w+) (\w+)\n", asked[-1])
+        assert own[0] == case and {others[1:] for others in shown} == {own[1:]}, "training cases of the same subject"
+        assert len({*shown, own}) == 5
+    propose = real.proposer(1)
+    assert {propose(real.task.seed, "examples")["examples"][:5] for _ in range(60)} == {"the 1", "the 2", "the 3", "Input"}
 
 
 def _price(real: RealTask, case: str) -> str:
