@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -91,14 +92,4 @@ def describe() -> str:
 
 def _type(annotation: Any) -> str:
     text = annotation.__name__ if isinstance(annotation, type) and "[" not in str(annotation) else str(annotation)
-    for prefix in (
-        "typing.",
-        "evoline.demo.report.",
-        "shared.events.changes.",
-        "shared.events.datasets.",
-        "shared.events.generation.",
-        "shared.events.improvement.",
-        "shared.events.runs.",
-    ):
-        text = text.replace(prefix, "")
-    return text.replace("|", r"\|")
+    return re.sub(r"\b(?:[a-z_]+\.)+(?=[A-Z])", "", text).replace("|", r"\|")
