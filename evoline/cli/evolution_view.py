@@ -93,7 +93,10 @@ class EvolutionView:
             self._live.stop()
 
     def title(self, text: str) -> None:
+        """Told before anything else: by its id a search is stopped and looked at."""
         self.state.title = text
+        if self._live is None:
+            self.line(text)
 
     def line(self, text: str) -> None:
         if not self._quiet:

@@ -67,6 +67,13 @@ def test_without_a_terminal_a_line_is_told_for_what_is_new_and_no_other(capsys: 
     assert "40 of 200 spent" in lines[0] and "accepted vote" in lines[1] and "gate: proposed abc" in lines[2]
 
 
+def test_without_a_terminal_the_id_is_told_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    for quiet in (False, True):
+        with EvolutionView("tweets", quiet=quiet) as view:
+            view.title("evolution-1 of tweets, guided")
+    assert capsys.readouterr().err.splitlines() == ["  evolution-1 of tweets, guided"]
+
+
 def test_the_runs_of_the_gate_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
     run_fields = {"run_id": "r", "pipeline": "p", "digest": "", "domain": "d", "status": "succeeded", "outputs": {}}
     with EvolutionView("e") as view:
