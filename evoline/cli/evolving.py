@@ -49,7 +49,7 @@ def evolve(  # noqa: PLR0913 - the options of the command line
     evaluations: Annotated[
         int, typer.Option("--budget", "--evaluations", min=1, max=100_000, help="Runs of candidates; never passed.")
     ] = 300,
-    strategy: Annotated[str, typer.Option(help=f"One of {', '.join(STRATEGIES)}.", callback=_known_strategy)] = "climb",
+    strategy: Annotated[str, typer.Option(help=f"One of {', '.join(STRATEGIES)}.", callback=_known_strategy)] = "guided",
     generations: Annotated[int, typer.Option(min=1, max=1000, help="Of the genetic algorithm.")] = 5,
     population: Annotated[int, typer.Option(min=2, max=1000, help="Of the genetic algorithm.")] = 50,
     seconds: Annotated[float, typer.Option(help="Time for the search.")] = 600.0,

@@ -143,13 +143,13 @@ def _with_room(document: Mapping[str, Any]) -> Mapping[str, Any]:
 class OutsideProposer:
     """The caller's proposer. What it gives is checked and counted; after too much that is useless it is not asked again."""
 
-    def __init__(self, propose: CallersProposer, arena: CountingArena, journal: Journal) -> None:
+    def __init__(self, propose: CallersProposer, seed: Candidate, arena: CountingArena, journal: Journal) -> None:
         self._propose = propose
         self._arena = arena
         self._journal = journal
         self._asked: Counter[str] = Counter()
         self._useless = 0
-        self._given: set[str] = set()
+        self._given = {seed.digest}
         self.counts: Counter[str] = Counter(asked=0, usable=0, refused=0)
         self.last_fault = ""
 
@@ -203,7 +203,9 @@ def _copy(case: Any) -> Any:
 def _fault(found: Candidate | None, parent: Candidate) -> str:
     if found is None:
         return "its answer is no valid candidate"
-    return "it gave the parent back" if found.digest == parent.digest else "it gave a candidate that it had given before"
+    if found.digest == parent.digest:
+        return "it gave the parent back"
+    return "it gave the seed or a candidate that it had given before"
 
 
 def explained(outside: OutsideProposer | None) -> tuple[str, ...]:

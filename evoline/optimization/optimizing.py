@@ -54,7 +54,7 @@ def optimize(  # noqa: PLR0913  the signature is a promise; everything after the
     budget: int,
     seed_number: int = 0,
     *,
-    strategy: str | Strategy = "climb",
+    strategy: str | Strategy = "guided",
     proposer: CallersProposer | None = None,
     operators: Sequence[str] | None = None,
     workers: int = 1,
@@ -96,7 +96,7 @@ def optimize(  # noqa: PLR0913  the signature is a promise; everything after the
     with Journal(Path(journal) if journal else None, f"{task.fingerprint}:{chosen.name}") as notes:
         work = _Work(first, task, chosen, notes, seed_number, budget, alpha, weighing, on_progress or (lambda progress: None))
         arena = CountingArena(evaluate, task.cases, notes, workers=workers, on_measured=lambda: work.tell(arena))
-        outside = OutsideProposer(proposer, arena, notes) if proposer else None
+        outside = OutsideProposer(proposer, first, arena, notes) if proposer else None
         menu = Menu(own, context, checking(first), outside)
         return finished(work.run(arena, menu, outside))
 
@@ -165,7 +165,8 @@ class _Work:
             outcome = _kept(self.seed, replace(evidence, reasons=tuple(reasons)), found.archive)
         else:
             outcome = _judged(self.seed, best, look, evidence, found.archive)
-        return replace(outcome, trade_offs=trade_offs_of(found.archive, self.weights), curve=tuple(watch.points))
+        told = trade_offs_of(found.archive, self.weights, evidence.best_digest)
+        return replace(outcome, trade_offs=told, curve=tuple(watch.points))
 
     async def _look_at_seed(self, watched: WatchedArena, arena: CountingArena) -> None:
         cases = self.task.plan.search_cases[:_FIRST_LOOK]

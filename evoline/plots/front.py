@@ -38,8 +38,9 @@ def _prices(story: Story, name: ObjectiveName) -> set[str]:
 
 
 def members(story: Story) -> list[Member]:
-    """Of front and menu, each once."""
-    return list({member.digest: member for member in (*story.trade_offs.menu, *story.trade_offs.front)}.values())
+    """Of front and menu, with seed and best finalist; each once."""
+    told = story.trade_offs
+    return list({member.digest: member for member in (*told.menu, *told.front, *told.beside)}.values())
 
 
 def values_of(member: Member) -> Mapping[ObjectiveName, ObjectiveValue]:
@@ -48,11 +49,13 @@ def values_of(member: Member) -> Mapping[ObjectiveName, ObjectiveValue]:
 
 def _draw_prices(story: Story, axes: Axes, price: ObjectiveName, *, named: bool) -> None:
     """`named`: the members of the front bear the beginning of their digest."""
-    front = {member.digest for member in story.trade_offs.front}
+    front, menu = ({member.digest for member in group} for group in (story.trade_offs.front, story.trade_offs.menu))
     has_price = [member for member in members(story) if price in values_of(member)]
-    others = [member for member in has_price if member.digest not in front]
+    others = [member for member in has_price if member.digest in menu - front]
+    beside = [member for member in has_price if member.digest not in menu | front]
     on_front = [member for member in has_price if member.digest in front]
     _points(axes, others, price, marker="s", color=GREY, filled=False, label="best of its niche, not on the front")
+    _points(axes, beside, price, marker=".", color=GREY, filled=False, label="_under the marks of seed and best finalist")
     compared = ", ".join(story.trade_offs.compared)
     how = f"on the front by {compared}\n(compared with quality pulled to the mean where cases are few)"
     _points(axes, on_front, price, marker="o", color=BLUE, filled=True, label=how)

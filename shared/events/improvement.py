@@ -153,7 +153,7 @@ class StartEvolution(Command):
     dataset_id: Identifier
     evaluations: int = Field(default=300, ge=1, le=100_000)
     """Runs of a candidate on one case that the search may spend; the gate's come from the guardrail's own budget."""
-    strategy: Literal["climb", "genetic", "guided", "best_of", "gepa"] = "climb"
+    strategy: Literal["climb", "genetic", "guided", "best_of", "gepa"] = "guided"
     generations: int = Field(default=5, ge=1, le=1000)
     """Of the genetic algorithm, as `population`; the others go on until the budget is used up."""
     population: int = Field(default=50, ge=2, le=1000)

@@ -52,6 +52,8 @@ class TradeOffs(Part):
     """The best of each niche, best quality first."""
     niches: int = 0
     """With those left out."""
+    beside: tuple[Member, ...] = ()
+    """The seed and the best finalist, where they are neither on the front nor in the menu by the grades of the search."""
     notes: tuple[str, ...] = ()
     """Objectives that are not known, and what else a reader must know."""
     scalar_weights: dict[str, float] = Field(default_factory=dict)

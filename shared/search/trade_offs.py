@@ -27,18 +27,24 @@ class _Measured:
     objectives: Objectives
 
 
-def trade_offs_of(archive: Archive, weights: Weights | None = None) -> TradeOffs:
-    """Of all candidates that were measured. Objectives that only some are known of are shown, not compared."""
+def trade_offs_of(archive: Archive, weights: Weights | None = None, best: str = "") -> TradeOffs:
+    """Of all candidates that were measured. Objectives that only some are known of are shown, not compared. `best`: digest of the
+    best finalist, who is told in any case, as is the seed."""
     measured = _measured(archive)
     compared = _compared(measured)
-    front = _front(measured, compared)
-    menu = _menu(measured)
+    whole = _front(measured, compared)
+    front, niches = _best_first(_uncrowded(whole, compared)), _menu(measured)
+    menu = _best_first(niches)[:MOST_MEMBERS]
+    told = {one.entry.candidate.digest for one in (*front, *menu)}
+    seed = archive.entries[0].candidate.digest if archive.entries else ""
+    beside = [one for one in measured if (digest := one.entry.candidate.digest) in (seed, best) and digest not in told]
     return TradeOffs(
         compared=compared,
-        front=tuple(_member(one) for one in _best_first(_uncrowded(front, compared))),
-        front_size=len(front),
-        menu=tuple(_member(one) for one in _best_first(menu)[:MOST_MEMBERS]),
-        niches=len(menu),
+        front=tuple(_member(one) for one in front),
+        front_size=len(whole),
+        menu=tuple(_member(one) for one in menu),
+        niches=len(niches),
+        beside=tuple(_member(one) for one in beside),
         notes=_notes(measured, compared),
         scalar_weights=weights.told if weights else {},
     )

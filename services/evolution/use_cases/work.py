@@ -69,7 +69,7 @@ class EvolutionWork:
         found = await self._search()
         await self._remember(found)
         finals = await self._confirm(found)
-        found = await self._traded_off(found)
+        found = await self._traded_off(found, finals)
         if finals is None or finals.best is None:
             return await self._nothing(found, finals)
         return await self._propose(found, finals)
@@ -102,9 +102,11 @@ class EvolutionWork:
         note_uses(found.archive, self._evaluations)
         return replace(found, reasons=(*found.reasons, *rewriting.told()))
 
-    async def _traded_off(self, found: SearchResult) -> SearchResult:
+    async def _traded_off(self, found: SearchResult, finals: FinalRound | None) -> SearchResult:
         """With front and menu, which are kept with the evolution."""
-        found = replace(found, trade_offs=trade_offs_of(found.archive, self._weights))
+        best = finals.leading if finals else None
+        told = trade_offs_of(found.archive, self._weights, best.candidate.digest if best else "")
+        found = replace(found, trade_offs=told)
         assert found.trade_offs is not None
         kept = {"trade_offs": found.trade_offs.model_dump(mode="json")}
         await self._at.evolutions.update(self._command.evolution_id, kept)
@@ -180,7 +182,7 @@ class EvolutionWork:
 
     def _pending(self, found: SearchResult, finals: FinalRound | None) -> EvolutionFinished:
         """Everything that is known before the gate; the verdict is filled in by it."""
-        best = finals.best or (finals.finalists[0] if finals.finalists else None) if finals else None
+        best = finals.leading if finals else None
         return EvolutionFinished(
             evolution_id=self._command.evolution_id,
             pipeline=self._command.pipeline,

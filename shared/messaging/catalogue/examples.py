@@ -60,7 +60,7 @@ EXTRA: dict[str, dict[str, Any]] = {
     "ExecuteRun": {"pipeline": "support_triage@stable", "inputs": {"ticket": "I was charged twice"}},
     "RunFinished": {"outputs": {"answer": "billing"}},
     "ImportRun": {"file": {"evoline:value": {"sha256": _DIGEST, "bytes": 1_234_567}}},
-    "StartEvolution": {"evaluations": 300, "strategy": "climb"},
+    "StartEvolution": {"evaluations": 300, "strategy": "guided"},
     "ReportUse": {"day": "2026-11-22"},
     "ProposeChange": {"reason": "Best of 4 candidates on 40 training examples."},
 }

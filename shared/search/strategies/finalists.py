@@ -23,6 +23,11 @@ class FinalRound:
     finalists: tuple[Entry, ...]
     """Challengers, best first, with their grades on fresh cases only."""
 
+    @property
+    def leading(self) -> Entry | None:
+        """The best, or the challenger that came nearest to the seed."""
+        return self.best or (self.finalists[0] if self.finalists else None)
+
 
 def mean_grade(entry: Entry, seed: Entry) -> float:
     return entry.mean

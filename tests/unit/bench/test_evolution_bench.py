@@ -147,8 +147,8 @@ def test_what_was_found_on_real_tasks_is_worth_on_held_out_cases_what_the_result
     keys = {key: found for text, found in rows if (key := tuple(json.loads(text)))[2] == task.name and key[0] != "generations"}
     assert {key[4] for key in keys} >= {300} and {key[0] for key in keys} >= {"optimize, guided", "gepa"}
     seed = held_out(real, task.seed)
-    for (name, _, _, _, budget, _), found in keys.items():
-        shipped = Shipped(name, budget, Found(**found), held_out(real, found["best"]))
+    for (name, _, _, _, budget, number), found in keys.items():
+        shipped = Shipped(name, budget, Found(**found), held_out(real, found["best"]), number)
         assert f"| {' | '.join(map(str, row(shipped, seed)))} |" in section
     assert recorded.asked == 0
 

@@ -52,6 +52,15 @@ def test_what_is_worse_in_everything_is_not_on_the_front_and_what_is_cheaper_is(
     assert found.notes == ("robustness is not known: no candidate ran with faults of its provider",)
 
 
+def test_seed_and_best_finalist_are_told_where_others_seem_better_by_the_grades_of_the_search() -> None:
+    """All are of one niche; the lucky one lost on fresh cases."""
+    archive = archive_of(entry("seed", 20), entry("luck", 30), entry("mean", 28), entry("last", 27))
+    found = trade_offs_of(archive, best="mean")
+    assert [member.digest for member in (*found.front, *found.menu)] == ["luck", "luck"]
+    assert [member.digest for member in found.beside] == ["seed", "mean"]
+    assert [member.digest for member in trade_offs_of(archive, best="luck").beside] == ["seed"]
+
+
 def test_cost_is_in_dollars_where_any_evaluation_cost_any() -> None:
     found = trade_offs_of(archive_of(entry("seed", 20, {"tokens": 90, "cost_usd": 0.0}), entry("paid", 30, {"cost_usd": 0.02})))
     assert [(one.unit, one.value) for one in found.front[0].objectives if one.name == "cost"] == [("USD a run", 0.02)]
