@@ -9,6 +9,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Coroutine, Sequence
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -23,7 +24,7 @@ from evoline.cli.exit_codes import EXIT_NO as EXIT_NO
 from evoline.cli.exit_codes import EXIT_UNAVAILABLE as EXIT_UNAVAILABLE
 from evoline.cli.exit_codes import EXIT_USAGE as EXIT_USAGE
 from evoline.cli.forms import FORMS
-from evoline.whoami import default_name
+from evoline.whoami import default_name, is_named
 from shared.errors import (
     ConfigurationError,
     EvolineError,
@@ -145,13 +146,24 @@ def _code_and_problems(error: Exception) -> tuple[int, list[Problem]]:
     return (EXIT_NO, []) if isinstance(error, EvolineError) else (EXIT_FAULT, [])
 
 
+def _acting(context: typer.Context, name: str) -> str:
+    """Whoever is named must have a key here, before anything is sent. Raises ConfigurationError."""
+    if context.resilient_parsing:  # the shell completes a line
+        return name
+    if name or is_named():
+        from evoline.identities import check_named  # loads cryptography, which most commands do without
+
+        check_named(name, os.environ, Path.cwd())
+    return name or default_name()
+
+
 Author = Annotated[
     str,
     typer.Option(
         "--as",
         "--author",
         metavar="NAME",
-        help="Who acts, and signs with its key; default: EVOLINE_IDENTITY, else your user name.",
-        callback=lambda name: name or default_name(),
+        help="Who acts, and signs with its key, which must be here; default: EVOLINE_IDENTITY, else your user name.",
+        callback=_acting,
     ),
 ]
