@@ -14,7 +14,15 @@ if TYPE_CHECKING:
 MOST_ROWS = 60
 _DEEPEST = 12
 """Deeper rows are not indented any more."""
-VERDICTS = {"certified": GREEN, "canary": ORANGE, "queued": ORANGE, "rejected": VERMILION, "refused": VERMILION, "stopped": GREY}
+VERDICTS = {
+    "certified": GREEN,
+    "canary": ORANGE,
+    "queued": ORANGE,
+    "rejected": VERMILION,
+    "vetoed": VERMILION,
+    "refused": VERMILION,
+    "stopped": GREY,
+}
 
 Row = tuple[int, Node, int]
 """(depth, node, row of its parent or -1)."""
