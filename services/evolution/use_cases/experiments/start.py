@@ -18,6 +18,7 @@ from services.evolution.use_cases.experiments.scope import close_scope, granted,
 from services.evolution.use_cases.experiments.stopping import conclude
 from services.evolution.use_cases.experiments.telling import tell, watch_of
 from services.evolution.use_cases.experiments.work import ExperimentWork, Ready
+from services.evolution.use_cases.pinning import pinned
 from services.evolution.use_cases.preparation import refuse_unfitting
 from services.evolution.use_cases.stopping import StoppedError
 from shared.errors import InvalidInputError, PermanentError, Problem
@@ -138,17 +139,13 @@ class _Attempt:
         return await granted(self._command, self._record["attempt"], documents, self._at.evolution)
 
     async def _stable(self) -> StablePipeline:
-        """The same one however often this is tried: what was measured against it would not fit another. Raises `PermanentError`
-        where it was taken back meanwhile."""
-        if known := self._record.get("stable"):
-            if await self._at.evolution.evolutions.quarantined((known["digest"],)):
-                taken = f"revision {known['digest'][:12]}, against which this experiment measures, was taken back meanwhile"
-                raise PermanentError(f"{taken}: order it again to measure against the one that is stable now")
-            return StablePipeline(known["digest"], known["document"])
-        stable = await self._at.evolution.custodian.stable(self._command.pipeline)
-        pinned = {"digest": stable.digest, "document": stable.document}
-        await self._at.experiments.update(self._command.experiment_id, {"stable": pinned})
-        return stable
+        """Raises `PermanentError` where it was taken back meanwhile."""
+
+        async def keep(fields: Mapping[str, Any]) -> None:
+            await self._at.experiments.update(self._command.experiment_id, fields)
+
+        again = "order it again to measure against the one that is stable now"
+        return await pinned(self._command.pipeline, self._record, keep, again, self._at.evolution)
 
     async def _refuse(self, problems: Sequence[Problem]) -> Effects:
         answer = refusal(self._command, problems, unmeasured(self._found), self._watch.elapsed())
