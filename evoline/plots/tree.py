@@ -97,7 +97,7 @@ def look_of(node: Node) -> tuple[str, str, str]:
         return "D", GREEN, "stable now"
     if node.verdict:
         words = node.judged if node.verdict == NO_CANDIDATE else f"judged: {node.verdict}"
-        return "s", VERDICTS.get(node.verdict, GREY), words
+        return "s", VERDICTS.get(node.verdict.partition(" ")[0], GREY), words
     if node.status:
         return "D", "black", "earlier revision"
     if not node.parent:

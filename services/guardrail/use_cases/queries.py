@@ -12,7 +12,7 @@ from services.guardrail.domain.risk import class_of
 from services.guardrail.ports import Guardrail
 from services.guardrail.use_cases.taking_out import AGAIN, FENCE
 from shared.errors import NotAttestedError, NotFoundError
-from shared.events.changes import GetChange, ListReviews
+from shared.events.changes import GetChange, ListPromotions, ListReviews
 from shared.events.deployments import GetPipeline, ListPipelines
 from shared.events.oversight import GetReview
 
@@ -43,6 +43,10 @@ async def get_change(query: GetChange, at: Guardrail) -> dict[str, Any]:
     if record is None:
         raise NotFoundError(f"there is no change {query.change_id!r}")
     return record.model_dump(mode="json")
+
+
+async def list_promotions(query: ListPromotions, at: Guardrail) -> dict[str, Any]:
+    return {"promotions": [_promotion(record) for record in await at.changes.promotions(query.pipeline, query.limit)]}
 
 
 async def get_review(query: GetReview, at: Guardrail) -> dict[str, Any]:
@@ -180,6 +184,15 @@ def _review(record: ChangeRecord, at: Guardrail) -> dict[str, Any]:
     votes = {"votes": [each.reviewer for each in now.counted], "missing": now.missing, "role": now.rule.role}
     gate = record.gate.model_dump(mode="json") if record.gate else None
     return {**{name: row[name] for name in fields}, **votes, "gate": gate}
+
+
+def _promotion(record: ChangeRecord) -> dict[str, Any]:
+    known = {"change_id", "digest", "parent_digest", "author", "requested_by", "group_id", "status", "decided_by", "reasons"}
+    seen = {"verdict", "gain", "gain_low", "gain_high", "claim"}
+    return {
+        **record.model_dump(mode="json", include=known | {"created_at", "decided_at"}),
+        "gate": record.gate.model_dump(mode="json", include=seen) if record.gate else None,
+    }
 
 
 def _summary(revision: RevisionRecord) -> dict[str, Any]:
