@@ -15,7 +15,10 @@ from shared.errors import NotAttestedError, NotFoundError
 from shared.events.changes import GetChange, ListPromotions, ListReviews
 from shared.events.deployments import GetPipeline, ListPipelines
 from shared.events.oversight import GetReview
+from shared.pipeline.suggestions import no_such_pipeline
 
+_MOST_NAMES = 1000
+"""Of pipelines that are looked through for one that is probably meant."""
 _FENCES = (FENCE, ":fence")
 """Also those that are in the store from versions before."""
 
@@ -151,12 +154,22 @@ async def _deployed(name: str, wanted: str, at: Guardrail) -> RevisionRecord:
     digest = None if deployment is None else deployment.canary if wanted == "canary" else deployment.stable
     revision = await at.revisions.get(digest) if digest else None
     if revision is None:
+        if deployment is None and not await at.revisions.of_pipeline(name):
+            raise NotFoundError(await unknown(name, at))
         raise NotFoundError(f"pipeline {name!r} has no {wanted or 'stable'} revision: `evoline pipelines` lists what serves")
     return revision
 
 
+async def unknown(name: str, at: Guardrail) -> str:
+    """What to say of a pipeline of which there is no revision at all."""
+    return no_such_pipeline(name, tuple(each.pipeline for each in await at.deployments.all(_MOST_NAMES)))
+
+
 async def _by_digest(name: str, wanted: str, at: Guardrail) -> RevisionRecord:
-    found = [each for each in await at.revisions.of_pipeline(name) if each.digest.startswith(wanted)]
+    revisions = await at.revisions.of_pipeline(name)
+    if not revisions:
+        raise NotFoundError(await unknown(name, at))
+    found = [each for each in revisions if each.digest.startswith(wanted)]
     if len(found) != 1:
         raise NotFoundError(
             f"{wanted!r} names {len(found)} revisions of pipeline {name!r}; evoline show pipeline {name} lists them"
