@@ -123,10 +123,12 @@ def problems_of(error: ValidationError) -> list[Problem]:
 
 def _problem_of(fault: ErrorDetails) -> Problem:
     """What a pattern asks for is said in words, where there are any."""
-    reason, suggestion = (
-        str(fault["msg"]).removeprefix("Value error, "),
-        FORMS.get(str(fault.get("ctx", {}).get("pattern", "")), ""),
-    )
+    context = fault.get("ctx", {})
+    reason, suggestion = str(fault["msg"]).removeprefix("Value error, "), FORMS.get(str(context.get("pattern", "")), "")
+    if fault["type"] == "too_long":
+        reason = f"has {context['actual_length']:,} entries; at most {context['max_length']:,} are taken"
+    elif fault["type"] == "too_short":
+        reason = f"has {context['actual_length']:,} entries; at least {context['min_length']:,} are needed"
     return Problem(
         path=".".join(map(str, fault["loc"])),
         reason="has not the form that it must have" if suggestion else reason,
