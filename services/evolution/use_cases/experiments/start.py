@@ -45,7 +45,7 @@ async def _begin(command: StartExperiment, at: Laboratory) -> Effects:
         raise InvalidInputError(Problem(path="experiment_id", reason=reason, suggestion="choose another id"))
     answer = ExperimentFinished.model_validate(record["answer"]) if record["answer"] else None
     if answer or "proposal" in record:
-        await close_scope(command, record["attempt"], at.evolution)  # a crash may have kept it open
+        await close_scope(command, record, at.evolution)  # a crash may have kept it open
     if answer and answer.outcome != "refused":
         return [("finished", answer)]
     if "proposal" in record:
@@ -66,7 +66,7 @@ async def _in_time(command: StartExperiment, record: Mapping[str, Any], at: Labo
     watch = watch_of(command, record, at)
     if not record.get("scope_at") or watch.clock.now() + timedelta(seconds=watch.left()) <= scope_end(command, record["scope_at"]):
         return {}
-    await close_scope(command, record["attempt"], at.evolution)
+    await close_scope(command, record, at.evolution)
     goes_on = {"attempt": record["attempt"] + 1, "scope_at": None}
     await at.experiments.update(record["_id"], goes_on)
     return goes_on
@@ -78,7 +78,7 @@ async def give_up_experiment(command: StartExperiment, at: Laboratory) -> None:
     record = await at.experiments.get(command.experiment_id)
     if record is None or record["fingerprint"] != fingerprint(command) or record["answer"] or "proposal" in record:
         return
-    await close_scope(command, record["attempt"], at.evolution)
+    await close_scope(command, record, at.evolution)
     again = attempt(record["attempt"] + 1, at.evolution.clock.now().isoformat())
     await at.experiments.conclude(command.experiment_id, again)
 
@@ -101,7 +101,7 @@ class _Attempt:
             effects = await self._refuse(problems_of(error))
         except StoppedError:
             effects = []  # whoever stopped it has told it
-        await close_scope(self._command, self._record["attempt"], self._at.evolution)
+        await close_scope(self._command, self._record, self._at.evolution)
         return effects
 
     async def _prepare(self) -> Ready:
@@ -136,6 +136,7 @@ class _Attempt:
         if not self._record.get("scope_at"):
             asked = {"scope_at": self._watch.clock.now().isoformat()}
             await self._at.experiments.update(self._command.experiment_id, asked)
+            self._record |= asked
         return await granted(self._command, self._record["attempt"], documents, self._at.evolution)
 
     async def _stable(self) -> StablePipeline:
