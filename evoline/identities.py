@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from evoline.stack.home import Home, find_home
-from evoline.whoami import IDENTITY_VARIABLE, KEY_FILE_VARIABLE
+from evoline.whoami import IDENTITY_VARIABLE, KEY_FILE_VARIABLE, default_name, is_named
 from shared.errors import ConfigurationError, EvolineError
-from shared.identity import Identity, MessageSigner, add_identity, create_key, read_registry, signer_of_file
+from shared.identity import Identity, MessageSigner, Registry, add_identity, create_key, read_registry, signer_of_file
 from shared.identity.files import KEY_SUFFIX, REGISTRY_NAME
 from shared.identity.registry import Kind, public_text
 
@@ -59,20 +59,34 @@ def signer_for(name: str, environment: Mapping[str, str], directory: Path, *, mu
     if file.is_file():
         return signer_of_file(file)
     if must:
-        known = _is_registered(name, registry_file(home, environment))
+        registry = _hints(registry_file(home, environment))
+        there, way = _keys_there(file.parent, registry), _way_to_sign(name, known=registry.find(name) is not None)
         raise ConfigurationError(
-            f"this is for people who sign, and there is no key of {name!r} in {file.parent}: {_way_to_sign(name, known=known)}, "
+            f"this is for people who sign, and there is no key of {name!r} in {file.parent} ({there}): {way}, "
             f"or name another identity with --as or {IDENTITY_VARIABLE}"
         )
     return None
 
 
-def _is_registered(name: str, registry: Path) -> bool:
-    """False where the registry is not on this machine, or cannot be read: it is asked for a hint only."""
+def check_named(name: str, environment: Mapping[str, str], directory: Path) -> None:
+    """Raises ConfigurationError where somebody who was named has no key here: nobody acts unsigned in a name that was asked for."""
+    if name or is_named(environment):
+        signer_for(name or default_name(environment), environment, directory, must=True)
+
+
+def _hints(registry: Path) -> Registry:
+    """Empty where the registry is not on this machine, or cannot be read: it is asked for hints only."""
     try:
-        return read_registry(registry).find(name) is not None
+        return read_registry(registry)
     except EvolineError:
-        return False
+        return Registry()
+
+
+def _keys_there(folder: Path, registry: Registry) -> str:
+    """Whose keys are in a folder, without those of services."""
+    services = {each.name for each in registry.identities if each.kind == "service"}
+    names = {file.name.removesuffix(KEY_SUFFIX) for file in folder.glob(f"*{KEY_SUFFIX}")} - services
+    return f"keys of people are there for {', '.join(sorted(names))}" if names else "no key of a person is there"
 
 
 def _way_to_sign(name: str, *, known: bool) -> str:

@@ -24,3 +24,9 @@ def default_name(environment: Mapping[str, str] | None = None) -> str:
     except (KeyError, OSError):
         name = ""
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-_.")[:64] or "anonymous"
+
+
+def is_named(environment: Mapping[str, str] | None = None) -> bool:
+    """Whether the environment names an identity; a user's name is only a guess of who acts."""
+    environment = os.environ if environment is None else environment
+    return bool(environment.get(IDENTITY_VARIABLE) or environment.get(KEY_FILE_VARIABLE))

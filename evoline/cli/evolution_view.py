@@ -16,14 +16,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from evoline.cli.output import err, plain
-from evoline.cli.progress import text_of
+from evoline.cli.progress import QUIET_SECONDS, text_of
 from shared.events import Fact
 from shared.events.improvement import EvolutionFinished, EvolutionProgressed
 from shared.events.runs import RunFinished
 from shared.events.values import Score
 
-QUIET_SECONDS = 10.0
-"""Between two lines that tell of the same stage, generation and accepted change."""
 STAGES = {"scope": "asking for leave", "seed": "measuring the stable revision", "search": "searching"}
 STAGES |= {"finalists": "comparing finalists on fresh cases", "gate": "sealed test and policy"}
 

@@ -20,10 +20,11 @@ from evoline.client.lineage import Lineages
 from evoline.sealed_gain import SealedGain
 from shared.errors import InvalidInputError, Problem
 from shared.events.deployments import GetPipeline
+from shared.events.experiments import ExperimentFinished
 from shared.events.improvement import EvolutionFinished, EvolutionProgressed, StartEvolution
 
 STRATEGIES: tuple[str, ...] = get_args(StartEvolution.model_fields["strategy"].annotation)
-UNSUCCESSFUL = frozenset(("rejected", "no_candidate", "refused", "stopped"))
+UNSUCCESSFUL = frozenset(("rejected", "vetoed", "no_candidate", "refused", "stopped"))
 
 
 def _known_strategy(name: str) -> str:
@@ -166,8 +167,19 @@ class _Order:
         return f"the same command with --id {command.evolution_id} instead of --new" if self.is_new else "the same command again"
 
 
+def whose_veto(finished: EvolutionFinished | ExperimentFinished) -> str:
+    """Who said no, and what the sealed cases had shown; empty where nobody did, or the gate itself rejected it."""
+    if finished.vetoed_by == "" or finished.gate_verdict == "rejected":
+        return ""
+    seen = f"the sealed cases said {finished.gate_verdict}" if finished.gate_verdict else "nothing was measured on the sealed cases"
+    return f" by {finished.vetoed_by} ({seen})"
+
+
 def print_evolution(finished: EvolutionFinished) -> None:
-    out().print(f"[bold]{finished.verdict}[/bold] after {finished.evaluations} evaluations of {finished.candidates} candidates")
+    stopped = plain(whose_veto(finished))
+    out().print(
+        f"[bold]{finished.verdict}[/bold]{stopped} after {finished.evaluations} evaluations of {finished.candidates} candidates"
+    )
     if finished.search_seed or finished.search_best:
         out().print(plain(f"search: {score_text(finished.search_seed)} -> {score_text(finished.search_best)}"))
     if gain := SealedGain.of(finished.model_dump()):

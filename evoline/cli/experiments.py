@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from evoline.cli.evolving import whose_veto
 from evoline.cli.generation import register_file
 from evoline.cli.output import EXIT_NO, AsJson, Author, out, plain, print_json, print_table, run_async
 from evoline.cli.progress import Progress
@@ -63,7 +64,7 @@ def start(  # noqa: PLR0913 - the options of the command line
 ) -> None:
     """Measure variants against the stable revision on the same cases; propose the winner, if there is one, through the sealed gate.
 
-    Exit code 1 where nothing was put forward: no winner, refused, or rejected by the gate. The same command again goes on
+    Exit code 1 where nothing was put forward: no winner, refused, rejected by the gate or vetoed. The same command again goes on
     where it was interrupted. Exact paired tests, corrected for the number of variants (Holm), decide whether there is a winner."""
     if (dataset_file is None) == (dataset_id is None):
         raise InvalidInputError(Problem(reason="exactly one of --dataset and --dataset-id is needed"))
@@ -175,7 +176,10 @@ def print_experiment(finished: ExperimentFinished) -> None:
             out().print(plain(f"  {each.label}: {'; '.join(each.reasons[:MOST_REASONS])}{more}"))
     winner = f", winner {finished.winner} ({finished.winner_digest[:12]})" if finished.winner else ""
     shows = f"; {finished.cases} cases show gains from {finished.detectable_gain:+.2f}" if finished.detectable_gain else ""
-    out().print(f"[bold]{finished.outcome}[/bold]{plain(winner)} after {finished.evaluations} evaluations{plain(shows)}")
+    stopped = whose_veto(finished)
+    out().print(
+        f"[bold]{finished.outcome}[/bold]{plain(stopped)}{plain(winner)} after {finished.evaluations} evaluations{plain(shows)}"
+    )
     if gain := SealedGain.of(finished.model_dump()):
         out().print(plain(f"sealed gain: {gain}"))
     if finished.explanation:

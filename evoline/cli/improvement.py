@@ -34,7 +34,7 @@ def measure(  # noqa: PLR0913 - the options of the command line
     subjects = {_label(each): _subject(each) for each in pipelines}
 
     async def work() -> PipelinesMeasured:
-        async with connected(author=author) as client:
+        async with connected(author=author, must_sign=True) as client:
             wanted = await _dataset(client, dataset_file, dataset_id, domain)
             command = MeasurePipelines(
                 measure_id=new_id("measure"), dataset_id=wanted, pipelines=subjects, cases=cases, author=author

@@ -11,9 +11,10 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from evoline.cli.output import AsJson, Author, err, out, plain, print_json, print_table, run_async
+from evoline.cli.output import AsJson, err, out, plain, print_json, print_table, run_async
 from evoline.client.connection import connected
 from evoline.stack.home import find_home
+from evoline.whoami import default_name
 from shared.attestation import Author as KeyAuthor
 from shared.attestation import KeyRing, create_key_pair
 from shared.errors import EvolineError, InvalidInputError, NotFoundError, Problem, UnavailableError
@@ -24,6 +25,17 @@ Public = Annotated[
     Path | None, typer.Option("--public", help="The public key file that services read, where it is not in that folder.")
 ]
 KeyId = Annotated[str, typer.Argument(metavar="KEY", help="Id of the key, from `evoline keys list`.")]
+By = Annotated[
+    str,
+    typer.Option(
+        "--as",
+        "--author",
+        metavar="NAME",
+        help="Who is kept in the key file as having done it.",
+        callback=lambda name: name or default_name(),
+    ),
+]
+"""Whoever may write the guardrail's keys needs no key of its own: nothing is signed or sent in this name."""
 WAIT_SECONDS = 30.0
 LOOK_SECONDS = 0.5
 
@@ -85,7 +97,7 @@ def rotate(
     ] = "all",
     directory: Folder = None,
     public: Public = None,
-    author: Author = "",
+    author: By = "",
     as_json: AsJson = False,
 ) -> None:
     """Sign with a new key, without downtime. Goes on where an interrupted rotation stopped.
@@ -134,7 +146,7 @@ def revoke(
     reason: Annotated[str, typer.Option(help="Why; kept in the key file.")],
     directory: Folder = None,
     public: Public = None,
-    author: Author = "",
+    author: By = "",
     as_json: AsJson = False,
 ) -> None:
     """Refuse every signature of a key everywhere, at once and for good. The key that signs is rotated first.

@@ -14,7 +14,7 @@ from evoline.cli.output import AsJson, err, out, plain, print_json, print_table,
 from evoline.cli.showing import as_yaml
 from evoline.client.connection import connected
 from evoline.client.lineage import Lineages
-from evoline.lineage.tree import Lineage, Node
+from evoline.lineage.tree import Lineage, Node, verdict_on
 from evoline.sealed_gain import SealedGain
 from shared.errors import InvalidInputError, NotFoundError, Problem
 
@@ -56,13 +56,18 @@ def lineage(  # noqa: PLR0913 - the options of the command line
 
 def told(found: Lineage) -> dict[str, Any]:
     nodes = [node.told() for node in found.nodes.values()]
-    return {"pipeline": found.pipeline, "evolutions": list(found.evolutions), "nodes": nodes}
+    rest = {"promotions": list(found.promotions), "nodes": nodes}
+    return {"pipeline": found.pipeline, "evolutions": list(found.evolutions), **rest}
 
 
 def _print(found: Lineage) -> None:
     rows = [_evolution_row(each) for each in found.evolutions]
     columns = ("evolution", "strategy", "began", "evaluations", "verdict", "sealed gain", "best")
-    print_table(columns, rows, empty=f"{found.pipeline} was not evolved yet")
+    if rows or not found.promotions:
+        print_table(columns, rows, empty=f"{found.pipeline} was not evolved yet")
+    if found.promotions:
+        titles = ("promotion", "proposed by", "at", "verdict", "sealed gain", "revision")
+        print_table(titles, [_promotion_row(each) for each in found.promotions], empty="")
     tree = Tree(f"[bold]{plain(found.pipeline)}[/bold]")
     for root in found.roots:
         _grow(tree, root)
@@ -74,6 +79,13 @@ def _evolution_row(each: Mapping[str, Any]) -> Sequence[Any]:
     began, best = str(each["created_at"])[:16], str(each.get("best_digest") or "-")[:12]
     verdict = each.get("verdict") if each["status"] == "finished" else each["status"]
     return (each["evolution_id"], each["strategy"], began, each.get("evaluations") or "-", verdict, gain, best)
+
+
+def _promotion_row(each: Mapping[str, Any]) -> Sequence[Any]:
+    whose = f" for {each['requested_by']}" if each["requested_by"] else ""
+    group = f" ({each['group_id']})" if each["group_id"] else ""
+    gain, at = str(SealedGain.of(each["gate"] or {}) or "-"), str(each["created_at"])[:16]
+    return (each["change_id"], f"{each['author']}{whose}{group}", at, verdict_on(each), gain, each["digest"][:12] or "-")
 
 
 def _grow(branch: Tree, root: Node) -> None:

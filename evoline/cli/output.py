@@ -9,6 +9,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Coroutine, Sequence
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -23,7 +24,7 @@ from evoline.cli.exit_codes import EXIT_NO as EXIT_NO
 from evoline.cli.exit_codes import EXIT_UNAVAILABLE as EXIT_UNAVAILABLE
 from evoline.cli.exit_codes import EXIT_USAGE as EXIT_USAGE
 from evoline.cli.forms import FORMS
-from evoline.whoami import default_name
+from evoline.whoami import default_name, is_named
 from shared.errors import (
     ConfigurationError,
     EvolineError,
@@ -122,10 +123,12 @@ def problems_of(error: ValidationError) -> list[Problem]:
 
 def _problem_of(fault: ErrorDetails) -> Problem:
     """What a pattern asks for is said in words, where there are any."""
-    reason, suggestion = (
-        str(fault["msg"]).removeprefix("Value error, "),
-        FORMS.get(str(fault.get("ctx", {}).get("pattern", "")), ""),
-    )
+    context = fault.get("ctx", {})
+    reason, suggestion = str(fault["msg"]).removeprefix("Value error, "), FORMS.get(str(context.get("pattern", "")), "")
+    if fault["type"] == "too_long":
+        reason = f"has {context['actual_length']:,} entries; at most {context['max_length']:,} are taken"
+    elif fault["type"] == "too_short":
+        reason = f"has {context['actual_length']:,} entries; at least {context['min_length']:,} are needed"
     return Problem(
         path=".".join(map(str, fault["loc"])),
         reason="has not the form that it must have" if suggestion else reason,
@@ -145,13 +148,24 @@ def _code_and_problems(error: Exception) -> tuple[int, list[Problem]]:
     return (EXIT_NO, []) if isinstance(error, EvolineError) else (EXIT_FAULT, [])
 
 
+def _acting(context: typer.Context, name: str) -> str:
+    """Whoever is named must have a key here, before anything is sent. Raises ConfigurationError."""
+    if context.resilient_parsing:  # the shell completes a line
+        return name
+    if name or is_named():
+        from evoline.identities import check_named  # loads cryptography, which most commands do without
+
+        check_named(name, os.environ, Path.cwd())
+    return name or default_name()
+
+
 Author = Annotated[
     str,
     typer.Option(
         "--as",
         "--author",
         metavar="NAME",
-        help="Who acts, and signs with its key; default: EVOLINE_IDENTITY, else your user name.",
-        callback=lambda name: name or default_name(),
+        help="Who acts, and signs with its key, which must be here; default: EVOLINE_IDENTITY, else your user name.",
+        callback=_acting,
     ),
 ]

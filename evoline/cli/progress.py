@@ -1,8 +1,10 @@
-"""Progress on stderr: a line for each thing that happened, and on a terminal one more that says what is under way."""
+"""Progress on stderr: a line for each thing that happened, and what is under way: on a terminal always, elsewhere now and then."""
 
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -22,12 +24,17 @@ from shared.events.recovery import ChangeHeld
 from shared.events.runs import RunFinished, RunStarted, RunSuspended
 from shared.evidence.wording import chance
 
+QUIET_SECONDS = 10.0
+"""Between two lines off a terminal about what is under way."""
+
 
 class Progress:
     """`quiet` prints nothing: with `--json`."""
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
         self._quiet = quiet
+        self._clock = clock
+        self._told_at = clock()
         self._console: Console = err()
         self._status: Status | None = None
         self._runs = 0
@@ -47,14 +54,17 @@ class Progress:
 
     def line(self, text: str, mark: str = " ") -> None:
         if not self._quiet:
+            self._told_at = self._clock()
             self._console.print(f"{mark} {plain(text)}")
 
     def now(self, text: str) -> None:
-        """What is under way; seen on a terminal only."""
+        """What is under way; off a terminal a line where nothing was told for a while."""
         self._text = text
+        counted = f", {self._runs} runs" + (f" ({self._failed} not ok)" if self._failed else "") if self._runs else ""
         if self._status is not None:
-            counted = f", {self._runs} runs" + (f" ({self._failed} not ok)" if self._failed else "") if self._runs else ""
             self._status.update(plain(f"{text}{counted}"))
+        elif text and self._clock() - self._told_at >= QUIET_SECONDS:
+            self.line(f"{text}{counted}")
 
     def on_fact(self, fact: Fact) -> None:
         if isinstance(fact, RunFinished):

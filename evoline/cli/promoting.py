@@ -17,10 +17,12 @@ from evoline.cli.proposing import STANDARD_INPUT, next_step, read_document
 from evoline.client import promotions
 from evoline.client.connection import connected
 from evoline.client.promotions import Promoted, Promotion, revision, serving
+from evoline.client.talk import OnFact
 from evoline.sealed_gain import SealedGain
 from shared.errors import InvalidInputError, Problem
 from shared.events.changes import ChangeApproved, ChangeVetoed
 from shared.events.rollouts import RolloutPlan
+from shared.events.runs import RunFinished
 from shared.evidence.wording import chance
 
 DIGEST = re.compile(r"[0-9a-f]{8,64}")
@@ -53,9 +55,12 @@ def promote(  # noqa: PLR0913  one parameter an option of the command
     plan = rollout_wish(rollout)
     document = None if DIGEST.fullmatch(candidate) else read_document(_file(candidate))
 
+    def tell(known: str) -> None:
+        progress.line(f"{known} of {pipeline}; look: evoline show change {known}")
+        progress.now(f"{known} on the sealed cases, beside what serves")
+
     async def work() -> Promoted:
         async with connected(author=author, must_sign=True) as client:
-            progress.now(f"promoting {pipeline}@{candidate[:12]}")
             stable = await serving(client, pipeline)
             wish = Promotion(
                 pipeline=pipeline,
@@ -67,7 +72,7 @@ def promote(  # noqa: PLR0913  one parameter an option of the command
             )
             promotions.require_in_use(wish, stable)
             try:
-                return await promotions.promote(client, wish, change_id=change_id, on_fact=progress.on_fact)
+                return await promotions.promote(client, wish, change_id=change_id, on_fact=_shown(progress), on_id=tell)
             except asyncio.CancelledError:
                 progress.line("what was proposed by now is judged without you: the same command again tells the verdict")
                 raise
@@ -77,6 +82,11 @@ def promote(  # noqa: PLR0913  one parameter an option of the command
     _tell(promoted, as_json)
     if isinstance(promoted.verdict, ChangeVetoed):
         raise SystemExit(EXIT_NO)
+
+
+def _shown(progress: Progress) -> OnFact:
+    """Runs only: gate and verdict are told at the end, once."""
+    return lambda fact: progress.on_fact(fact) if isinstance(fact, RunFinished) else None
 
 
 def _file(candidate: str) -> Path:

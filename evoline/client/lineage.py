@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from evoline.client.api import Client
 from evoline.lineage.tree import Lineage, build
 from shared.errors import NotFoundError
+from shared.events.changes import ListPromotions
 from shared.events.deployments import GetPipeline, ListPipelines
 from shared.events.lineage import GetCandidate, GetLineage
 
@@ -53,7 +54,8 @@ class Lineages:
         evolutions = (await self._ask(query))["evolutions"]
         if pipeline is None and not evolutions:
             raise NotFoundError(f"pipeline {name!r} was neither deployed nor evolved")
-        return build(pipeline, evolutions, name)
+        promotions = (await self._ask(ListPromotions(pipeline=name)))["promotions"] if pipeline is not None else []
+        return build(pipeline, evolutions, name, promotions)
 
     async def of_evolution(self, evolution_id: str) -> Lineage:
         query = GetLineage(evolution_id=evolution_id, candidates=self._limits["candidates"])

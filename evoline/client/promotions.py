@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,11 +77,20 @@ async def revision(client: Client, pipeline: str, digest: str) -> Document:
 
 
 async def promote(
-    client: Client, wish: Promotion, *, change_id: str = "", timeout_seconds: float = GATE_SECONDS, on_fact: OnFact = ignore
+    client: Client,
+    wish: Promotion,
+    *,
+    change_id: str = "",
+    timeout_seconds: float = GATE_SECONDS,
+    on_fact: OnFact = ignore,
+    on_id: Callable[[str], None] = lambda change_id: None,
 ) -> Promoted:
-    """The first verdict with the gate's numbers. Raises InvalidInputError for what cannot be a promotion of this pipeline."""
+    """The first verdict with the gate's numbers. `on_id` hears the change's id before it is proposed.
+
+    Raises InvalidInputError for what cannot be a promotion of this pipeline."""
     require_promotable(wish)
     command = wish.command(client.author, change_id) if change_id else await _not_in_vain(client, wish)
+    on_id(command.change_id)
     verdict = await propose(client, command, timeout_seconds=timeout_seconds, on_fact=on_fact)
     change = await client.ask(GetChange(change_id=verdict.change_id))
     require_own(wish, change)

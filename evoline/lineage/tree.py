@@ -64,6 +64,8 @@ class Lineage:
     """Newest first, without their candidates."""
     nodes: Mapping[str, Node]
     roots: Sequence[Node]
+    promotions: Sequence[Mapping[str, Any]] = ()
+    """Newest first: what was proposed by hand, by experiments, or by searches that are not among `evolutions`."""
 
     def shown(self, *, everything: bool) -> Lineage:
         """Without what was neither accepted, nor on a front, nor a revision, nor leads to one of these."""
@@ -82,16 +84,25 @@ class Lineage:
         return _restricted(Lineage(self.pipeline, chosen, self.nodes, self.roots), kept, count_hidden=False)
 
 
-def build(pipeline: Mapping[str, Any] | None, evolutions: Sequence[Mapping[str, Any]], name: str) -> Lineage:
-    """`pipeline`: the guardrail's answer on it, None where it has none."""
+def build(
+    pipeline: Mapping[str, Any] | None,
+    evolutions: Sequence[Mapping[str, Any]],
+    name: str,
+    promotions: Sequence[Mapping[str, Any]] = (),
+) -> Lineage:
+    """`pipeline`: the guardrail's answer on it, None where it has none; `promotions`: its answer on all of these."""
     nodes: dict[str, Node] = {}
     for evolution in reversed(evolutions):
         _add_evolution(evolution, nodes)
     if pipeline is not None:
         _add_revisions(pipeline, nodes)
+    searched = {each.get("change_id") for each in evolutions}
+    others = [each for each in promotions if each["change_id"] not in searched]
+    for promotion in reversed(others):
+        _add_promotion(promotion, nodes)
     roots = _linked(nodes)
     told = [{key: value for key, value in each.items() if key != "candidates"} for each in evolutions]
-    return Lineage(name, told, nodes, roots)
+    return Lineage(name, told, nodes, roots, others)
 
 
 def _add_evolution(evolution: Mapping[str, Any], nodes: dict[str, Node]) -> None:
@@ -117,8 +128,30 @@ def _add_evolution(evolution: Mapping[str, Any], nodes: dict[str, Node]) -> None
             node.parent = seed if node.digest != seed else ""  # bred in several steps, of which only the last was measured
     best = nodes.get(str(evolution.get("best_digest") or ""))
     if best is not None and evolution.get("verdict"):
-        best.verdict = str(evolution["verdict"])
+        best.verdict = with_whose_veto(str(evolution["verdict"]), str(evolution.get("vetoed_by") or ""))
         best.gain = SealedGain.of(evolution) or best.gain
+
+
+def _add_promotion(promotion: Mapping[str, Any], nodes: dict[str, Node]) -> None:
+    if not promotion["digest"]:
+        return  # its document never became valid
+    node = nodes.setdefault(promotion["digest"], Node(promotion["digest"], text=f"by {promotion['author']}"))
+    node.author, node.created_at = node.author or promotion["author"], node.created_at or promotion["created_at"]
+    if not node.parent and promotion["parent_digest"] != node.digest:
+        node.parent = promotion["parent_digest"] or ""
+    node.verdict, node.gain = verdict_on(promotion), SealedGain.of(promotion["gate"] or {}) or node.gain
+
+
+def verdict_on(promotion: Mapping[str, Any]) -> str:
+    """The gate's word where that decided, else what became of the change."""
+    gate, status = (promotion["gate"] or {}).get("verdict", ""), str(promotion["status"])
+    if status == "approved" or (status == "vetoed" and gate == "rejected"):
+        return gate or status
+    return with_whose_veto(status, promotion["decided_by"])
+
+
+def with_whose_veto(verdict: str, by: str) -> str:
+    return f"{verdict} by {by}" if verdict == "vetoed" and by else verdict
 
 
 def _add_revisions(pipeline: Mapping[str, Any], nodes: dict[str, Node]) -> None:
@@ -185,7 +218,7 @@ def _restricted(whole: Lineage, kept: Sequence[Node], *, count_hidden: bool = Tr
             current = whole.nodes.get(current.parent)
     copies = {digest: _copied(whole.nodes[digest], wanted, count_hidden) for digest in whole.nodes if digest in wanted}
     roots = _linked(copies)
-    return Lineage(whole.pipeline, whole.evolutions, copies, roots)
+    return Lineage(whole.pipeline, whole.evolutions, copies, roots, whole.promotions)
 
 
 def _copied(node: Node, wanted: set[str], count_hidden: bool) -> Node:

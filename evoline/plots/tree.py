@@ -14,7 +14,15 @@ if TYPE_CHECKING:
 MOST_ROWS = 60
 _DEEPEST = 12
 """Deeper rows are not indented any more."""
-VERDICTS = {"certified": GREEN, "canary": ORANGE, "queued": ORANGE, "rejected": VERMILION, "refused": VERMILION, "stopped": GREY}
+VERDICTS = {
+    "certified": GREEN,
+    "canary": ORANGE,
+    "queued": ORANGE,
+    "rejected": VERMILION,
+    "vetoed": VERMILION,
+    "refused": VERMILION,
+    "stopped": GREY,
+}
 
 Row = tuple[int, Node, int]
 """(depth, node, row of its parent or -1)."""
@@ -89,7 +97,7 @@ def look_of(node: Node) -> tuple[str, str, str]:
         return "D", GREEN, "stable now"
     if node.verdict:
         words = node.judged if node.verdict == NO_CANDIDATE else f"judged: {node.verdict}"
-        return "s", VERDICTS.get(node.verdict, GREY), words
+        return "s", VERDICTS.get(node.verdict.partition(" ")[0], GREY), words
     if node.status:
         return "D", "black", "earlier revision"
     if not node.parent:

@@ -221,6 +221,18 @@ class ListReviews(Query):
     limit: int = Field(default=50, ge=1, le=500)
 
 
+class ListPromotions(Query):
+    """Of one pipeline, newest first, whoever proposed them. Answer: `{promotions: [{change_id, digest, parent_digest, author,
+    requested_by, group_id, status, decided_by, reasons, created_at, decided_at, gate}]}`; `gate` is the look's `{verdict, gain,
+    gain_low, gain_high, claim}`, null where nothing was measured on sealed cases."""
+
+    subject: ClassVar[str] = "api.guardrail.list_promotions"
+    owner: ClassVar[str] = "guardrail"
+
+    pipeline: PipelineName
+    limit: int = Field(default=50, ge=1, le=500)
+
+
 class GetChange(Query):
     """Answer: the change's record with document, risk, reasons, gate, decisions, attestation."""
 

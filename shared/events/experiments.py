@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, StringConstraints
 
 from shared.errors import Problem
+from shared.events.changes import GateVerdict
 from shared.events.message import Command, Fact, Part, Query, Value
 from shared.events.rollouts import RolloutPlan
 from shared.events.values import Identifier, PipelineName, Score
@@ -14,7 +15,17 @@ from shared.events.values import Identifier, PipelineName, Score
 MOST_VARIANTS = 8
 ExperimentStage = Literal["scope", "variants", "measuring", "comparing", "explaining", "gate"]
 ExperimentOutcome = Literal[
-    "refused", "stopped", "no_winner", "certified", "canary", "rejected", "queued", "rolled_out", "rolled_back", "rollout_aborted"
+    "refused",
+    "stopped",
+    "no_winner",
+    "certified",
+    "canary",
+    "rejected",
+    "queued",
+    "vetoed",
+    "rolled_out",
+    "rolled_back",
+    "rollout_aborted",
 ]
 Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 
@@ -106,8 +117,8 @@ class ExperimentProgressed(Fact):
 class ExperimentFinished(Fact):
     """How it ended so far. An experiment whose winner waits for people, or is rolled out, tells its end again when that is known.
 
-    `certified`, `canary` and `rejected` are the sealed gate's; `no_winner`: the statistics name none; `stopped`: by somebody's
-    order."""
+    `certified`, `canary` and `rejected` are the sealed gate's; `vetoed`: somebody said no to what the gate had not rejected;
+    `no_winner`: the statistics name none; `stopped`: by somebody's order."""
 
     subject: ClassVar[str] = "evt.experiment.finished"
     owner: ClassVar[str] = "evolution"
@@ -115,6 +126,10 @@ class ExperimentFinished(Fact):
     experiment_id: str
     pipeline: str
     outcome: ExperimentOutcome
+    vetoed_by: str = ""
+    """`gate`, `check`, `expiry`, `policy:RULE` or `review:NAME`, where the winner was not approved."""
+    gate_verdict: GateVerdict | Literal[""] = ""
+    """What the sealed cases showed, whoever decided after that; empty where nothing was measured on them."""
     winner: str = ""
     """Label; empty where there is none."""
     winner_digest: str = ""

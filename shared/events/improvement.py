@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from shared.errors import Problem
+from shared.events.changes import GateVerdict
 from shared.events.message import Command, Fact, Part, Query
 from shared.events.trade_offs import TradeOffs
 from shared.events.values import Attestation, Domain, Identifier, PipelineName, Score
@@ -216,15 +217,19 @@ class EvolutionProgressed(Fact):
 
 
 class EvolutionFinished(Fact):
-    """`verdict` is the sealed gate's, or `no_candidate` where the search found nothing to propose, or `refused`, or `stopped` by
-    somebody's order."""
+    """`verdict` is the sealed gate's; `queued` for people; `vetoed` where somebody said no to what the gate had not rejected;
+    `no_candidate` where the search found nothing to propose; `refused`, or `stopped` by somebody's order."""
 
     subject: ClassVar[str] = "evt.evolution.finished"
     owner: ClassVar[str] = "evolution"
 
     evolution_id: str
     pipeline: str
-    verdict: Literal["certified", "canary", "rejected", "queued", "no_candidate", "refused", "stopped"]
+    verdict: Literal["certified", "canary", "rejected", "queued", "vetoed", "no_candidate", "refused", "stopped"]
+    vetoed_by: str = ""
+    """`gate`, `check`, `expiry`, `policy:RULE` or `review:NAME`, where what it proposed was not approved."""
+    gate_verdict: GateVerdict | Literal[""] = ""
+    """What the sealed cases showed, whoever decided after that; empty where nothing was measured on them."""
     seed_digest: str = ""
     best_digest: str = ""
     change_id: str = ""

@@ -86,6 +86,12 @@ def did_you_mean(wrong: str, known: tuple[str, ...]) -> str:
     return f"known: {', '.join(known)}" if 0 < len(known) <= MOST_LISTED else ""
 
 
+def no_such_pipeline(name: str, deployed: tuple[str, ...]) -> str:
+    """That there is none of this name, where those that serve are listed, and the one that is probably meant."""
+    meant = nearest(name, deployed)
+    return f"there is no pipeline {name!r}: `evoline pipelines` lists what serves" + (f"; did you mean {meant}?" if meant else "")
+
+
 def is_swapped(wrong: str, known: str) -> bool:
     """Whether two letters beside each other changed places: `txet` for `text`."""
     differ = [index for index, (one, other) in enumerate(zip(wrong, known, strict=False)) if one != other]

@@ -144,7 +144,7 @@ class ScriptedCustodian:
         return self.data[dataset_id]
 
     async def estimate(self, pipeline: str, runs: int) -> Budget:
-        facts = document_facts(load_document(self.documents[pipeline]))
+        facts = document_facts(load_document(dict((await self.stable(pipeline)).document)))
         return Budget(runs=runs, calls=runs * facts.estimated_calls, tokens=runs * facts.estimated_tokens)
 
     async def grant_scope(self, query: GrantScope) -> GrantedScope:

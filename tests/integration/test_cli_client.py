@@ -30,6 +30,7 @@ from shared.messaging.bus import Bus
 from shared.settings import SharedSettings
 from tests.conftest import OpenBus
 from tests.eventually import eventually
+from tests.fakes.people import key_file
 from tests.integration.commands import Command
 
 Answer = Callable[[dict[str, Any], Msg], list[Fact] | dict[str, Any] | Exception]
@@ -303,7 +304,10 @@ async def test_cancelling_what_had_ended_says_that_nothing_was_cancelled(service
         assert code == 0 and ("nothing was cancelled" in errors) is is_told
 
 
-async def test_a_fork_has_an_id_of_its_own_beside_who_asks_for_it(services: ScriptedServices, command: Command) -> None:
+async def test_a_fork_has_an_id_of_its_own_beside_who_asks_for_it(
+    services: ScriptedServices, command: Command, tmp_path: Path
+) -> None:
+    key_file(tmp_path / "home" / "keys" / "identities", "alice")
     asked: list[dict[str, Any]] = []
 
     def fork(body: dict[str, Any], _: Msg) -> list[Fact]:

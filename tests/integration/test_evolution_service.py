@@ -17,7 +17,7 @@ from services.evolution.settings import EvolutionSettings
 from shared.attestation import public_pem
 from shared.errors import NotFoundError
 from shared.events import Message
-from shared.events.changes import ChangeApproved, ChangeVetoed, GateFinished, GetChange, GrantScope, ProposeChange
+from shared.events.changes import ChangeApproved, ChangeVetoed, GateFinished, GetChange, GrantScope, ListPromotions, ProposeChange
 from shared.events.datasets import GetDataset
 from shared.events.deployments import GetPipeline
 from shared.events.improvement import EvolutionFinished, EvolutionProgressed, GetEvolution, StartEvolution
@@ -63,6 +63,7 @@ class ScriptedGuardrail:
         consumer.answers(EstimateCost, self.estimate)
         consumer.answers_signed(GrantScope, self.scope)
         consumer.answers(GetChange, self.change)
+        consumer.answers(ListPromotions, self.promotions)
         consumer.on(ProposeChange, self.judge, durable="guardrail-propose")
 
     async def pipeline(self, query: GetPipeline) -> Answer:
@@ -86,6 +87,9 @@ class ScriptedGuardrail:
 
     async def change(self, query: GetChange) -> Answer:
         return {"change_id": query.change_id, "gate": self.gates.get(query.change_id)}
+
+    async def promotions(self, query: ListPromotions) -> Answer:
+        return {"promotions": []}
 
     async def judge(self, change: ProposeChange, _: Delivery) -> Sequence[tuple[str, Message]]:
         self.proposals.append(change)
@@ -218,7 +222,7 @@ async def test_a_command_becomes_a_certified_promotion(open_bus: OpenBus, nats_u
 async def test_a_veto_ends_the_evolution_with_its_reasons(open_bus: OpenBus, nats_url: str, mongo_url: str) -> None:
     async with stage(open_bus, nats_url, mongo_url, ScriptedGuardrail(approves=False)) as on:
         answer, _ = await on.evolve(seed=2)
-        assert (answer.verdict, answer.deployed) == ("rejected", False)
+        assert (answer.verdict, answer.deployed) == ("vetoed", False)
         assert "not today" in answer.reasons
 
 

@@ -24,6 +24,7 @@ from tests.conftest import OpenBus
 from tests.eventually import eventually
 from tests.fakes.executor import Notary
 from tests.fakes.language_model import ScriptedModel
+from tests.fakes.people import key_file
 from tests.integration.commands import Command
 from tests.integration.executors import StartExecutor
 
@@ -70,6 +71,7 @@ async def test_a_run_is_exported_and_imported_on_another_stack(
     assert (code, exported["status"], exported["redacted"]) == (0, "succeeded", [])
     assert exported["bytes"] > 3 * len(LARGE)
     await forget_everything(bus, store)
+    key_file(tmp_path / "home" / "keys" / "identities", "bob")
     code, told, _ = await command("import", file, "--author", "bob", "--json")
     assert (code, told["sha256"], told["lines"]) == (0, exported["sha256"], 3)
     transfer, control = RunTransfer(bus, author="eve"), RunControl(bus)

@@ -1,4 +1,7 @@
-"""Who may stop what others ordered. Pure."""
+"""Who may stop what others ordered. Pure.
+
+The guardrail's own commands have their table in `services/guardrail/domain/authority.py`. Stops are not in it: they are sent to
+evolution, which alone knows who ordered a search, and services never import each other."""
 
 from __future__ import annotations
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from services.evolution.domain.records import Decision, decided, opened, refused
+from services.evolution.domain.records import Decision, decided, opened, refused, told_as
 from services.evolution.domain.variants import STABLE, Entrant
 from shared.errors import Problem
-from shared.events.changes import ChangeApproved, ChangeQueued
 from shared.events.experiments import ExperimentFinished, StartExperiment, StopExperiment, VariantReport
 from shared.events.rollouts import RolloutAborted, RolloutCompleted, RolloutRolledBack
 from shared.evidence import score
@@ -111,10 +110,8 @@ def _report(entrant: Entrant, found: Compared | None, grades: Sequence[float | N
 def concluded(record: Mapping[str, Any], decision: Decision, change: Mapping[str, Any], seconds: float) -> ExperimentFinished:
     """What the guardrail decided about the winner. `change` is the guardrail's record of it."""
     gate: Mapping[str, Any] = record.get("gate") or change.get("gate") or {}
-    verdict = gate.get("verdict", "canary")
-    outcome = "queued" if isinstance(decision, ChangeQueued) else verdict if isinstance(decision, ChangeApproved) else "rejected"
     found = decided(record["pending"], gate, decision, seconds, str(change.get("rollout_id") or ""))
-    return ExperimentFinished.model_validate({**found, "outcome": outcome})
+    return ExperimentFinished.model_validate({**found, "outcome": told_as(decision, gate)})
 
 
 def rolled(answer: Mapping[str, Any], fact: Ended) -> ExperimentFinished:

@@ -59,6 +59,15 @@ def refused(problems: Sequence[Problem], seconds: float) -> dict[str, Any]:
     return {"reasons": tuple(str(problem) for problem in problems), "problems": tuple(problems), "seconds": seconds}
 
 
+def told_as(decision: Decision, gate: Mapping[str, Any]) -> str:
+    """The gate's verdict, where that is what became of it: what it did not reject, somebody else may have vetoed."""
+    if isinstance(decision, ChangeQueued):
+        return "queued"
+    if isinstance(decision, ChangeVetoed):
+        return "rejected" if gate.get("verdict") == "rejected" else "vetoed"
+    return str(gate.get("verdict", "canary"))
+
+
 def decided(
     pending: Mapping[str, Any], gate: Mapping[str, Any], decision: Decision, seconds: float, rollout_id: str
 ) -> dict[str, Any]:
@@ -67,6 +76,8 @@ def decided(
     return {
         **pending,
         **{key: gate[key] for key in GAIN if key in gate},
+        "gate_verdict": gate.get("verdict", ""),
+        "vetoed_by": decision.vetoed_by if isinstance(decision, ChangeVetoed) else "",
         "rollout_id": rollout_id,
         "deployed": isinstance(decision, ChangeApproved) and not rollout_id,
         "reasons": list(dict.fromkeys(reasons)),
@@ -160,13 +171,11 @@ def outcome_of(decision: Decision) -> str:
 def concluded(
     pending: Mapping[str, Any], gate: Mapping[str, Any] | None, decision: Decision, seconds: float, rollout_id: str = ""
 ) -> EvolutionFinished:
-    """The end of an evolution whose candidate was proposed. The verdict is the sealed gate's, or `queued` for people."""
-    fallback = "canary" if isinstance(decision, ChangeApproved) else "rejected"
-    verdict = "queued" if isinstance(decision, ChangeQueued) else (gate or {}).get("verdict", fallback)
+    """The end of an evolution whose candidate was proposed."""
     found = decided(pending, gate or {}, decision, seconds, rollout_id)
     if not gate:
         found["reasons"].append("the change was decided without a look at the sealed cases")
-    return EvolutionFinished.model_validate({**found, "verdict": verdict})
+    return EvolutionFinished.model_validate({**found, "verdict": told_as(decision, gate or {})})
 
 
 def _line(archive: Archive, entry: Entry, grader_hash: str) -> dict[str, Any]:

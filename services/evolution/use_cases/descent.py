@@ -11,7 +11,7 @@ from shared.errors import InvalidInputError, NotFoundError, Problem
 from shared.events.lineage import GetCandidate, GetLineage
 
 _LONGEST_TEXT = 300
-_OF_THE_END = ("seed_digest", "best_digest", "change_id", "verdict", *GAIN, "deployed", "evaluations")
+_OF_THE_END = ("seed_digest", "best_digest", "change_id", "verdict", "vetoed_by", *GAIN, "deployed", "evaluations")
 
 
 async def read_lineage(query: GetLineage, descent: Descent) -> dict[str, Any]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from services.evolution.ports import LabelledCases
+from services.evolution.ports import LabelledCases, StablePipeline
 from services.evolution.use_cases.bound import Evolution
+from services.evolution.use_cases.pinning import pinned
 from services.evolution.use_cases.stopwatch import Stopwatch
 from shared.errors import InvalidInputError, Problem
 from shared.events.changes import GrantScope
@@ -63,7 +64,7 @@ async def prepare(command: StartEvolution, watch: Stopwatch, at: Evolution) -> P
     if command.weights.get("robustness") and not command.fault_cases:
         reason = "robustness is not measured where no case runs with faults"
         raise InvalidInputError(Problem(path="weights.robustness", reason=reason, suggestion="set fault_cases, to 8 for example"))
-    stable = await at.custodian.stable(command.pipeline)
+    stable = await _stable(command, at)
     data = await at.custodian.dataset(command.dataset_id)
     plan = plan_evolution(data.cases, command.evaluations, command.seed)
     document = load_document(stable.document)
@@ -74,6 +75,17 @@ async def prepare(command: StartEvolution, watch: Stopwatch, at: Evolution) -> P
     scope = await at.custodian.grant_scope(query.model_copy(update={"estimate": estimate}))
     seed = candidate_of(document)
     return Prepared(command, watch, seed, document, data, plan, scope, borrowed, at.models)
+
+
+async def _stable(command: StartEvolution, at: Evolution) -> StablePipeline:
+    """Raises `PermanentError` where it was taken back, or there is none."""
+
+    async def keep(fields: Mapping[str, Any]) -> None:
+        await at.evolutions.update(command.evolution_id, fields)
+
+    record = await at.evolutions.get(command.evolution_id) or {}
+    again = "`evoline evolve ... --new` searches from the one that is stable now"
+    return await pinned(command.pipeline, record, keep, again, at)
 
 
 def refuse_unfitting(document: Document, data: LabelledCases) -> None:

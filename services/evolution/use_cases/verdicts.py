@@ -58,5 +58,7 @@ async def read_evolution(query: GetEvolution, at: Evolution) -> dict[str, Any]:
     if record is None:
         raise NotFoundError(f"no evolution {query.evolution_id!r}")
     shown = {key: value for key, value in record.items() if key not in _HIDDEN}
+    if began_with := shown.pop("stable", None):
+        shown["stable"] = began_with["digest"]
     candidates = await at.evolutions.candidates(query.evolution_id, _MOST_CANDIDATES)
     return {"evolution_id": record["_id"], **shown, "candidates": candidates}

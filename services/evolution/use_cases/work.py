@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from services.evolution.domain.records import candidate_rows, lineage
 from services.evolution.use_cases.bound import Effects, Evolution
 from services.evolution.use_cases.evaluations import Assignment, Evaluations
+from services.evolution.use_cases.pinning import moved
 from services.evolution.use_cases.preparation import Prepared
 from services.evolution.use_cases.progress import Progress
 from services.evolution.use_cases.proposing import Order, proposed
@@ -29,6 +30,8 @@ from shared.search.trade_offs import finalists_of, trade_offs_of
 from shared.search.watching import Watch
 
 _FIRST_LOOK = 8
+_MOST_TEXT = 3000
+"""Of what changed, as reviewers see it."""
 _SEARCH_TIME_SHARE = 0.7
 """The rest of the time is the finalists'."""
 
@@ -54,6 +57,8 @@ class EvolutionWork:
         self._watch = Watch(prepared.seed, lambda: self._evaluations.spent, plan.search_evaluations)
         self._arena = KeptArena(self._evaluations, self._watch, self._command.evolution_id, self._grader_hash, at)
         self._strategy = strategy_of(self._command)
+        self._moved: tuple[str, ...] = ()
+        """That another revision became stable meanwhile."""
         self._unconfirmed = ""
         """Why nobody was confirmed although somebody might have been."""
 
@@ -70,6 +75,7 @@ class EvolutionWork:
         await self._remember(found)
         finals = await self._confirm(found)
         found = await self._traded_off(found, finals)
+        self._moved = await moved(self._command.pipeline, self._prepared.seed.digest, self._at)
         if finals is None or finals.best is None:
             return await self._nothing(found, finals)
         return await self._propose(found, finals)
@@ -164,7 +170,7 @@ class EvolutionWork:
             calls=self._evaluations.spent,
             seconds=self._prepared.watch.elapsed(),
         )
-        proposal = self._order.promotion(best, f"{best.operator}: {best.text}", evidence)
+        proposal = self._order.promotion(best, "; ".join((f"{best.operator}: {best.text}"[:_MOST_TEXT], *self._moved)), evidence)
         await self._progress.tell("gate", f"proposed {best.digest[:12]}", pending.search_best)
         await conclude(command.evolution_id, proposed(proposal, pending), self._at)
         return [("propose", proposal)]
@@ -197,7 +203,7 @@ class EvolutionWork:
             candidates=len(found.archive),
             lineage=lineage(found.archive, self._grader_hash),
             trade_offs=found.trade_offs,
-            reasons=found.reasons,
+            reasons=(*found.reasons, *self._moved),
         )
 
     async def _remember(self, found: SearchResult) -> None:

@@ -9,11 +9,14 @@ from services.executor.domain.admission import Place, Revision, selected
 from services.executor.domain.quotas import Bound
 from shared.errors import NotFoundError
 from shared.events.values import Attestation
+from shared.pipeline.suggestions import no_such_pipeline
 from shared.storage import Database
 from shared.storage.group_read import GroupRead
 
 DIGEST_LENGTH = 64
 MAX_GUESSES = 10_000
+MOST_NAMES = 1000
+"""Of pipelines that are looked through for one that is probably meant."""
 
 
 class MongoRevisions:
@@ -25,7 +28,8 @@ class MongoRevisions:
         self._last: dict[str, dict[str, Any]] = {}
         self._revisions = database.collection("revisions")
         self._revision = GroupRead(self._revisions)
-        self._deployment = GroupRead(database.collection("deployments"))
+        self._deployments = database.collection("deployments")
+        self._deployment = GroupRead(self._deployments)
 
     async def resolve(self, pipeline: str, selector: str, unit_id: str = "") -> Revision:
         place = Place()
@@ -63,8 +67,14 @@ class MongoRevisions:
         deployment = await self._deployment.get(pipeline)
         if deployment is None:
             approved = "one that is only approved runs as NAME@DIGEST"
-            raise NotFoundError(f"pipeline {pipeline!r} is not deployed: `evoline pipelines` lists what is; {approved}")
+            raise NotFoundError(f"{await self._unknown(pipeline)}; {approved}")
         return deployment
+
+    async def _unknown(self, pipeline: str) -> str:
+        if await self._revisions.find({"pipeline": pipeline}, limit=1, fields=("pipeline",)):
+            return f"pipeline {pipeline!r} is not deployed: `evoline pipelines` lists what is"
+        deployed = await self._deployments.find({}, limit=MOST_NAMES, fields=("generation",))
+        return no_such_pipeline(pipeline, tuple(each["_id"] for each in deployed))
 
     async def _found(self, digest: str, pipeline: str) -> dict[str, Any]:
         if len(digest) == DIGEST_LENGTH:
@@ -73,6 +83,8 @@ class MongoRevisions:
         else:
             found = await self._revisions.find({"_id": {"$gte": digest, "$lt": digest + "g"}, "pipeline": pipeline}, limit=2)
         if not found:
+            if not await self._revisions.find({"pipeline": pipeline}, limit=1, fields=("pipeline",)):
+                raise NotFoundError(await self._unknown(pipeline))
             raise NotFoundError(f"pipeline {pipeline!r} has no revision {digest}: `evoline show {pipeline}` lists them")
         if len(found) > 1:
             raise NotFoundError(f"pipeline {pipeline!r} has several revisions that begin with {digest}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 
 from services.guardrail.domain.records import UNWRITTEN, ChangeRecord, Deployment, RevisionRecord, RollbackRecord
@@ -35,7 +35,7 @@ class MongoChanges:
         await self._changes.ensure_index([("digest", 1)], name="digest")
         await self._changes.ensure_index([("glass.status", 1)], name="glass")
         await self._changes.ensure_index([("held_by", 1)], name="held_by")
-        # Each of these costs every change 0.2 ms of the store. `judged` has none: only people ask it, to try a policy.
+        # Each of these costs every change 0.2 ms of the store. `judged` and `promotions` have none: only people ask these.
         await self._changes.ensure_index([("decisions.reviewer", 1)], name="reviewer")
         await self._proposals.ensure_index([("pipeline", 1)], name="pipeline")
         await self._tidy()
@@ -85,7 +85,13 @@ class MongoChanges:
 
     async def judged(self, limit: int, since: str) -> Sequence[ChangeRecord]:
         filters = {"created_at": {"$gte": since}, "status": {"$in": ["queued", "approved", "vetoed", "expired"]}}
-        fields = [name for name in ChangeRecord.model_fields if name not in _BULKY]
+        return await self._latest(filters, limit, without=_BULKY)
+
+    async def promotions(self, pipeline: str, limit: int) -> Sequence[ChangeRecord]:
+        return await self._latest({"pipeline": pipeline, "kind": "promotion"}, limit, without=_BULKY - {"gate"})
+
+    async def _latest(self, filters: dict[str, Any], limit: int, without: Set[str]) -> Sequence[ChangeRecord]:
+        fields = [name for name in ChangeRecord.model_fields if name not in without]
         found = await self._changes.find(filters, sort=[("created_at", -1)], limit=limit, fields=fields)
         return [ChangeRecord.model_validate({"document": {}, **each}) for each in found]
 

@@ -1,4 +1,7 @@
-"""Who may command what, and ask for what gives something away: tables, applied at the edge before anything else looks at it."""
+"""Who may command what, and ask for what gives something away: tables, applied at the edge before anything else looks at it.
+
+These are the guardrail's. Who may stop a search or an experiment stands in `services/evolution/domain/authority.py`, for evolution
+takes those commands."""
 
 from __future__ import annotations
 

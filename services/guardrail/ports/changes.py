@@ -36,6 +36,10 @@ class Changes(Protocol):
         """The latest that rules judged, proposed at `since` or later; their documents are left out."""
         ...
 
+    async def promotions(self, pipeline: str, limit: int) -> Sequence[ChangeRecord]:
+        """The latest of a pipeline; their documents are left out."""
+        ...
+
     async def with_broken_glass(self, limit: int) -> Sequence[ChangeRecord]:
         """Approved in an emergency, and neither confirmed nor taken back yet."""
         ...

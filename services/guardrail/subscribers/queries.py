@@ -8,7 +8,7 @@ from services.guardrail import use_cases
 from services.guardrail.ports import Guardrail
 from services.guardrail.subscribers.edge import Edge
 from shared.events.audit import FindAuditEntries, GetAuditCheckpoint, GetAuditConsistency, GetAuditProof, ReadAuditLog
-from shared.events.changes import GetChange, GrantScope, ListReviews
+from shared.events.changes import GetChange, GrantScope, ListPromotions, ListReviews
 from shared.events.custody import ListDatasets, ListFeedback
 from shared.events.datasets import GetDataset
 from shared.events.deployments import GetPipeline, ListPipelines
@@ -121,7 +121,11 @@ def _reviews(consumer: Consumer, at: Guardrail) -> None:
     async def list_delegations(query: ListDelegations) -> dict[str, Any]:
         return await use_cases.list_delegations(query, at)
 
+    async def list_promotions(query: ListPromotions) -> dict[str, Any]:
+        return await use_cases.list_promotions(query, at)
+
     consumer.answers(ListReviews, list_reviews)
+    consumer.answers(ListPromotions, list_promotions)
     consumer.answers(GetReview, get_review)
     consumer.answers(ListDelegations, list_delegations)
 

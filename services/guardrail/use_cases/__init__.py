@@ -29,7 +29,7 @@ from services.guardrail.use_cases.policy_queries import check_policy, get_policy
 from services.guardrail.use_cases.production import lease_quota, report_use
 from services.guardrail.use_cases.propose import Place, propose_change
 from services.guardrail.use_cases.quarantine import quarantine_revision, release_revision
-from services.guardrail.use_cases.queries import get_change, get_pipeline, get_review, list_pipelines, list_reviews
+from services.guardrail.use_cases.queries import get_change, get_pipeline, get_review, list_pipelines, list_promotions, list_reviews
 from services.guardrail.use_cases.registry import note_identities
 from services.guardrail.use_cases.reviews import decide_review, expire_reviews
 from services.guardrail.use_cases.rollbacks import roll_back
@@ -87,6 +87,7 @@ __all__ = [
     "list_feedback",
     "list_pipelines",
     "list_policies",
+    "list_promotions",
     "list_reservations",
     "list_reviews",
     "list_rollouts",

@@ -8,6 +8,7 @@ from services.guardrail.domain.audit import AuditEntry, AuditNote
 from services.guardrail.domain.records import SHIPPED_PREFIX, ChangeRecord, RevisionRecord, signature_fields
 from services.guardrail.ports import Guardrail
 from services.guardrail.use_cases.judging import quarantined_ancestor
+from services.guardrail.use_cases.queries import unknown
 from services.guardrail.use_cases.taking_out import AGAIN, Cause, step_back, take_out
 from services.guardrail.use_cases.telling import Effects, told
 from services.guardrail.use_cases.verdicts import CHECK, queued, vetoed, written
@@ -93,7 +94,8 @@ async def _put_forward(record: ChangeRecord, at: Guardrail) -> ChangeRecord:
 
 async def _digest(pipeline: str, wanted: str, at: Guardrail) -> str:
     """A whole digest may be one that never became a revision. Raises `NotFoundError`."""
-    found = [each.digest for each in await at.revisions.of_pipeline(pipeline) if each.digest.startswith(wanted)]
+    revisions = await at.revisions.of_pipeline(pipeline)
+    found = [each.digest for each in revisions if each.digest.startswith(wanted)]
     if len(found) == 1:
         return found[0]
     if not found and len(wanted) == FULL_DIGEST:
@@ -101,6 +103,8 @@ async def _digest(pipeline: str, wanted: str, at: Guardrail) -> str:
         if known is not None and known.pipeline != pipeline:
             raise NotFoundError(f"{wanted[:12]} is a revision of {known.pipeline}, not of {pipeline}: name that pipeline")
         return wanted
+    if not revisions:
+        raise NotFoundError(await unknown(pipeline, at))
     raise NotFoundError(
         f"{wanted!r} names {len(found)} revisions of pipeline {pipeline!r}; evoline show pipeline {pipeline} lists them"
     )

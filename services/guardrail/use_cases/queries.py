@@ -12,10 +12,13 @@ from services.guardrail.domain.risk import class_of
 from services.guardrail.ports import Guardrail
 from services.guardrail.use_cases.taking_out import AGAIN, FENCE
 from shared.errors import NotAttestedError, NotFoundError
-from shared.events.changes import GetChange, ListReviews
+from shared.events.changes import GetChange, ListPromotions, ListReviews
 from shared.events.deployments import GetPipeline, ListPipelines
 from shared.events.oversight import GetReview
+from shared.pipeline.suggestions import no_such_pipeline
 
+_MOST_NAMES = 1000
+"""Of pipelines that are looked through for one that is probably meant."""
 _FENCES = (FENCE, ":fence")
 """Also those that are in the store from versions before."""
 
@@ -43,6 +46,10 @@ async def get_change(query: GetChange, at: Guardrail) -> dict[str, Any]:
     if record is None:
         raise NotFoundError(f"there is no change {query.change_id!r}")
     return record.model_dump(mode="json")
+
+
+async def list_promotions(query: ListPromotions, at: Guardrail) -> dict[str, Any]:
+    return {"promotions": [_promotion(record) for record in await at.changes.promotions(query.pipeline, query.limit)]}
 
 
 async def get_review(query: GetReview, at: Guardrail) -> dict[str, Any]:
@@ -147,12 +154,22 @@ async def _deployed(name: str, wanted: str, at: Guardrail) -> RevisionRecord:
     digest = None if deployment is None else deployment.canary if wanted == "canary" else deployment.stable
     revision = await at.revisions.get(digest) if digest else None
     if revision is None:
+        if deployment is None and not await at.revisions.of_pipeline(name):
+            raise NotFoundError(await unknown(name, at))
         raise NotFoundError(f"pipeline {name!r} has no {wanted or 'stable'} revision: `evoline pipelines` lists what serves")
     return revision
 
 
+async def unknown(name: str, at: Guardrail) -> str:
+    """What to say of a pipeline of which there is no revision at all."""
+    return no_such_pipeline(name, tuple(each.pipeline for each in await at.deployments.all(_MOST_NAMES)))
+
+
 async def _by_digest(name: str, wanted: str, at: Guardrail) -> RevisionRecord:
-    found = [each for each in await at.revisions.of_pipeline(name) if each.digest.startswith(wanted)]
+    revisions = await at.revisions.of_pipeline(name)
+    if not revisions:
+        raise NotFoundError(await unknown(name, at))
+    found = [each for each in revisions if each.digest.startswith(wanted)]
     if len(found) != 1:
         raise NotFoundError(
             f"{wanted!r} names {len(found)} revisions of pipeline {name!r}; evoline show pipeline {name} lists them"
@@ -180,6 +197,15 @@ def _review(record: ChangeRecord, at: Guardrail) -> dict[str, Any]:
     votes = {"votes": [each.reviewer for each in now.counted], "missing": now.missing, "role": now.rule.role}
     gate = record.gate.model_dump(mode="json") if record.gate else None
     return {**{name: row[name] for name in fields}, **votes, "gate": gate}
+
+
+def _promotion(record: ChangeRecord) -> dict[str, Any]:
+    known = {"change_id", "digest", "parent_digest", "author", "requested_by", "group_id", "status", "decided_by", "reasons"}
+    seen = {"verdict", "gain", "gain_low", "gain_high", "claim"}
+    return {
+        **record.model_dump(mode="json", include=known | {"created_at", "decided_at"}),
+        "gate": record.gate.model_dump(mode="json", include=seen) if record.gate else None,
+    }
 
 
 def _summary(revision: RevisionRecord) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from services.guardrail.domain.audit import AuditNote
 from services.guardrail.domain.records import Deployment, RollbackRecord, redeployed
 from services.guardrail.ports import Guardrail, LostRaceError
 from services.guardrail.use_cases.judging import descendants
+from services.guardrail.use_cases.queries import unknown
 from services.guardrail.use_cases.taking_out import AGAIN, Cause, may_serve, step_back, take_out
 from services.guardrail.use_cases.telling import Effects
 from shared.events.deployments import PipelineDeployed, PipelineRolledBack, RollbackPipeline, RollbackRefused
@@ -61,7 +62,7 @@ async def _moved_again(record: RollbackRecord, at: Guardrail) -> RollbackRecord:
 async def _planned(record: RollbackRecord, command: RollbackPipeline, at: Guardrail) -> RollbackRecord:
     current = await at.deployments.get(record.pipeline)
     if current is None:
-        return record.model_copy(update={"refused": f"there is no pipeline {record.pipeline!r}"})
+        return record.model_copy(update={"refused": await unknown(record.pipeline, at)})
     if record.rollback_id in current.causes:
         if (await at.rollbacks.open(record)).to_digest:
             raise LostRaceError(f"rollback {record.rollback_id} is carried out by another process at this moment")

@@ -88,6 +88,34 @@ def test_deciding_without_a_key_says_how_to_get_one(capsys: pytest.CaptureFixtur
     assert "evoline people add zed" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["experiment", "start", "p", "--dataset-id", "d", "--generate"], ["evolve", "p", "--dataset-id", "d"], ["run", "p"],
+        ["generate", "--domain", "d", "--requirements", "r"], ["measure", "p", "--dataset-id", "d"], ["learn"],
+        ["cancel", "r"], ["pause", "r"], ["resume", "r"], ["retry", "r"], ["fork", "r"], ["import", "r.json"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_nobody_acts_unsigned_in_a_name_that_was_asked_for(
+    command: list[str], home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No broker is there: whatever gets past the name ends as unavailable."""
+    enroll_stack(home, ("generator",), "ann")
+    assert run([*command, "--as", "zed"]) == 2
+    said = capsys.readouterr().err
+    assert "no key of 'zed'" in said and "are there for ann)" in said and "evoline people add zed" in said
+    monkeypatch.setenv("EVOLINE_IDENTITY_KEY_FILE", str(home.root / "lost.key"))
+    assert run(command) == 2
+    assert "no key of 'lost'" in capsys.readouterr().err
+    assert run([*command, "--as", "ann"]) not in (0, 2)
+
+
+def test_a_key_file_of_the_guardrail_is_changed_without_a_key_of_ones_own(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    told(capsys, "keys", "create")
+    assert told(capsys, "keys", "rotate", "--phase", "prepare", "--as", "zed")["phase"] == "prepare"
+
+
 def test_a_stack_registers_its_services_and_its_owner_once(home: Home) -> None:
     assert enroll_stack(home, ("generator", "executor"), "ann") == "2 services and ann registered"
     before = read_registry(home.keys / "identities.yaml")

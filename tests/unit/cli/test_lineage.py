@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from evoline.cli.lineage import diff_lines, told
+import pytest
+
+from evoline.cli.lineage import _print, diff_lines, told
 from evoline.lineage.tree import Lineage, build
 from evoline.sealed_gain import SealedGain
 
@@ -52,6 +54,49 @@ def test_what_was_promoted_is_the_root_of_what_came_from_it() -> None:
     assert found.nodes["b1"].operator == "vote", "an evolution that began with it does not hide how it was made"
     assert (found.nodes["b2"].serving, found.nodes["b1"].serving) == ("stable", "was stable")
     assert found.nodes["b1"].gain == SealedGain(0.1, 0.0, 0.2, 0.06) and found.nodes["b1"].evolution_id == "e1"
+
+
+def promotion(name: str, digest: str, status: str, gate: str = "", **changes: Any) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "change_id": name,
+        "digest": digest,
+        "parent_digest": "b2",
+        "author": "ann",
+        "requested_by": None,
+        "group_id": None,
+    }
+    fields |= {"status": status, "decided_by": "gate", "reasons": [], "created_at": "2026-11-27T08:00", "decided_at": ""}
+    seen = {"verdict": gate, "gain": 0.1, "gain_low": 0.0, "gain_high": 0.2, "claim": 0.06} if gate else None
+    return {**fields, "gate": seen, **changes}
+
+
+def test_what_was_promoted_by_hand_is_shown_with_its_verdict_its_claim_and_who_did_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    grown: dict[str, Any] = {**PIPELINE, "stable": "h1"}
+    grown["revisions"] = [*grown["revisions"], revision("h1", "b2")]
+    promotions = [
+        promotion("c3", "h3", "vetoed", decided_by="check"),
+        promotion("c2", "h2", "vetoed", "canary", decided_by="review:bob", parent_digest="h1"),
+        promotion("c1", "h1", "approved", "certified"),
+        promotion("c0", "b2", "approved", "certified", author="evolution"),
+    ]
+    found = build(grown, [{**SECOND, "change_id": "c0"}], "p", promotions).shown(everything=False)
+    assert [each["change_id"] for each in found.promotions] == ["c3", "c2", "c1"], "the search tells its own"
+    verdicts = {digest: found.nodes[digest].verdict for digest in ("h1", "h2", "h3", "b2")}
+    assert verdicts == {"h1": "certified", "h2": "vetoed by review:bob", "h3": "vetoed by check", "b2": "certified"}
+    assert found.nodes["h1"].gain == SealedGain(0.1, 0.0, 0.2, 0.06) and found.nodes["h1"].serving == "stable"
+    assert parents(found)["h2"] == "h1" and found.nodes["h2"].author == "ann"
+    _print(build(grown, [], "p", promotions[:-1]))
+    printed = capsys.readouterr().out
+    assert "not evolved yet" not in printed
+    assert "c1" in printed and "ann" in printed and "+0.060 claimed, +0.100 [+0.000, +0.200] seen" in printed
+    assert "c2" in told(found)["promotions"][1].values()
+
+
+def test_a_search_whose_candidate_people_vetoed_names_them_in_the_tree() -> None:
+    found = build(None, [{**FIRST, "verdict": "vetoed", "vetoed_by": "review:bob"}], "p")
+    assert found.nodes["b1"].verdict == "vetoed by review:bob"
 
 
 def test_what_led_nowhere_is_counted_instead_of_shown() -> None:

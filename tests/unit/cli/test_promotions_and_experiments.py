@@ -8,15 +8,21 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from pydantic import ValidationError
 
 from evoline.cli.experiments import _command, print_experiment, read_variants, rollout_wish
-from evoline.cli.promoting import _file
+from evoline.cli.output import problems_of
+from evoline.cli.progress import Progress
+from evoline.cli.promoting import _file, _shown, _tell
 from evoline.client.api import Client
-from evoline.client.promotions import Promotion, _not_in_vain, require_in_use, require_own, require_promotable
+from evoline.client.promotions import Promoted, Promotion, _not_in_vain, require_in_use, require_own, require_promotable
 from shared.errors import InvalidInputError, NotFoundError
-from shared.events.changes import GetChange
+from shared.events.changes import ChangeVetoed, GetChange
+from shared.events.datasets import RegisterDataset
 from shared.events.experiments import ExperimentFinished, VariantReport
 from shared.events.rollouts import RolloutPlan
+from shared.events.runs import RunFinished
+from shared.events.values import Case, GraderSpec
 from shared.pipeline.loading import load_document
 from tests.fakes.evolution_world import seed_document
 
@@ -131,6 +137,46 @@ def test_a_rollout_is_gradual_policys_or_a_files(tmp_path: Path) -> None:
     ) as told:
         rollout_wish(str(tmp_path / "mood.yaml"))
     assert len(told.value.problems) == 1
+
+
+def gate_run(number: int) -> RunFinished:
+    fields = {"run_id": f"r{number}", "pipeline": "tweets", "digest": "d", "domain": "social", "purpose": "gate"}
+    return RunFinished.model_validate({**fields, "status": "succeeded" if number else "failed"})
+
+
+def test_what_takes_minutes_tells_off_a_terminal_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    at = [100.0]
+    with Progress(clock=lambda: at[0]) as progress:
+        progress.now("on sealed cases")
+        for number in range(6):
+            progress.on_fact(gate_run(number))
+            at[0] += 4.0
+    told = [line.strip() for line in capsys.readouterr().err.splitlines()]
+    assert told == ["on sealed cases, 4 runs (1 not ok)"], "a line each 10 seconds at most, none for what is quick"
+    with Progress(clock=lambda: at[0], quiet=True) as progress:
+        at[0] += 60.0
+        progress.now("on sealed cases")
+    assert capsys.readouterr().err == ""
+
+
+def test_the_verdict_on_a_promotion_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    common = {"change_id": "c1", "kind": "promotion", "pipeline": "tweets", "digest": "d" * 64, "author": "ann"}
+    veto = ChangeVetoed.model_validate({**common, "vetoed_by": "gate", "reasons": ["shown worse"]})
+    with Progress() as progress:
+        for fact in (gate_run(0), veto):
+            _shown(progress)(fact)
+    _tell(Promoted(veto, {"digest": "d" * 64}), as_json=False)
+    said = capsys.readouterr()
+    assert said.err == "" and said.out.count("shown worse") == 1
+
+
+def test_too_many_or_too_few_cases_are_told_in_the_words_of_whoever_typed_the_command() -> None:
+    case = Case(id="c", input={"t": "x"}, expected="a")
+    for count, words in ((5001, "has 5,001 entries; at most 5,000 are taken"), (2, "has 2 entries; at least 3 are needed")):
+        with pytest.raises(ValidationError) as refused:
+            RegisterDataset(dataset_id="d", domain="social", cases=(case,) * count, grader=GraderSpec(kind="label"), author="ann")
+        (problem,) = problems_of(refused.value)
+        assert (problem.path, problem.reason) == ("cases", words)
 
 
 def test_why_a_variant_took_no_part_is_told_below_the_table(capsys: pytest.CaptureFixture[str]) -> None:

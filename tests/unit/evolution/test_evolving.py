@@ -6,20 +6,21 @@ from typing import Any
 
 import pytest
 
-from services.evolution.use_cases import start_evolution
+from services.evolution.use_cases import forget, read_evolution, start_evolution
 from shared.errors import InvalidInputError, UnavailableError
 from shared.events.changes import ProposeChange
-from shared.events.improvement import EvolutionFinished, EvolutionProgressed, PipelineScored, StartEvolution
+from shared.events.improvement import EvolutionFinished, EvolutionProgressed, GetEvolution, PipelineScored, StartEvolution
 from shared.events.message import Message
 from shared.events.quotas import CloseScope
 from shared.events.values import Case
+from shared.pipeline.document import Document
 from shared.pipeline.loading import load_document
 from shared.search.genome import why_little_can_change
-from tests.fakes.evolution_world import World, finished, labelled_cases, seed_document, small_world
+from tests.fakes.evolution_world import World, finished, labelled_cases, liked_features, seed_document, small_world
 
 
 def command(**changes: Any) -> StartEvolution:
-    fields = {"evolution_id": "evo-1", "pipeline": "tweets", "dataset_id": "tweets3", "evaluations": 200, "seed": 1}
+    fields = {"evolution_id": "evo-1", "pipeline": "tweets", "dataset_id": "tweets3", "evaluations": 200, "seed": 1, "strategy": "climb"}
     return StartEvolution.model_validate({**fields, **changes})
 
 
@@ -118,6 +119,47 @@ async def test_every_strategy_goes_on_to_the_same_archive_after_a_kill(strategy:
         await start_evolution(command(strategy=strategy), world.evolution)
     assert await archive_digest(world, strategy=strategy) == uninterrupted
     assert len(world.runs.started) == len(set(world.runs.started))
+
+
+@pytest.mark.parametrize("crash_after", [7, 131])
+async def test_a_deployment_while_a_killed_search_lies_still_costs_nothing_and_is_told(crash_after: int) -> None:
+    """It goes on against the revision with which it began; the sealed gate compares with what is stable then."""
+    whole = small_world()
+    uninterrupted, began_with = await archive_digest(whole), load_document(seed_document()).digest
+    world = small_world(crash_after=crash_after)
+    with pytest.raises(RuntimeError, match="killed"):
+        await start_evolution(command(), world.evolution)
+    world.custodian.documents["tweets"] = seed_document(description="Deployed by somebody else meanwhile.")
+    ((_, change),) = await start_evolution(command(), world.evolution)
+    assert isinstance(change, ProposeChange) and change.parent_digest == began_with
+    record = await world.evolution.evolutions.get("evo-1")
+    assert record is not None and record["archive_digest"] == uninterrupted
+    assert len(world.runs.started) == len(set(world.runs.started)) == len(whole.runs.started)
+    now = load_document(world.custodian.documents["tweets"]).digest
+    (said,) = [reason for reason in record["pending"]["reasons"] if now[:12] in reason]
+    assert "stable revision moved" in said and began_with[:12] in said and said in change.reason
+    assert (await read_evolution(GetEvolution(evolution_id="evo-1"), world.evolution))["stable"] == began_with
+
+
+async def test_a_search_whose_revision_was_taken_back_while_it_lay_still_measures_nothing_more() -> None:
+    world = small_world(crash_after=40)
+    with pytest.raises(RuntimeError, match="killed"):
+        await start_evolution(command(), world.evolution)
+    await forget((load_document(seed_document()).digest,), world.evolution)
+    world.custodian.documents["tweets"] = seed_document(description="Deployed by somebody else meanwhile.")
+    started = len(world.runs.started)
+    answer = await ended(world)
+    assert answer.verdict == "refused" and "taken back" in str(answer.problems[0])
+    assert len(world.runs.started) == started
+
+
+async def test_a_search_that_ends_where_nothing_is_stable_any_more_says_so() -> None:
+    def taken_away(document: Document) -> float:
+        world.custodian.documents.clear()
+        return liked_features(document)
+
+    world = small_world(quality=taken_away)
+    assert "no revision is stable any more" in (await proposed(world)).reason
 
 
 async def test_the_same_order_again_repeats_its_effect_and_searches_nothing() -> None:

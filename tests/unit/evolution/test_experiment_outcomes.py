@@ -85,6 +85,21 @@ async def test_a_winner_that_the_gate_rejects_is_told_with_its_reasons() -> None
     assert "so it is" in fact.reasons
 
 
+async def test_a_winner_that_the_gate_did_not_reject_is_vetoed_by_whoever_stopped_it() -> None:
+    for found, who in (("canary", "gate"), ("canary", "review:bob"), ("certified", "policy:night"), ("certified", "expiry")):
+        on, change_id = await on_its_way()
+        await record_gate(gate(change_id, found), on.at)
+        fact = told(await record_verdict(decision(ChangeVetoed, change_id, vetoed_by=who), on.at))
+        assert (fact.outcome, fact.vetoed_by, fact.gate_verdict, fact.deployed) == ("vetoed", who, found, False)
+        assert "so it is" in fact.reasons and await status(on) == ("finished", "vetoed")
+
+
+async def test_what_the_gate_never_measured_it_did_not_reject() -> None:
+    on, change_id = await on_its_way()
+    fact = told(await record_verdict(decision(ChangeVetoed, change_id), on.at))
+    assert (fact.outcome, fact.vetoed_by, fact.gate_verdict) == ("vetoed", "gate", "")
+
+
 async def test_a_rollout_is_followed_to_its_end() -> None:
     for kind, outcome, deployed in (
         (RolloutCompleted, "rolled_out", True),
@@ -121,9 +136,9 @@ async def test_a_verdict_that_is_heard_after_the_rollouts_end_changes_nothing() 
 async def test_people_decide_after_the_queue_and_a_late_queue_is_not_believed() -> None:
     on, change_id = await on_its_way()
     assert told(await record_verdict(decision(ChangeQueued, change_id), on.at)).outcome == "queued"
-    assert told(await record_verdict(decision(ChangeVetoed, change_id, vetoed_by="bob"), on.at)).outcome == "rejected"
+    assert told(await record_verdict(decision(ChangeVetoed, change_id, vetoed_by="bob"), on.at)).outcome == "vetoed"
     assert await record_verdict(decision(ChangeQueued, change_id), on.at) == []
-    assert await status(on) == ("finished", "rejected")
+    assert await status(on) == ("finished", "vetoed")
 
 
 async def test_other_peoples_changes_and_rollouts_are_none_of_its_business() -> None:

@@ -15,6 +15,7 @@ from shared.attestation import Approvals
 from shared.clock import SystemClock
 from shared.errors import InvalidInputError, UnavailableError
 from shared.events.changes import ProposeChange
+from shared.events.experiments import ExperimentFinished
 from shared.events.improvement import StartEvolution
 from shared.events.message import Message
 from shared.events.quotas import CloseScope
@@ -120,6 +121,13 @@ async def test_an_experiment_that_was_given_up_holds_nothing_and_one_that_ended_
     effects = await start_experiment(order, on.at)
     await give_up_experiment(order, on.at)
     assert len(set(closed(on.world))) == 2 and await start_experiment(order, on.at) == effects
+
+
+async def test_an_experiment_that_is_refused_at_the_door_closes_no_scope_that_it_never_asked_for() -> None:
+    on = lab()
+    ((_, answer),) = await start_experiment(experiment(variant("good", 95), dataset_id="nowhere"), on.at)
+    assert isinstance(answer, ExperimentFinished) and answer.outcome == "refused"
+    assert closed(on.world) == []
 
 
 async def test_whoever_gives_up_gives_up_nothing_of_another_order_under_the_same_id(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,8 +63,8 @@ def approval(change: ProposeChange) -> ChangeApproved:
     )
 
 
-def veto(change: ProposeChange) -> ChangeVetoed:
-    return ChangeVetoed(**verdict_fields(change), vetoed_by="gate")
+def veto(change: ProposeChange, by: str = "gate") -> ChangeVetoed:
+    return ChangeVetoed(**verdict_fields(change), vetoed_by=by)
 
 
 async def test_an_approved_change_ends_the_evolution_with_the_gates_gain() -> None:
@@ -103,8 +103,18 @@ async def test_a_veto_before_any_gate_claims_no_gain() -> None:
     change = await proposed(world)
     ((_, answer),) = await record_verdict(veto(change), world.evolution)
     assert isinstance(answer, EvolutionFinished)
-    assert (answer.verdict, answer.gain) == ("rejected", None)
+    assert (answer.verdict, answer.vetoed_by, answer.gate_verdict, answer.gain) == ("vetoed", "gate", "", None)
     assert any("sealed" in reason for reason in answer.reasons)
+
+
+async def test_what_somebody_else_stopped_is_not_told_in_the_words_of_the_gate() -> None:
+    for found, who in (("certified", "review:bob"), ("canary", "policy:night"), ("canary", "gate")):
+        world = small_world()
+        change = await proposed(world)
+        await record_gate(gate(change, found), world.evolution)
+        ((_, answer),) = await record_verdict(veto(change, who), world.evolution)
+        assert isinstance(answer, EvolutionFinished) and not answer.deployed
+        assert (answer.verdict, answer.vetoed_by, answer.gate_verdict) == ("vetoed", who, found)
 
 
 async def test_people_decide_later_and_a_late_queued_fact_changes_nothing() -> None:

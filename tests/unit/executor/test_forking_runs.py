@@ -112,6 +112,17 @@ async def test_an_unknown_step_and_an_unapproved_revision_are_refused() -> None:
         await forked(kit, from_step="two", pipeline=f"forked@{'a' * 64}")
 
 
+async def test_a_pipeline_that_is_not_there_leads_to_the_list_and_to_the_nearest_name() -> None:
+    kit = ExecutorKit()
+    await finished_run(kit)
+    for reference in ("forkd", "forkd@abcdef12", f"forkd@{'a' * 64}"):
+        run = await kit.execute(ExecuteRun(run_id=f"run-{len(reference)}", pipeline=reference, inputs={"topic": "rain"}))
+        assert run.status == "refused" and "evoline show" not in run.error
+        assert "`evoline pipelines` lists what serves; did you mean forked?" in run.error
+        with pytest.raises(Exception, match="did you mean forked"):
+            await forked(kit, from_step="two", pipeline=reference)
+
+
 async def test_of_two_forks_that_want_one_id_at_once_one_is_refused_and_the_other_is_whole() -> None:
     """Both look whether the id is free before either of them takes it."""
     kit = ExecutorKit()

@@ -109,6 +109,16 @@ async def test_a_pipeline_that_is_approved_and_was_never_deployed_is_shown() -> 
         await get_pipeline(GetPipeline(pipeline="another", undeployed_too=True), at.at)
 
 
+async def test_a_name_that_no_pipeline_has_leads_to_the_list_and_to_the_nearest_name() -> None:
+    at = await serving()
+    for reference in ("triaje", "triaje@abcdef12"):
+        with pytest.raises(NotFoundError, match="`evoline pipelines` lists what serves; did you mean triage") as refused:
+            await get_pipeline(GetPipeline(pipeline=reference), at.at)
+        assert "evoline show" not in str(refused.value)
+    with pytest.raises(NotFoundError, match="evoline show pipeline triage"):
+        await get_pipeline(GetPipeline(pipeline="triage@abcdef12"), at.at)
+
+
 async def test_a_quarantined_or_denied_revision_says_what_to_do() -> None:
     at = await serving()
     former = await at.at.deployments.get("triage")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from services.evolution.use_cases.bound import Evolution
 from shared.events.changes import GrantScope
@@ -45,8 +46,12 @@ def scope_end(command: StartExperiment, asked_at: str) -> datetime:
     return datetime.fromisoformat(asked_at) + timedelta(seconds=_seconds(command))
 
 
-async def close_scope(command: StartExperiment, attempt: int, at: Evolution) -> None:
-    """Nothing more is measured: what was not used is free for others. Nothing happens where none was granted."""
+async def close_scope(command: StartExperiment, record: Mapping[str, Any], at: Evolution) -> None:
+    """Nothing more is measured: what was not used is free for others. Nothing happens where none was asked for: the guardrail
+    puts every closing that it refuses on record."""
+    if not record.get("scope_at"):
+        return
+    attempt = record["attempt"]
     closing = CloseScope(scope_id=_scope_id(command, attempt), author=_HOLDER, reason="the experiment has ended")
     await at.announcer.announce(closing, cause=command.experiment_id, effect=f"close scope:{attempt}")
 

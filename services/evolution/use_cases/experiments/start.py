@@ -18,6 +18,7 @@ from services.evolution.use_cases.experiments.scope import close_scope, granted,
 from services.evolution.use_cases.experiments.stopping import conclude
 from services.evolution.use_cases.experiments.telling import tell, watch_of
 from services.evolution.use_cases.experiments.work import ExperimentWork, Ready
+from services.evolution.use_cases.pinning import pinned
 from services.evolution.use_cases.preparation import refuse_unfitting
 from services.evolution.use_cases.stopping import StoppedError
 from shared.errors import InvalidInputError, PermanentError, Problem
@@ -44,7 +45,7 @@ async def _begin(command: StartExperiment, at: Laboratory) -> Effects:
         raise InvalidInputError(Problem(path="experiment_id", reason=reason, suggestion="choose another id"))
     answer = ExperimentFinished.model_validate(record["answer"]) if record["answer"] else None
     if answer or "proposal" in record:
-        await close_scope(command, record["attempt"], at.evolution)  # a crash may have kept it open
+        await close_scope(command, record, at.evolution)  # a crash may have kept it open
     if answer and answer.outcome != "refused":
         return [("finished", answer)]
     if "proposal" in record:
@@ -65,7 +66,7 @@ async def _in_time(command: StartExperiment, record: Mapping[str, Any], at: Labo
     watch = watch_of(command, record, at)
     if not record.get("scope_at") or watch.clock.now() + timedelta(seconds=watch.left()) <= scope_end(command, record["scope_at"]):
         return {}
-    await close_scope(command, record["attempt"], at.evolution)
+    await close_scope(command, record, at.evolution)
     goes_on = {"attempt": record["attempt"] + 1, "scope_at": None}
     await at.experiments.update(record["_id"], goes_on)
     return goes_on
@@ -77,7 +78,7 @@ async def give_up_experiment(command: StartExperiment, at: Laboratory) -> None:
     record = await at.experiments.get(command.experiment_id)
     if record is None or record["fingerprint"] != fingerprint(command) or record["answer"] or "proposal" in record:
         return
-    await close_scope(command, record["attempt"], at.evolution)
+    await close_scope(command, record, at.evolution)
     again = attempt(record["attempt"] + 1, at.evolution.clock.now().isoformat())
     await at.experiments.conclude(command.experiment_id, again)
 
@@ -100,7 +101,7 @@ class _Attempt:
             effects = await self._refuse(problems_of(error))
         except StoppedError:
             effects = []  # whoever stopped it has told it
-        await close_scope(self._command, self._record["attempt"], self._at.evolution)
+        await close_scope(self._command, self._record, self._at.evolution)
         return effects
 
     async def _prepare(self) -> Ready:
@@ -135,20 +136,17 @@ class _Attempt:
         if not self._record.get("scope_at"):
             asked = {"scope_at": self._watch.clock.now().isoformat()}
             await self._at.experiments.update(self._command.experiment_id, asked)
+            self._record |= asked
         return await granted(self._command, self._record["attempt"], documents, self._at.evolution)
 
     async def _stable(self) -> StablePipeline:
-        """The same one however often this is tried: what was measured against it would not fit another. Raises `PermanentError`
-        where it was taken back meanwhile."""
-        if known := self._record.get("stable"):
-            if await self._at.evolution.evolutions.quarantined((known["digest"],)):
-                taken = f"revision {known['digest'][:12]}, against which this experiment measures, was taken back meanwhile"
-                raise PermanentError(f"{taken}: order it again to measure against the one that is stable now")
-            return StablePipeline(known["digest"], known["document"])
-        stable = await self._at.evolution.custodian.stable(self._command.pipeline)
-        pinned = {"digest": stable.digest, "document": stable.document}
-        await self._at.experiments.update(self._command.experiment_id, {"stable": pinned})
-        return stable
+        """Raises `PermanentError` where it was taken back meanwhile."""
+
+        async def keep(fields: Mapping[str, Any]) -> None:
+            await self._at.experiments.update(self._command.experiment_id, fields)
+
+        again = "order it again to measure against the one that is stable now"
+        return await pinned(self._command.pipeline, self._record, keep, again, self._at.evolution)
 
     async def _refuse(self, problems: Sequence[Problem]) -> Effects:
         answer = refusal(self._command, problems, unmeasured(self._found), self._watch.elapsed())

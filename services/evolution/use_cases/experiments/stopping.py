@@ -38,5 +38,6 @@ async def stop_experiment(command: StopExperiment, signature: Signature, at: Lab
         if not await at.experiments.stop(record["_id"], {"status": "finished", "answer": answer.model_dump(mode="json")}):
             raise UnavailableError("it ended at this moment: it is looked at again")
         record |= {"answer": answer.model_dump(mode="json")}
-    await close_scope(order, record["attempt"], at.evolution)
+    # Whoever works on it may have asked for the scope since it was read above.
+    await close_scope(order, await at.experiments.get(record["_id"]) or record, at.evolution)
     return [("finished", ExperimentFinished.model_validate(record["answer"]))]

@@ -15,6 +15,7 @@ from services.evolution.use_cases.experiments.bound import Laboratory
 from services.evolution.use_cases.experiments.explaining import disagreement, explained
 from services.evolution.use_cases.experiments.stopping import conclude
 from services.evolution.use_cases.experiments.telling import tell
+from services.evolution.use_cases.pinning import moved
 from services.evolution.use_cases.proposing import Order, proposed
 from services.evolution.use_cases.stopping import StoppedError
 from services.evolution.use_cases.stopwatch import Stopwatch
@@ -79,6 +80,7 @@ class ExperimentWork:
         variants = {label: own for label, own in whole.items() if label != STABLE}
         comparison = compare_variants(grades[STABLE], variants, self._command.alpha, begun=len(self._candidates))
         found = self._with_usage(reports(self._ready.stable.digest, grades, self._ready.entrants, comparison, self._grader_hash))
+        self._reasons += await moved(self._command.pipeline, self._ready.stable.digest, self._at.evolution)
         answer = await self._explained(found, comparison, whole)
         await self._tell_scores(grades)
         return await (self._propose(answer, found) if comparison.winner else self._nobody(answer))
