@@ -52,8 +52,8 @@ class ProposeChange(Command):
     parent_digest: str | None = None
     """Revision that it was made from; its descendants are quarantined with it on a rollback."""
     origins: tuple[Digest, ...] = Field(default=(), max_length=MOST_ORIGINS, exclude_if=lambda origins: not origins)
-    """Digests of everything else that it was made from, as templates and other pipelines whose steps it took over: it is quarantined
-    with each of them. Left out where there is nothing, so that senders and receivers of before know the message."""
+    """Digests of everything else that it was made from, as templates and other pipelines whose steps it took over: it is
+    quarantined with each of them. Left out where there is nothing, so that senders and receivers of before know the message."""
     deploy: bool = True
     """Make it stable when approved; False only records the attested revision."""
     rollout: RolloutPlan | None = None
