@@ -1,9 +1,10 @@
-"""What a revision was made from, on the fake and on the real database."""
+"""What a revision was made from, and what searches are lent, on the fake and on the real database."""
 
 from __future__ import annotations
 
 import pytest
 
+from services.evolution.adapters.templates import MongoTemplates
 from services.guardrail.adapters.mongo import MongoRevisions
 from services.guardrail.domain.records import RevisionRecord
 from shared.events.values import Attestation
@@ -50,3 +51,16 @@ async def test_what_was_stored_before_origins_were_known_is_read_as_without(revi
     found = await revisions.get("old")
     assert found is not None and (found.origins, found.ancestry) == ((), ("a",))
     assert [each.digest for each in await revisions.children(["a"])] == ["old"]
+
+
+async def test_templates_are_found_by_their_domain_as_they_were_told_last(database: Database) -> None:
+    templates = MongoTemplates(database)
+    await templates.prepare()
+    for digest, domain, score in (("b", "mails", 0.5), ("a", "mails", 0.1), ("c", "tweets", 0.9), ("b", "mails", 0.6)):
+        await templates.learn(digest, {"domain": domain, "document": {"steps": [{"name": digest}]}, "score": score})
+    found = await templates.of_domain("mails")
+    assert [(each["digest"], each["score"], each["document"]["steps"][0]["name"]) for each in found] == [
+        ("a", 0.1, "a"),
+        ("b", 0.6, "b"),
+    ]
+    assert await templates.of_domain("songs") == []
