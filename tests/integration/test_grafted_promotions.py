@@ -164,7 +164,9 @@ async def test_a_promotion_goes_out_of_use_with_the_template_that_it_took_steps_
     template = await learned_from(bus, BETTER_MAILS, mongo_url)
     assert MARK in str(template.document) and "hurry" not in str(template.document)
 
-    order = StartEvolution(evolution_id="e1", pipeline="triage", dataset_id="moods", evaluations=500, seed=SEED, author="alice")
+    order = StartEvolution(
+        evolution_id="e1", pipeline="triage", dataset_id="moods", evaluations=500, strategy="climb", seed=SEED, author="alice"
+    )
     ended = await said(bus, EvolutionFinished, order, evolution_id="e1")
     assert (ended.verdict, ended.deployed, ended.seed_digest) == ("certified", True, seed), ended
     serving = await bus.ask(GetPipeline(pipeline="triage"))

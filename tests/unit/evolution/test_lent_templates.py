@@ -25,7 +25,7 @@ from tests.unit.evolution.test_evolving import archive_digest, command, ended, p
 from tests.unit.evolution.test_search_operators import CONTEXT, FROM_DONOR, FROM_TEMPLATE, mate, operator
 
 TEMPLATE = learned().digest
-FEW: dict[str, Any] = {"evaluations": 300, "population": 12, "generations": 3}
+FEW: dict[str, Any] = {"strategy": "climb", "evaluations": 300, "population": 12, "generations": 3}
 
 
 async def lending_world(**runs: Any) -> World:
@@ -39,7 +39,7 @@ async def lending_world(**runs: Any) -> World:
 async def test_a_search_takes_over_a_learned_template_and_its_promotion_names_it(strategy: str, seed: int) -> None:
     """Seeds with which so few evaluations come to try it."""
     world = await lending_world()
-    change = await proposed(world, **FEW, strategy=strategy, seed=seed)
+    change = await proposed(world, **{**FEW, "strategy": strategy}, seed=seed)
     assert MARK in str(change.document) and change.origins == (TEMPLATE,)
     assert change.parent_digest == load_document(seed_document()).digest
     record = await read_evolution(GetEvolution(evolution_id="evo-1"), world.evolution)
@@ -128,7 +128,7 @@ async def test_a_template_that_is_taken_back_while_finalists_are_confirmed_stops
 async def test_steps_of_a_borrowed_pipeline_are_told_as_an_origin() -> None:
     world = small_world(quality=lambda document: 0.9 if any(step.name == "think" for step in document.steps) else 0.4)
     world.custodian.documents["triage"] = donor_document()
-    change = await proposed(world, borrow_from=("triage",), seed=4)
+    change = await proposed(world, borrow_from=("triage",), **FEW, seed=4)
     assert change.origins == (load_document(donor_document()).digest,)
 
 
