@@ -107,7 +107,7 @@ async def bus(nats_url: str, mongo_url: str, tmp_path: Path, open_bus: OpenBus) 
         create_learner(settings("learner")),
     ]
     fleet = ScriptedFleet(Verifier.from_file(keys.public), SystemClock())
-    fleet.answer = answer  # type: ignore[assignment]
+    fleet.answer = answer
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(consuming(await open_bus("executor"), nats_url, BusExecutor(fleet).register))
         for app in apps:
