@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from bench.evolution.problems import EvaluationServer, Found, OverBudgetError, Problem, Propose
 from evoline import optimize
@@ -113,14 +112,12 @@ class TextProposer:
     def __init__(self, propose: Propose) -> None:
         self._propose = propose
 
-    async def propose(
-        self, operator: str, parent: Entry, mates: Sequence[Mapping[str, Any]], generator: random.Random
-    ) -> Candidate | None:
+    async def propose(self, operator: str, parent: Entry, mates: Sequence[Candidate], generator: random.Random) -> Candidate | None:
         texts = parent.candidate.document
         if operator == "proposer":
             child = self._propose(texts, None)
         elif mates:
-            mate = generator.choice(list(mates))
+            mate = generator.choice(list(mates)).document
             child = {name: (mate if generator.random() < 0.5 else texts)[name] for name in texts}
         else:
             return None

@@ -104,6 +104,8 @@ def _label(node: Node) -> str:
     parts = [f"[bold]{node.digest[:12]}[/bold]", made[:160]]
     if node.score:
         parts.append(plain(f"{node.score['mean']:.3f} [{node.score['low']:.3f}, {node.score['high']:.3f}] n={node.score['cases']}"))
+    if node.origins:
+        parts.append(f"takes from {', '.join(origin[:12] for origin in node.origins)}")
     if node.on_front:
         parts.append("front")
     if node.verdict:
@@ -129,7 +131,9 @@ def _show_diff(digest: str, as_json: bool) -> None:
         raise NotFoundError(f"{reason}; meanwhile: evoline lineage {search}")
     lines = diff_lines(found.get("parent_document"), found["document"], found.get("parent", ""), found["digest"])
     if as_json:
-        print_json({key: found.get(key) for key in ("digest", "parent", "pipeline", "operator", "text")} | {"diff": lines})
+        print_json(
+            {key: found.get(key) for key in ("digest", "parent", "pipeline", "operator", "text", "origins")} | {"diff": lines}
+        )
         return
     if found.get("parent_document") is None:
         err().print("its parent is not known: all of it is new")

@@ -145,6 +145,8 @@ async def _change(story: Story, change_id: str, digest: str) -> None:
     facts = approved["facts"]
     who = f"{facts.get('kind')} by {facts.get('author')}, risk {facts.get('risk', 0):.2f}"
     await story.tell("change", f"{change_id}, {who}", approved)
+    if origins := facts.get("origins"):
+        await story.tell("made from", ", ".join(str(each)[:12] for each in origins), approved)
     for queued in (each for each in entries if each["action"] == "change.queued"):
         await story.tell("waited", f"for people since {queued['at']}: {'; '.join(queued['facts'].get('reasons', ()))}", queued)
     await story.tell("approved", f"by {approved['actor']} at {approved['at']}", approved)

@@ -26,6 +26,8 @@ class Node:
     evolution_id: str = ""
     verdict: str = ""
     gain: SealedGain | None = None
+    origins: tuple[str, ...] = ()
+    """Digests of templates and other pipelines that it took something from, itself or an ancestor in its search."""
     status: str = ""
     """The guardrail's word on a revision: approved, quarantined, ...; empty for what was only tried."""
     author: str = ""
@@ -53,7 +55,7 @@ class Node:
     def told(self) -> dict[str, Any]:
         """Everything but the children, for JSON."""
         names = ("digest", "parent", "operator", "text", "score", "accepted", "on_front", "evolution_id", "verdict", "status")
-        rest = ("author", "created_at", "serving")
+        rest = ("author", "created_at", "serving", "origins")
         return {**{name: getattr(self, name) for name in names + rest}, "gain": self.gain.told() if self.gain else None}
 
 
@@ -117,6 +119,7 @@ def _add_evolution(evolution: Mapping[str, Any], nodes: dict[str, Node]) -> None
             parent=row["parent"],
             operator=row["operator"],
             text=row["text"],
+            origins=tuple(row.get("origins", ())),
             score=row.get("score"),
             accepted=row["accepted"],
             on_front=row.get("on_front", False),
@@ -162,6 +165,7 @@ def _add_revisions(pipeline: Mapping[str, Any], nodes: dict[str, Node]) -> None:
         node.author, node.created_at = row["author"], row["created_at"]
         if not node.parent and row.get("parent_digest") != row["digest"]:
             node.parent = row.get("parent_digest") or ""
+        node.origins = node.origins or tuple(row.get("origins", ()))
         if not node.text:
             node.text = f"by {row['author']}"
         if row["digest"] in before:

@@ -16,7 +16,7 @@ from evoline.optimization.measuring import CountingArena
 from shared.errors import InvalidInputError, Problem
 from shared.pipeline.blanks import BLANK
 from shared.pipeline.loading import load_document
-from shared.search.candidates import Candidate, Entry, OperatorContext, Proposal
+from shared.search.candidates import Candidate, Entry, Lent, OperatorContext, Proposal
 from shared.search.genome import keeps_outputs, with_room
 from shared.search.menu import candidate_of
 from shared.search.operators import Operator, all_operators, operators_for
@@ -99,9 +99,13 @@ def _fitting(operators: Sequence[Operator], context: OperatorContext) -> tuple[O
 
 def lent(borrow: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Templates and pipelines of `borrow`, as a context has them. Raises `InvalidInputError` for what is neither."""
-    templates = [one for one in borrow if BLANK.search(json.dumps(one, default=str))]
     loaded = [load_document(one, file=f"borrow[{index}]") for index, one in enumerate(borrow)]
-    donors = [one.canonical() for one, given in zip(loaded, borrow, strict=True) if given not in templates]
+    templates, donors = [], []
+    for document, given in zip(loaded, borrow, strict=True):
+        if BLANK.search(json.dumps(given, default=str)):
+            templates.append(Lent(document.digest, given))
+        else:
+            donors.append(Lent(document.digest, document.canonical()))
     return {"templates": tuple(templates), "donors": tuple(donors)}
 
 
@@ -123,16 +127,15 @@ class Menu:
     def costly(self) -> frozenset[str]:
         return frozenset((PROPOSER,))
 
-    async def propose(
-        self, operator: str, parent: Entry, mates: Sequence[Mapping[str, Any]], generator: random.Random
-    ) -> Candidate | None:
-        digest = parent.candidate.digest
+    async def propose(self, operator: str, parent: Entry, mates: Sequence[Candidate], generator: random.Random) -> Candidate | None:
+        former, digest = parent.candidate.origins, parent.candidate.digest
         if operator == PROPOSER:
-            return await self._outside.ask(parent.candidate, self._check) if self._outside else None
+            answer = await self._outside.ask(parent.candidate, self._check) if self._outside else None
+            return answer.from_also(former) if answer else None
         offer = self._operators[operator].apply(parent.candidate.document, replace(self._context, mates=tuple(mates)), generator)
         fits = isinstance(offer, Proposal) and keeps_outputs(self._context.seed, offer.document)
         found = self._check(_with_room(offer.document), digest, offer.operator, offer.text) if offer and fits else None
-        return found if found is not None and found.digest != digest else None
+        return found.from_also(former, offer.origins) if offer and found is not None and found.digest != digest else None
 
 
 def _with_room(document: Mapping[str, Any]) -> Mapping[str, Any]:

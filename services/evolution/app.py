@@ -7,6 +7,7 @@ from services.evolution.adapters.descent import MongoDescent
 from services.evolution.adapters.experiments import MongoExperiments
 from services.evolution.adapters.mongo import MongoEvaluationCache, MongoEvolutions
 from services.evolution.adapters.nats import BusAnnouncer, BusCustodian, BusPromotions
+from services.evolution.adapters.templates import MongoTemplates
 from services.evolution.settings import EvolutionSettings
 from services.evolution.use_cases import Evolution
 from services.evolution.use_cases.experiments import Laboratory
@@ -27,10 +28,13 @@ def create_app(settings: SharedSettings | None = None, own: EvolutionSettings | 
         await experiments.prepare()
         descent = MongoDescent(host.database)
         await descent.prepare()
+        templates = MongoTemplates(host.database)
+        await templates.prepare()
         keys = KeyFile(shared_settings.guardrail_public_key_file)
         at = Evolution(
             evolutions=evolutions,
             cache=MongoEvaluationCache(host.database),
+            templates=templates,
             custodian=BusCustodian(host.bus, Grants(keys.verifier, host.clock)),
             runs=Fleet(host.bus),
             announcer=BusAnnouncer(host.bus),

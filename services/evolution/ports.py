@@ -105,6 +105,18 @@ class EvaluationCache(Protocol):
     async def keep_rewrite(self, key: str, text: str | None) -> None: ...
 
 
+class Templates(Protocol):
+    """Learned templates by digest; whether they were taken back since, `Evolutions` knows."""
+
+    async def learn(self, digest: str, row: Mapping[str, Any]) -> None:
+        """`{domain, document, score}`; instead of what was learned under this digest before."""
+        ...
+
+    async def of_domain(self, domain: str) -> list[dict[str, Any]]:
+        """`{digest, document, score}`, in order of their digests."""
+        ...
+
+
 class Custodian(Protocol):
     """The guardrail, as far as evolution asks it. Every call raises its typed error: `NotFoundError`, `UnavailableError`, ..."""
 

@@ -14,6 +14,7 @@ from services.evolution.use_cases import (
     read_evolution,
     record_gate,
     record_verdict,
+    remember_template,
     start_evolution,
     stop_evolution,
 )
@@ -24,7 +25,7 @@ from shared.errors import EvolineError, PermanentError, TransientError
 from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, GateFinished
 from shared.events.deployments import PipelineRolledBack
 from shared.events.experiments import GetExperiment, ListExperiments, StartExperiment, StopExperiment
-from shared.events.improvement import GetEvolution, StartEvolution, StopEvolution
+from shared.events.improvement import GetEvolution, StartEvolution, StopEvolution, TemplateLearned
 from shared.events.lineage import GetCandidate, GetLineage
 from shared.events.recovery import RevisionQuarantined
 from shared.events.rollouts import RolloutAborted, RolloutCompleted, RolloutRolledBack
@@ -129,6 +130,10 @@ def _verdicts(consumer: Consumer, laboratory: Laboratory, approvals: Approvals) 
     async def on_taken_out(fact: PipelineRolledBack | RevisionQuarantined, _: Delivery) -> Effects:
         return await forget(fact.quarantined, at)
 
+    async def on_template_learned(fact: TemplateLearned, _: Delivery) -> Effects:
+        approvals.check_template(fact)
+        return await remember_template(fact, at)
+
     consumer.on(GateFinished, on_gate_finished, durable="evolution-gate-finished")
     consumer.on(ChangeApproved, on_verdict, durable="evolution-change-approved")
     consumer.on(ChangeQueued, on_verdict, durable="evolution-change-queued")
@@ -138,6 +143,7 @@ def _verdicts(consumer: Consumer, laboratory: Laboratory, approvals: Approvals) 
     consumer.on(RolloutAborted, on_rollout_ended, durable="evolution-rollout-aborted")
     consumer.on(PipelineRolledBack, on_taken_out, durable="evolution-pipeline-rolled-back")
     consumer.on(RevisionQuarantined, on_taken_out, durable="evolution-revision-quarantined")
+    consumer.on(TemplateLearned, on_template_learned, durable="evolution-template-learned")
 
 
 def _questions(consumer: Consumer, laboratory: Laboratory) -> None:

@@ -9,11 +9,12 @@ from pydantic import Field
 from shared.errors import Problem
 from shared.events.message import Command, Fact, Query, Value
 from shared.events.rollouts import RolloutPlan
-from shared.events.values import Attestation, Budget, Domain, Identifier, PipelineName, Score
+from shared.events.values import Attestation, Budget, Digest, Domain, Identifier, PipelineName, Score
 
 ChangeKind = Literal["revision", "promotion", "template", "policy", "maturity", "release"]
 ChangeStatus = Literal["proposed", "measuring", "queued", "approved", "vetoed", "expired", "changes_requested"]
 GateVerdict = Literal["certified", "canary", "rejected"]
+MOST_ORIGINS = 16
 
 
 class Evidence(Value):
@@ -50,6 +51,9 @@ class ProposeChange(Command):
     dataset_id: Identifier | None = None
     parent_digest: str | None = None
     """Revision that it was made from; its descendants are quarantined with it on a rollback."""
+    origins: tuple[Digest, ...] = Field(default=(), max_length=MOST_ORIGINS, exclude_if=lambda origins: not origins)
+    """Digests of everything else that it was made from, as templates and other pipelines whose steps it took over: it is
+    quarantined with each of them. Left out where there is nothing, so that senders and receivers of before know the message."""
     deploy: bool = True
     """Make it stable when approved; False only records the attested revision."""
     rollout: RolloutPlan | None = None

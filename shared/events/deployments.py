@@ -65,7 +65,7 @@ class RollbackRefused(Fact):
 
 class GetPipeline(Query):
     """Answer: `{name, stable, canary, maturity, previous: [...], generation, frozen, attestation, rolled_back, revisions: [{digest,
-    status, change_id, quarantine, ...}], document}`.
+    status, change_id, parent_digest, origins, quarantine, ...}], document}`.
 
     `frozen` is the id of the freeze that keeps it as it is, `quarantine` says why a revision is out of use, `rolled_back` is the
     rollback that brought what serves, or null."""

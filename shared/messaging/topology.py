@@ -113,6 +113,7 @@ FACT_SUBSCRIPTIONS: dict[str, tuple[str, ...]] = {
         "evt.rollout.completed",
         "evt.rollout.rolled_back",
         "evt.rollout.aborted",
+        "evt.template.learned",
     ),
 }
 """Service -> facts that it consumes durably. Add a row, then `evoline bus apply`."""

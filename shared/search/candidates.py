@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from shared.events.trade_offs import TradeOffs
@@ -22,6 +22,8 @@ class Proposal:
     operator: str
     text: str
     """What was changed, for people."""
+    origins: tuple[str, ...] = ()
+    """Digests of what it took over that is neither the parent's nor the task's."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,21 @@ class Candidate:
     parent: str = ""
     operator: str = SEED_OPERATOR
     text: str = ""
+    origins: tuple[str, ...] = ()
+    """Digests of all templates and other pipelines that anything in it was taken from, in any generation of the search; sorted."""
+
+    def from_also(self, *origins: Sequence[str]) -> Candidate:
+        """With these among its origins."""
+        return replace(self, origins=tuple(sorted(set(self.origins).union(*origins))))
+
+
+@dataclass(frozen=True)
+class Lent:
+    """A template or another task's pipeline whose steps may be taken over."""
+
+    digest: str
+    """With which whatever takes its steps goes out of use."""
+    document: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -52,15 +69,15 @@ class OperatorContext:
     """Training cases: the only ones that prompts may contain."""
     labels: tuple[str, ...] = ()
     """Classes; empty unless answers are graded as labels."""
-    mates: tuple[Mapping[str, Any], ...] = ()
+    mates: tuple[Candidate, ...] = ()
     failures: tuple[Failure, ...] = ()
     families: tuple[str, ...] = ()
     """Providers that steps may ask: `claude`, `gemini`."""
     models: tuple[str, ...] = ()
     """Models that steps may name, `family:model`, cheapest first, strongest last."""
-    templates: tuple[Mapping[str, Any], ...] = ()
+    templates: tuple[Lent, ...] = ()
     """Documents with blanks that may be filled for this task."""
-    donors: tuple[Mapping[str, Any], ...] = ()
+    donors: tuple[Lent, ...] = ()
     """Pipelines of other tasks whose steps may be taken over."""
 
 
@@ -119,11 +136,15 @@ class Archive:
 
     def digest(self) -> str:
         """64 hex digits over every candidate, its descent, its grades and whether it was accepted."""
-        rows = [
-            [entry.candidate.digest, entry.candidate.parent, entry.candidate.operator, entry.accepted, sorted(entry.grades.items())]
-            for entry in self._entries.values()
-        ]
+        rows = [_row(entry) for entry in self._entries.values()]
         return hashlib.sha256(json.dumps(rows, separators=(",", ":")).encode()).hexdigest()
+
+
+def _row(entry: Entry) -> list[Any]:
+    """Where nothing was taken from elsewhere as before there were origins: digests of searches that are kept stay what they are."""
+    candidate = entry.candidate
+    row = [candidate.digest, candidate.parent, candidate.operator, entry.accepted, sorted(entry.grades.items())]
+    return [*row, list(candidate.origins)] if candidate.origins else row
 
 
 @dataclass(frozen=True)

@@ -51,24 +51,23 @@ class OperatorMenu:
     def costly(self) -> frozenset[str]:
         return frozenset((rewrite.NAME,))
 
-    async def propose(
-        self, operator: str, parent: Entry, mates: Sequence[Mapping[str, Any]], generator: random.Random
-    ) -> Candidate | None:
+    async def propose(self, operator: str, parent: Entry, mates: Sequence[Candidate], generator: random.Random) -> Candidate | None:
         if operator == rewrite.NAME:
             offer = await self._rewritten(parent, generator)
         else:
             context = replace(self._context, mates=tuple(mates))
             offer = self._operators[operator].apply(parent.candidate.document, context, generator)
-        return self._checked(offer, parent.candidate.digest) if offer else None
+        return self._checked(offer, parent.candidate) if offer else None
 
-    def _checked(self, offer: Proposal, parent: str) -> Candidate | None:
+    def _checked(self, offer: Proposal, parent: Candidate) -> Candidate | None:
         try:
             document = load_document(with_room(offer.document))
         except InvalidInputError:
             return None  # operators are valid by this check, not by knowing every rule themselves
-        if document.digest == parent or self._is_outside(document) or not keeps_outputs(self._context.seed, offer.document):
+        if document.digest == parent.digest or self._is_outside(document) or not keeps_outputs(self._context.seed, offer.document):
             return None
-        return candidate_of(document, parent=parent, operator=offer.operator, text=offer.text)
+        made = candidate_of(document, parent=parent.digest, operator=offer.operator, text=offer.text)
+        return made.from_also(parent.origins, offer.origins)
 
     def _is_outside(self, document: Document) -> bool:
         return self._scope is not None and bool(check_scope(document_facts(document), self._scope))

@@ -82,7 +82,7 @@ class MixTexts:
     def apply(self, document: Mapping[str, Any], context: OperatorContext, generator: random.Random) -> Proposal | None:
         if not context.mates:
             return None
-        mate = generator.choice(context.mates)
+        mate = generator.choice(context.mates).document
         taken = [key for key in sorted(document) if key in mate and generator.random() < 0.5]
         mixed = {**document, **{key: mate[key] for key in taken}}
         return None if mixed == dict(document) else Proposal(mixed, self.name, f"{', '.join(taken)} from a mate")

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from services.evolution.adapters.mongo import MongoEvaluationCache, MongoEvolutions
+from services.evolution.adapters.templates import MongoTemplates
 from services.evolution.ports import LabelledCases, StablePipeline
 from services.evolution.use_cases import Evolution
 from shared.errors import NotFoundError
@@ -277,5 +278,7 @@ def small_world(*, cases: tuple[Case, ...] | None = None, document: dict[str, An
     data = {"tweets3": LabelledCases("tweets3", "social", grader, chosen)}
     custodian = ScriptedCustodian({"tweets": document or seed_document()}, data, clock)
     fleet = ScriptedRuns({case.id: case for case in chosen}, **runs)
-    evolution = Evolution(MongoEvolutions(database), MongoEvaluationCache(database), custodian, fleet, announcer, clock)
+    evolution = Evolution(
+        MongoEvolutions(database), MongoEvaluationCache(database), MongoTemplates(database), custodian, fleet, announcer, clock
+    )
     return World(evolution, fleet, custodian, announcer, clock, database)

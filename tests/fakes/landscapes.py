@@ -108,9 +108,7 @@ class GeneProposer:
     def costly(self) -> frozenset[str]:
         return frozenset()
 
-    async def propose(
-        self, operator: str, parent: Entry, mates: Sequence[Mapping[str, Any]], generator: random.Random
-    ) -> Candidate | None:
+    async def propose(self, operator: str, parent: Entry, mates: Sequence[Candidate], generator: random.Random) -> Candidate | None:
         genes = list(genes_of(parent.candidate))
         if operator == "crossover":
             if not mates:

@@ -7,7 +7,7 @@ from typing import Any
 from services.evolution.adapters.so_far import MongoSoFar
 from shared.storage.collection import Database
 
-_TOLD = ("evolution_id", "digest", "birth", "parent", "operator", "text", "accepted", "score")
+_TOLD = ("evolution_id", "digest", "birth", "parent", "origins", "operator", "text", "accepted", "score")
 
 
 class MongoDescent:

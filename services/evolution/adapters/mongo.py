@@ -11,7 +11,21 @@ from shared.storage.collection import Database
 _KEYS_A_QUERY = 500
 STOPPED = "stopped"
 """In records of what somebody stopped."""
-_LISTED = ("digest", "birth", "parent", "operator", "text", "changes", "accepted", "mean", "cases", "niche", "use", "score")
+_LISTED = (
+    "digest",
+    "birth",
+    "parent",
+    "origins",
+    "operator",
+    "text",
+    "changes",
+    "accepted",
+    "mean",
+    "cases",
+    "niche",
+    "use",
+    "score",
+)
 
 
 class MongoEvolutions:

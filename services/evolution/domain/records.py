@@ -12,7 +12,7 @@ from shared.events.experiments import StartExperiment
 from shared.events.improvement import EvolutionFinished, StartEvolution, StopEvolution
 from shared.events.message import Command
 from shared.evidence import score
-from shared.search.candidates import Archive, Entry
+from shared.search.candidates import Archive, Candidate, Entry
 from shared.search.changes import changes
 from shared.search.niches import niche_of
 from shared.search.objectives import MEASURES, mean_use
@@ -120,6 +120,7 @@ def candidate_rows(archive: Archive, grader_hash: str) -> list[dict[str, Any]]:
             "digest": entry.candidate.digest,
             "birth": birth,
             "parent": entry.candidate.parent,
+            **_origins(entry.candidate),
             "operator": entry.candidate.operator,
             "text": entry.candidate.text,
             "changes": _changes(archive, entry),
@@ -148,6 +149,7 @@ def rows_so_far(watch: Watch, grader_hash: str) -> tuple[list[dict[str, Any]], i
             "digest": entry.candidate.digest,
             "birth": birth,
             "parent": entry.candidate.parent,
+            **_origins(entry.candidate),
             "operator": entry.candidate.operator,
             "text": entry.candidate.text[:_LONGEST_TEXT],
             "accepted": entry.candidate.digest in told,
@@ -156,6 +158,11 @@ def rows_so_far(watch: Watch, grader_hash: str) -> tuple[list[dict[str, Any]], i
         for birth, entry in chosen
     ]
     return rows, len(births) - len(rows)
+
+
+def _origins(candidate: Candidate) -> dict[str, list[str]]:
+    """Nothing of a candidate that took nothing from elsewhere."""
+    return {"origins": list(candidate.origins)} if candidate.origins else {}
 
 
 def _changes(archive: Archive, entry: Entry) -> list[str]:
@@ -183,6 +190,7 @@ def _line(archive: Archive, entry: Entry, grader_hash: str) -> dict[str, Any]:
     return {
         "digest": candidate.digest,
         "parent": candidate.parent,
+        **_origins(candidate),
         "operator": candidate.operator,
         "text": candidate.text,
         "changes": _changes(archive, entry),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from services.evolution.ports import Announcer, Custodian, EvaluationCache, Evolutions, Runs
+from services.evolution.ports import Announcer, Custodian, EvaluationCache, Evolutions, Runs, Templates
 from services.evolution.use_cases.under_way import Effects, UnderWay
 from shared.clock import Clock
 
@@ -15,6 +15,7 @@ class Evolution:
 
     evolutions: Evolutions
     cache: EvaluationCache
+    templates: Templates
     custodian: Custodian
     runs: Runs
     announcer: Announcer

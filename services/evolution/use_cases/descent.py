@@ -40,6 +40,7 @@ async def read_candidate(query: GetCandidate, descent: Descent) -> dict[str, Any
         "document": row.get("document"),
         "score": row.get("score"),
         "pipeline": records[0]["pipeline"] if records else "",
+        "origins": row.get("origins", []),
         "parent_document": parents[0].get("document") if parents else None,
     }
 

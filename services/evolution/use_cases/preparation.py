@@ -9,6 +9,7 @@ from typing import Any
 
 from services.evolution.ports import LabelledCases, StablePipeline
 from services.evolution.use_cases.bound import Evolution
+from services.evolution.use_cases.lending import Lenders, lenders_of
 from services.evolution.use_cases.pinning import pinned
 from services.evolution.use_cases.stopwatch import Stopwatch
 from shared.errors import InvalidInputError, Problem
@@ -41,8 +42,7 @@ class Prepared:
     data: LabelledCases
     plan: Plan
     scope: GrantedScope
-    borrowed: Mapping[str, Mapping[str, Any]]
-    """Documents of other pipelines by digest, whose steps may be taken over."""
+    lenders: Lenders
     models: tuple[str, ...]
 
     @property
@@ -55,7 +55,8 @@ class Prepared:
             labels=tuple(sorted(labels)),
             families=self.scope.scope.providers,
             models=self.models,
-            donors=tuple(self.borrowed.values()),
+            templates=self.lenders.templates,
+            donors=self.lenders.donors,
         )
 
 
@@ -69,12 +70,12 @@ async def prepare(command: StartEvolution, watch: Stopwatch, at: Evolution) -> P
     plan = plan_evolution(data.cases, command.evaluations, command.seed)
     document = load_document(stable.document)
     refuse_unfitting(document, data)
-    borrowed = await _borrowed(command, at)
+    lenders = await lenders_of(command, document.domain, at)
     query = _scope_query(command, document, await _asked_for(command, watch, at), at)
     estimate = await at.custodian.estimate(command.pipeline, query.budget.runs)
     scope = await at.custodian.grant_scope(query.model_copy(update={"estimate": estimate}))
     seed = candidate_of(document)
-    return Prepared(command, watch, seed, document, data, plan, scope, borrowed, at.models)
+    return Prepared(command, watch, seed, document, data, plan, scope, lenders, at.models)
 
 
 async def _stable(command: StartEvolution, at: Evolution) -> StablePipeline:
@@ -95,18 +96,6 @@ def refuse_unfitting(document: Document, data: LabelledCases) -> None:
     if missing := sorted(required - given):
         reason = f"pipeline {document.name} needs the inputs {missing}, dataset {data.dataset_id} gives {sorted(given)}"
         raise InvalidInputError(Problem(path="dataset_id", reason=reason, suggestion="name a dataset made for this pipeline"))
-
-
-async def _borrowed(command: StartEvolution, at: Evolution) -> dict[str, dict[str, Any]]:
-    """Stable revisions as they were when the search began: a search that goes on after a crash borrows the same."""
-    if not command.borrow_from:
-        return {}
-    record = await at.evolutions.get(command.evolution_id) or {}
-    if "borrowed" not in record:
-        found = [await at.custodian.stable(name) for name in command.borrow_from if name != command.pipeline]
-        record = {"borrowed": [{"digest": each.digest, "document": each.document} for each in found]}
-        await at.evolutions.update(command.evolution_id, record)
-    return {each["digest"]: load_document(each["document"]).canonical() for each in record["borrowed"]}
 
 
 async def _asked_for(command: StartEvolution, watch: Stopwatch, at: Evolution) -> str:

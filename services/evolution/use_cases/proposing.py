@@ -43,6 +43,7 @@ class Order:
             evidence=(evidence,),
             dataset_id=command.dataset_id,
             parent_digest=self.stable.digest,
+            origins=found.origins,
             group_id=self.id,
             rollout=rollout,
         )

@@ -13,7 +13,7 @@ from shared.events.changes import ChangeApproved, ChangeQueued, GateFinished
 from shared.events.improvement import GetEvolution
 
 _MOST_CANDIDATES = 200
-_HIDDEN = ("_id", "fingerprint", "proposal", "pending", "borrowed", "scope", "scope_at", "given_up", "stopped")
+_HIDDEN = ("_id", "fingerprint", "proposal", "pending", "borrowed", "lent", "scope", "scope_at", "given_up", "stopped")
 
 
 async def record_gate(fact: GateFinished, at: Evolution) -> Effects:

@@ -59,6 +59,7 @@ class EvolutionWork:
         self._strategy = strategy_of(self._command)
         self._moved: tuple[str, ...] = ()
         """That another revision became stable meanwhile."""
+        self._left_out: tuple[str, ...] = ()
         self._unconfirmed = ""
         """Why nobody was confirmed although somebody might have been."""
 
@@ -119,13 +120,19 @@ class EvolutionWork:
         return found
 
     @property
+    def _borrowed(self) -> tuple[str, ...]:
+        """Pipelines that the order names: without them it is not the search that was ordered."""
+        return tuple(donor.digest for donor in self._prepared.lenders.donors)
+
+    @property
     def _weights(self) -> Weights:
         return Weights(**self._command.weights)
 
     async def _confirm(self, found: SearchResult) -> FinalRound | None:
         """None where there is nobody to confirm, or no time; that is told."""
         scale = scale_of(found.archive.entries)
-        chosen = [found.archive[digest].candidate for digest in finalists_of(found, self._weights, FINALISTS - 1)]
+        ranked = [found.archive[digest].candidate for digest in finalists_of(found, self._weights, len(found.archive))]
+        chosen = (await self._in_use(ranked))[: FINALISTS - 1]
         if not chosen:
             return None
         self._enter_stage(self._command.evaluations, 1.0)
@@ -148,6 +155,17 @@ class EvolutionWork:
             await self._order.tell_score(entry.candidate, list(entry.grades.values()))
         return finals
 
+    async def _in_use(self, ranked: Sequence[Candidate]) -> list[Candidate]:
+        """Without those that took steps from what was taken back meanwhile; that is told."""
+        origins = {origin for candidate in ranked for origin in candidate.origins}
+        out = await self._at.evolutions.quarantined(sorted(origins))
+        kept = [candidate for candidate in ranked if not set(out).intersection(candidate.origins)]
+        if len(kept) < len(ranked):
+            names = ", ".join(digest[:12] for digest in out)
+            left_out = f"{len(ranked) - len(kept)} candidates descend from {names}, which was taken back meanwhile"
+            self._left_out = (f"{left_out}: none of them is proposed",)
+        return kept
+
     async def _endure(self, found: SearchResult, finalists: Sequence[Candidate]) -> None:
         """Robustness of the finalists, at most half of what is left for them."""
         affordable = self._evaluations.remaining // (2 * len(finalists))
@@ -160,7 +178,7 @@ class EvolutionWork:
     async def _propose(self, found: SearchResult, finals: FinalRound) -> Effects:
         assert finals.best is not None
         command, best = self._command, finals.best.candidate
-        await self._order.refuse_quarantined(best.digest, *self._prepared.borrowed)
+        await self._order.refuse_quarantined(best.digest, *self._borrowed, *best.origins)
         pending = self._pending(found, finals)
         evidence = Evidence(
             kind="search",
@@ -203,7 +221,7 @@ class EvolutionWork:
             candidates=len(found.archive),
             lineage=lineage(found.archive, self._grader_hash),
             trade_offs=found.trade_offs,
-            reasons=(*found.reasons, *self._moved),
+            reasons=(*found.reasons, *self._left_out, *self._moved),
         )
 
     async def _remember(self, found: SearchResult) -> None:
@@ -215,7 +233,7 @@ class EvolutionWork:
     async def _tick(self) -> None:
         if await self._at.evolutions.is_stopped(self._command.evolution_id):
             raise StoppedError(self._command.evolution_id)
-        await self._order.refuse_quarantined(*self._prepared.borrowed)
+        await self._order.refuse_quarantined(*self._borrowed)
         await self._progress.measured()
 
     def _enter_stage(self, evaluations: int, time_share: float) -> None:

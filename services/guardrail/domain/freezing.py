@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from services.guardrail.domain.records import Record
+from services.guardrail.domain.descent import Record
 from shared.events.recovery import Freeze
 
 REMEMBERED = 200

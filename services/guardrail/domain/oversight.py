@@ -10,7 +10,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.guardrail.domain.authority import ADMIN
-from services.guardrail.domain.records import ChangeRecord, Record, ReviewDecision
+from services.guardrail.domain.descent import Record
+from services.guardrail.domain.records import ChangeRecord, ReviewDecision
 from services.guardrail.domain.risk import RiskClass, class_of
 from shared.identity import Identity, Registry
 

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from services.guardrail.domain.descent import Record
 from services.guardrail.domain.policy import Policy
-from services.guardrail.domain.records import Record
 from shared.events.values import Attestation
 
 PolicySource = Literal["file", "change"]

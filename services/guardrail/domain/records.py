@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_serializer
+from pydantic import Field, field_serializer
 
+from services.guardrail.domain.descent import Descended, Record
 from services.guardrail.domain.maturity import Maturity
 from shared.errors import Problem
 from shared.events.changes import ChangeKind, ChangeStatus, Evidence, GateFinished, ProposeChange
@@ -17,10 +18,6 @@ SHIPPED_AUTHOR = "evoline"
 SHIPPED_APPROVER = "policy:shipped"
 SHIPPED_PREFIX = "shipped-"
 """Of change ids."""
-
-
-class Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class ReviewDecision(Record):
@@ -67,7 +64,7 @@ UNWRITTEN = -1
 """Version of a record that the store does not hold yet: its first save is an insertion."""
 
 
-class ChangeRecord(Record):
+class ChangeRecord(Descended):
     """A proposed change from the first look to its end. `version` counts the writes: the store refuses one on an older state."""
 
     change_id: str
@@ -80,7 +77,6 @@ class ChangeRecord(Record):
     """As proposed until it is judged; then canonical."""
     evidence: tuple[Evidence, ...] = ()
     dataset_id: str | None = None
-    parent_digest: str | None = None
     deploy: bool = True
     rollout: RolloutPlan | None = None
     """Deployed by this rollout, not at once, where a revision serves already."""
@@ -175,7 +171,7 @@ def signature_fields(signature: Signature) -> dict[str, Any]:
     }
 
 
-class RevisionRecord(Record):
+class RevisionRecord(Descended):
     """An approved document. Executors read this shape."""
 
     digest: str
@@ -185,7 +181,6 @@ class RevisionRecord(Record):
     document: dict[str, Any]
     attestation: Attestation
     status: Literal["approved", "quarantined"] = "approved"
-    parent_digest: str | None = None
     change_id: str
     author: str
     approved_by: str

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence, Set
 from datetime import datetime
 from typing import Any, Literal
 
-from services.guardrail.domain.records import Deployment, Record, ServedRollout
+from services.guardrail.domain.descent import Record
+from services.guardrail.domain.records import Deployment, ServedRollout
 from services.guardrail.domain.rollout_evidence import Counts, Evidence, Observation, observed, start_evidence
 from shared.events.message import derive_id
 from shared.events.rollouts import (

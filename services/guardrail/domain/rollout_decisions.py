@@ -11,7 +11,7 @@ from typing import Literal
 
 from scipy import special
 
-from services.guardrail.domain.records import Record
+from services.guardrail.domain.descent import Record
 from services.guardrail.domain.rollout import (
     Begin,
     RolloutRecord,

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
-from services.guardrail.domain.records import Record
+from services.guardrail.domain.descent import Record
 from shared.evidence.asymptotic import Running
 from shared.evidence.betting import EProcess, observe_all, start_test
 from shared.evidence.two_arms import as_value

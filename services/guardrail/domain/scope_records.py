@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from services.guardrail.domain.records import Record
+from services.guardrail.domain.descent import Record
 from shared.events.changes import GrantScope
 from shared.events.values import GrantedScope
 

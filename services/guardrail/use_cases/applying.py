@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -77,7 +78,7 @@ async def _put_in_service(record: ChangeRecord, current: Deployment | None, at: 
     if _is_overtaken(record, current):
         return await overturned(record, at, STALE)
     revision = await at.revisions.add(revision_record(record))
-    if reason := await _out_of_use(revision.status, record.parent_digest, record, at):
+    if reason := await _out_of_use(revision.status, record.ancestry, record, at):
         return record if await _is_kept(record, at) else await overturned(record, at, reason)
     if not record.deploy:
         # Not written down: the stored revision says it, and one write less is a tenth of a decision.
@@ -98,11 +99,11 @@ async def _is_kept(record: ChangeRecord, at: Guardrail) -> bool:
     return await at.audit.find(outcome_key(record.change_id, "approved")) is not None
 
 
-async def _out_of_use(status: str, parent: str | None, record: ChangeRecord, at: Guardrail) -> str:
+async def _out_of_use(status: str, ancestry: Sequence[str], record: ChangeRecord, at: Guardrail) -> str:
     """Why nobody may run it, though it was approved; empty where all may. Whatever descends from it is quarantined, too."""
     if status == "quarantined":
         return "this revision was quarantined after a rollback; propose another one"
-    if ancestor := await quarantined_ancestor(parent, at):
+    if ancestor := await quarantined_ancestor(ancestry, at):
         now, why = at.clock.now().isoformat(), f"descends from {ancestor}"
         await at.revisions.quarantine(record.digest, cause=record.change_id, reason=why, at=now)
         return _DESCENDS.format(ancestor[:12])
@@ -124,13 +125,13 @@ async def _released(record: ChangeRecord, at: Guardrail) -> ChangeRecord:
     """Looked at before and after: what is quarantined at this moment, it or an ancestor, is out again, here or by its own sweep."""
     assert record.attestation is not None, "an approved release carries its attestation"
     revision = await at.revisions.get(record.digest)
-    parent = revision.parent_digest if revision else None
-    if ancestor := await quarantined_ancestor(parent, at):
+    ancestry = revision.ancestry if revision else ()
+    if ancestor := await quarantined_ancestor(ancestry, at):
         return await overturned(record, at, _DESCENDS.format(ancestor[:12]))
     if reason := await _quarantined_anew(record, at, but=record.releases):
         return await overturned(record, at, reason)
     await at.revisions.release(record.digest, record.attestation)
-    if reason := await _quarantined_anew(record, at) or await _out_of_use("approved", parent, record, at):
+    if reason := await _quarantined_anew(record, at) or await _out_of_use("approved", ancestry, record, at):
         return await overturned(record, at, reason)
     return await at.changes.save(record.model_copy(update={"applied": True}))
 
@@ -187,6 +188,7 @@ def revision_record(record: ChangeRecord) -> RevisionRecord:
         document=record.document,
         attestation=record.attestation,
         parent_digest=record.parent_digest,
+        origins=record.origins,
         change_id=record.change_id,
         author=record.author,
         approved_by=record.decided_by,

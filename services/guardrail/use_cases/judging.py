@@ -150,15 +150,18 @@ async def descendants(digests: Sequence[str], at: Guardrail) -> tuple[RevisionRe
     return tuple(found)
 
 
-async def quarantined_ancestor(parent_digest: str | None, at: Guardrail) -> str | None:
-    """The nearest one that is quarantined; the given digest itself counts."""
+async def quarantined_ancestor(digests: Sequence[str], at: Guardrail) -> str | None:
+    """The nearest one that is quarantined, over everything that each was made from; the given digests themselves count."""
     seen: set[str] = set()
-    while parent_digest and parent_digest not in seen and len(seen) < MAX_ANCESTORS:
-        if await at.revisions.is_quarantined(parent_digest):
-            return parent_digest
-        seen.add(parent_digest)
-        parent = await at.revisions.get(parent_digest)
-        parent_digest = parent.parent_digest if parent else None
+    edge = list(dict.fromkeys(digests))
+    while edge and len(seen) < MAX_ANCESTORS:
+        marks = await asyncio.gather(*(at.revisions.is_quarantined(each) for each in edge))
+        if any(marks):
+            return edge[marks.index(True)]
+        seen.update(edge)
+        found = await asyncio.gather(*(at.revisions.get(each) for each in edge))
+        above = (digest for each in found if each is not None for digest in each.ancestry)
+        edge = [digest for digest in dict.fromkeys(above) if digest not in seen]
     return None
 
 

@@ -80,7 +80,7 @@ async def _vetoed_before(digest: str, at: Guardrail) -> list[str]:
 
 
 async def _bred_from_bad(record: ChangeRecord, at: Guardrail) -> list[str]:
-    ancestor = await quarantined_ancestor(record.parent_digest, at)
+    ancestor = await quarantined_ancestor(record.ancestry, at)
     if ancestor is None:
         return []
     return [f"it descends from {ancestor[:12]}, which is quarantined after a rollback; propose one made from another"]

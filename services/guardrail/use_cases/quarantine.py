@@ -81,7 +81,7 @@ async def why_not_released(record: ChangeRecord, at: Guardrail) -> str:
         return "the revision is not stored as it was when this was proposed"
     if not await at.revisions.is_quarantined(record.digest):
         return "it is not quarantined: there is nothing to release"
-    if ancestor := await quarantined_ancestor(revision.parent_digest, at):
+    if ancestor := await quarantined_ancestor(revision.ancestry, at):
         return f"it descends from {ancestor[:12]}, which is quarantined: release that one first"
     return ""
 

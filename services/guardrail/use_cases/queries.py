@@ -214,6 +214,7 @@ def _summary(revision: RevisionRecord) -> dict[str, Any]:
         "status": revision.status,
         "change_id": revision.change_id,
         "parent_digest": revision.parent_digest,
+        "origins": list(revision.origins),
         "author": revision.author,
         "approved_by": revision.approved_by,
         "created_at": revision.created_at,

@@ -202,6 +202,7 @@ def outcome_note(record: ChangeRecord) -> AuditNote:
             "reasons": list(record.reasons),
             "people": [_said(each) for each in record.decisions],
             "votes": [vote(each) for each in record.decisions],
+            **({"origins": list(record.origins)} if record.origins else {}),
         },
     )
 

@@ -25,7 +25,8 @@ class Crossover:
     def apply(self, document: Mapping[str, Any], context: OperatorContext, generator: random.Random) -> Proposal | None:
         if not context.mates:
             return None
-        pair = [document, generator.choice(context.mates)]
+        mate = generator.choice(context.mates)
+        pair = [document, mate.document]
         generator.shuffle(pair)
         base, donor = (answering_site(one) for one in pair)
         if base is None or donor is None:
@@ -41,7 +42,7 @@ class Crossover:
                 told.append(f"instruction of {steps_of(changed)[index]['name']}")
         if changed["steps"] == pair[0]["steps"]:
             return None
-        return Proposal(changed, self.name, f"{'; '.join(told)} from a mate")
+        return Proposal(changed, self.name, f"{'; '.join(told)} from a mate", mate.origins)
 
 
 def _with_instruction(document: dict[str, Any], index: int, donor: Mapping[str, Any]) -> dict[str, Any]:

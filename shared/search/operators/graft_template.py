@@ -18,5 +18,7 @@ class GraftTemplate:
         if not context.templates:
             return None
         template = generator.choice(context.templates)
-        filled = filled_template(template, document, context, generator)
-        return Proposal(filled, self.name, f"steps of the template {template.get('name')}") if filled else None
+        filled = filled_template(template.document, document, context, generator)
+        if filled is None:
+            return None
+        return Proposal(filled, self.name, f"steps of the template {template.document.get('name')}", (template.digest,))

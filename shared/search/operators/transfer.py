@@ -18,5 +18,8 @@ class Transfer:
         if not context.donors:
             return None
         donor = generator.choice(context.donors)
-        changed = reshaped(donor, document, context)
-        return Proposal(changed, self.name, f"steps of {donor.get('name')} ({donor.get('domain', 'general')})") if changed else None
+        changed = reshaped(donor.document, document, context)
+        if changed is None:
+            return None
+        text = f"steps of {donor.document.get('name')} ({donor.document.get('domain', 'general')})"
+        return Proposal(changed, self.name, text, (donor.digest,))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from shared.search.candidates import Candidate, Entry
@@ -31,7 +31,7 @@ class Breeding:
     async def offspring(self, mother: Entry, father: Entry) -> Candidate | None:
         crosses = CROSSOVER in self.proposer.operators and self.random.random() < self.crossover_rate
         if crosses and mother is not father:
-            child = await self.proposer.propose(CROSSOVER, mother, (father.candidate.document,), self.random)
+            child = await self.proposer.propose(CROSSOVER, mother, (father.candidate,), self.random)
             if child is not None:
                 return await self.mutant(Entry(child), at_least=0, asking=False)
         return await self.mutant(mother, at_least=1)
@@ -61,5 +61,5 @@ def _descended(child: Candidate, parent: Entry, *, crossed: bool) -> Candidate:
     """Of several changes in a row the descent is from the one in the archive; what mutates a crossing is still a crossing."""
     former = parent.candidate
     if not crossed:
-        return Candidate(child.digest, child.document, former.digest, child.operator, child.text)
-    return Candidate(child.digest, child.document, former.parent, former.operator, f"{former.text}; {child.text}")
+        return replace(child, parent=former.digest)
+    return replace(child, parent=former.parent, operator=former.operator, text=f"{former.text}; {child.text}")

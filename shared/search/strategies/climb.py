@@ -101,7 +101,7 @@ class _Walk:
 
     async def _child(self, parent: Entry) -> Candidate | None:
         useless: set[str] = set()
-        mates = tuple(entry.candidate.document for entry in self.pool if entry is not parent)
+        mates = tuple(entry.candidate for entry in self.pool if entry is not parent)
         for attempt in range(self.climb.fruitless_limit):
             operator = self.bandit.choose(self.random, frozenset(useless))
             if operator is None:

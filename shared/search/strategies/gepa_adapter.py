@@ -77,7 +77,7 @@ class GepaAdapter:
 
     async def _child(self, parent: Entry) -> Candidate | None:
         weights = {name: weight for name, weight in sorted(self._proposer.operators.items()) if weight > 0}
-        mates = tuple(entry.candidate.document for entry in self._archive.entries if entry.accepted and entry is not parent)
+        mates = tuple(entry.candidate for entry in self._archive.entries if entry.accepted and entry is not parent)
         operator = self._random.choices(list(weights), list(weights.values()))[0]
         return await self._proposer.propose(operator, parent, mates, self._random)
 
@@ -96,7 +96,7 @@ class GepaAdapter:
             if made is None:
                 self.fruitless += 1
                 return None
-            self._made[key] = made
+            self._made[key] = made.from_also(self._archive[self._parent].candidate.origins if self._parent else ())
         return self._made[key]
 
     def _explained(self, digest: str, trace: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from shared.search.candidates import Archive, Candidate, Entry, SearchResult
@@ -114,7 +114,7 @@ class _Walk:
         weights = {name: weight for name, weight in sorted(self.proposer.operators.items()) if name not in self.proposer.costly}
         if not weights:
             return None
-        others = tuple(entry.candidate.document for entry in mates if entry is not parent)
+        others = tuple(entry.candidate for entry in mates if entry is not parent)
         current = parent
         for _ in range(self.random.choice(self.guided.changes)):
             operator = self.random.choices(list(weights), list(weights.values()))[0]
@@ -160,4 +160,4 @@ class _Walk:
 
 def _descended(child: Candidate, parent: Entry) -> Candidate:
     """Of several changes in a row, the descent is from the one that is in the archive."""
-    return Candidate(child.digest, child.document, parent.candidate.digest, child.operator, child.text)
+    return replace(child, parent=parent.candidate.digest)

@@ -65,9 +65,7 @@ class Proposer(Protocol):
         """Operators that ask a model or a caller: worth at most one question a child."""
         ...
 
-    async def propose(
-        self, operator: str, parent: Entry, mates: Sequence[Mapping[str, Any]], generator: random.Random
-    ) -> Candidate | None:
+    async def propose(self, operator: str, parent: Entry, mates: Sequence[Candidate], generator: random.Random) -> Candidate | None:
         """None where the operator has nothing valid to offer for this parent."""
         ...
 

@@ -20,7 +20,14 @@ from tests.fakes.evolution_world import World, finished, labelled_cases, liked_f
 
 
 def command(**changes: Any) -> StartEvolution:
-    fields = {"evolution_id": "evo-1", "pipeline": "tweets", "dataset_id": "tweets3", "evaluations": 200, "seed": 1, "strategy": "climb"}
+    fields = {
+        "evolution_id": "evo-1",
+        "pipeline": "tweets",
+        "dataset_id": "tweets3",
+        "evaluations": 200,
+        "seed": 1,
+        "strategy": "climb",
+    }
     return StartEvolution.model_validate({**fields, **changes})
 
 

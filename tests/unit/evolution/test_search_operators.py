@@ -16,7 +16,7 @@ from shared.errors import InvalidInputError
 from shared.events.changes import GrantScope
 from shared.events.values import Budget, Case
 from shared.pipeline.loading import load_document
-from shared.search.candidates import Entry, Failure, OperatorContext
+from shared.search.candidates import Candidate, Entry, Failure, Lent, OperatorContext
 from shared.search.changes import changes
 from shared.search.genome import answering_step, labels_of, steps_of, with_room
 from shared.search.menu import OperatorMenu, candidate_of
@@ -30,6 +30,7 @@ from tests.fakes.generated_documents import documents
 POOL = [{"text": f"text {label}", "label": label} for label in LABELS]
 LIBRARY = Path(__file__).parents[3] / "pipelines" / "library"
 TEMPLATES = tuple(yaml.safe_load(file.read_text()) for file in sorted(LIBRARY.glob("*.yaml")))
+FROM_TEMPLATE, FROM_DONOR = "7" * 64, "d" * 64
 
 
 CONTEXT = OperatorContext(
@@ -38,8 +39,8 @@ CONTEXT = OperatorContext(
     labels=LABELS,
     families=("claude", "gemini"),
     models=("claude:small-1", "gemini:middle-1", "claude:large-1"),
-    templates=TEMPLATES,
-    donors=(donor_document(),),
+    templates=tuple(Lent(FROM_TEMPLATE, each) for each in TEMPLATES),
+    donors=(Lent(FROM_DONOR, donor_document()),),
 )
 
 
@@ -68,6 +69,10 @@ DOCUMENTS = {
     "extract": extraction_document(),
     "modelless": modelless_document(),
 }
+
+
+def mate(document: dict[str, Any], *origins: str) -> Candidate:
+    return Candidate("", document, origins=origins)
 
 
 def operator(name: str) -> Operator:
@@ -99,7 +104,7 @@ def prompt_of(document: dict[str, Any]) -> str:
 )
 def test_any_chain_of_operators_gives_valid_documents_or_nothing(start: str, names: list[str], number: int) -> None:
     generator = random.Random(number)
-    document, mates = DOCUMENTS[start], [DOCUMENTS["classify"]]
+    document, mates = DOCUMENTS[start], [mate(DOCUMENTS["classify"])]
     for name in names:
         before = json.dumps(document)
         offer = operator(name).apply(document, OperatorContext(**{**CONTEXT.__dict__, "mates": tuple(mates)}), generator)
@@ -108,7 +113,7 @@ def test_any_chain_of_operators_gives_valid_documents_or_nothing(start: str, nam
             loaded = load_document(with_room(offer.document))
             assert load_document(loaded.canonical()).digest == loaded.digest
             document = loaded.canonical()
-            mates.append(document)
+            mates.append(mate(document))
 
 
 @pytest.mark.parametrize("name", [one.name for one in all_operators()])
@@ -118,7 +123,7 @@ def test_every_operator_has_an_offer_somewhere_and_is_repeatable(name: str) -> N
     thinking, voting = apply("reason_first", seed_document()), apply("vote", seed_document())
     numbers = tuple(Case(id=f"n{index}", input={"text": f"{index} things"}, expected=index) for index in range(8))
     for document in (*DOCUMENTS.values(), with_examples, two_steps, thinking, voting):
-        context = OperatorContext(**{**CONTEXT.__dict__, "mates": (with_examples,)})
+        context = OperatorContext(**{**CONTEXT.__dict__, "mates": (mate(with_examples),)})
         if name == "answer_format":
             context = replace(context, labels=(), shown=numbers)
         offers = [operator(name).apply(document, context, random.Random(number)) for number in range(10)]
@@ -211,9 +216,9 @@ def test_limits_are_raised_only_where_the_steps_need_it() -> None:
 
 
 def test_crossover_takes_examples_of_the_mate() -> None:
-    mate = apply("examples_add", seed_document())
+    other = mate(apply("examples_add", seed_document()))
     offers = [
-        operator("crossover").apply(seed_document(), OperatorContext(**{**CONTEXT.__dict__, "mates": (mate,)}), random.Random(n))
+        operator("crossover").apply(seed_document(), OperatorContext(**{**CONTEXT.__dict__, "mates": (other,)}), random.Random(n))
         for n in range(20)
     ]
     assert any(offer and "Examples:" in prompt_of(offer.document) for offer in offers)
@@ -255,7 +260,9 @@ def test_a_step_never_moves_before_what_it_reads() -> None:
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda template: template["name"])
 def test_every_library_template_that_fits_labels_can_be_grafted(template: dict[str, Any]) -> None:
-    offer = operator("graft_template").apply(seed_document(), replace(CONTEXT, templates=(template,)), random.Random(1))
+    offer = operator("graft_template").apply(
+        seed_document(), replace(CONTEXT, templates=(Lent(FROM_TEMPLATE, template),)), random.Random(1)
+    )
     if not template["name"].startswith(("classify", "plain")):
         return
     assert offer is not None
@@ -288,9 +295,9 @@ def test_answers_that_are_no_labels_get_the_format_of_the_examples() -> None:
 
 
 def test_crossover_exchanges_the_instructions_of_steps_that_prepare() -> None:
-    ours, mate = apply("reason_first", seed_document()), apply("reason_first", apply("instruction_variant", seed_document()))
+    ours, other = apply("reason_first", seed_document()), apply("reason_first", apply("instruction_variant", seed_document()))
     assert role_of(ours, 0) == "prepares" and role_of(ours, 1) == "answers"
-    offers = [operator("crossover").apply(ours, replace(CONTEXT, mates=(mate,)), random.Random(n)) for n in range(20)]
+    offers = [operator("crossover").apply(ours, replace(CONTEXT, mates=(mate(other),)), random.Random(n)) for n in range(20)]
     assert any(offer and "instruction of reason" in offer.text for offer in offers)
 
 
@@ -299,9 +306,9 @@ def test_crossover_exchanges_the_instructions_of_steps_that_prepare() -> None:
 def test_whatever_the_document_an_operator_yields_a_valid_one_or_nothing(document: dict[str, Any], name: str, number: int) -> None:
     parent = Entry(candidate_of(load_document(document)))
     before = json.dumps(parent.candidate.document, sort_keys=True)
-    context = replace(CONTEXT, seed=parent.candidate.document, mates=(seed_document(),))
+    context = replace(CONTEXT, seed=parent.candidate.document, mates=(mate(seed_document()),))
     menu = OperatorMenu(all_operators(), context, None)
-    child = asyncio.run(menu.propose(name, parent, (seed_document(),), random.Random(number)))
+    child = asyncio.run(menu.propose(name, parent, (mate(seed_document()),), random.Random(number)))
     assert json.dumps(parent.candidate.document, sort_keys=True) == before
     if child is not None:
         assert child.digest != parent.candidate.digest and load_document(child.document).digest == child.digest
