@@ -26,6 +26,9 @@ LEVEL, SPREAD = 0.5, 0.07
 FLIP = 0.3
 """Share of cases in which a candidate has luck of its own instead of the case's."""
 RACES = {
+    "4-7-10-13-32, half, panel": Race((4, 7, 10, 13, 32), 0.5, 0.06),
+    "the same without panel": Race((4, 7, 10, 13, 32), 0.5),
+    "4-9-14-16-20-32, 0.55": Race((4, 9, 14, 16, 20, 32), 0.55),
     "4-8-16-32, a third": Race((4, 8, 16, 32), 1 / 3),
     "7-14-32, a fifth": Race((7, 14, 32), 0.2),
     "full 32": Race((32,), 1.0),

@@ -124,7 +124,42 @@ def test_who_met_easy_cases_is_not_fitter_than_who_did_better_on_hard_ones() -> 
 
 def test_a_race_costs_what_its_rungs_say() -> None:
     assert Race((4, 8, 16, 32), 1 / 3).cost == pytest.approx(4 + 4 / 3 + 8 / 9 + 16 / 27)
+    assert Race((4, 8), 0.5, 0.1).cost == pytest.approx(0.1 * 8 + 0.9 * (4 + 2))
     assert Genetic().race.cost <= 0.3 * Genetic().rungs[-1]
+
+
+class Watched:
+    """An arena in which the last digit of a case is how many of the individuals solve it; `x`: it failed for all."""
+
+    remaining = 1_000_000
+
+    def __init__(self) -> None:
+        self.met: list[tuple[list[str], list[str]]] = []
+
+    async def measure(self, candidates: Sequence[Candidate], cases: Sequence[str]) -> list[list[float | None]]:
+        self.met.append(([one.digest for one in candidates], list(cases)))
+        return [
+            [None if case.endswith("x") else float(index < int(case[-1])) for case in cases] for index in range(len(candidates))
+        ]
+
+
+async def test_a_panel_meets_all_cases_and_the_others_those_first_that_a_third_of_it_solved() -> None:
+    arena, entries = Watched(), [entry(f"{index}") for index in range(30)]
+    window = ["a3", "b0", "c1", "dx", "e2"]
+    await Race((2, 4, 5), 0.5, 0.1).run(entries, window, arena, list)
+    everyone = [one.candidate.digest for one in entries]
+    assert arena.met == [
+        (everyone[:3], window),
+        (everyone[3:], ["c1", "b0"]),
+        (everyone[3:17], ["dx", "e2"]),
+        (everyone[3:10], ["a3"]),
+    ]
+
+
+async def test_a_race_of_few_has_no_panel() -> None:
+    arena, entries = Watched(), [entry(f"{index}") for index in range(9)]
+    await Race((1, 2), 0.5, 0.1).run(entries, ["a1", "b0"], arena, list)
+    assert [cases for _, cases in arena.met] == [["a1"], ["b0"]]
 
 
 async def test_elites_meet_cases_that_they_have_not_met_in_every_generation() -> None:
