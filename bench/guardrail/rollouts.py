@@ -45,10 +45,10 @@ def false_rollbacks(rate: float) -> tuple[int, float, float]:
     return found, low, high
 
 
-def noticed(canary: float, control: float) -> list[int]:
+def noticed(canary: float, control: float, rollouts: int = DETECTIONS) -> list[int]:
     """Runs of both arms together until a guard says that the canary must go; `RUNS` where none does."""
     rng = np.random.default_rng(7)
-    return [_until(rng, canary, control) for _ in range(DETECTIONS)]
+    return [_until(rng, canary, control) for _ in range(rollouts)]
 
 
 def _until(rng: np.random.Generator, canary: float, control: float) -> int:

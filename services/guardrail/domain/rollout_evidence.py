@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from services.guardrail.domain.descent import Record
 from shared.evidence.asymptotic import Running
-from shared.evidence.betting import EProcess, observe_all, start_test
+from shared.evidence.betting import EProcess, Leaning, observe_all, start_test
 from shared.evidence.two_arms import as_value
 
 ALPHA_SUCCESS = 0.0275
@@ -25,7 +25,9 @@ ALPHA_BROKEN = 0.005
 ALPHA_MARGIN = 0.05
 """Of a step up although the canary is worse by more than the margin."""
 SIZING = 1e-6
-"""Sizes the bets of a guard, not its level: larger bets notice a large drop earlier (90% to 80%: 152 pairs instead of 217)."""
+"""Sizes the bets of the watch, not its level: larger bets notice a large drop earlier."""
+EXPECTED = Leaning(weight=20.0, lean=0.7)
+"""Of the guards: as quick as large plug-in bets where the drop is large, and quicker where it turns out small."""
 MOST_WAITING = 2000
 """Outcomes of one arm that wait for the other; above, the oldest are left out."""
 BROKEN = ((0.95, 0.05), (0.95, 0.3))
@@ -185,7 +187,7 @@ class _Tally:
 
 def _tests(margins: Sequence[float]) -> PairedTests:
     within = tuple(start_test(as_value(-margin), ALPHA_MARGIN) for margin in margins)
-    return PairedTests(worse=start_test(as_value(0.0), SIZING), within=within)
+    return PairedTests(worse=start_test(as_value(0.0), SIZING, EXPECTED), within=within)
 
 
 def _paired(tests: PairedTests, seen: Sequence[Observation]) -> PairedTests:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from pathlib import Path
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from shared.errors import InvalidInputError
-from shared.evidence.betting import EProcess, evidence, log_capitals, observe, observe_all, start_test
+from shared.evidence.betting import EProcess, Leaning, evidence, log_capitals, observe, observe_all, start_test
 from shared.evidence.confidence_sequence import ConfidenceSequence, bounds, extend, start_sequence
 
 ORACLES: dict[str, Any] = json.loads((Path(__file__).parents[2] / "data" / "evidence_oracles.json").read_text())["confseq"]
@@ -21,8 +22,11 @@ ALPHA = 0.05
 VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=60)
 
 
-def wealth_of(values: list[float], mean: float, alpha: float = ALPHA) -> EProcess:
-    state = start_test(mean, alpha)
+LEANING = Leaning(weight=20.0, lean=0.7)
+
+
+def wealth_of(values: list[float], mean: float, alpha: float = ALPHA, leaning: Leaning | None = None) -> EProcess:
+    state = start_test(mean, alpha, leaning)
     for value in values:
         state = observe(state, value)
     return state
@@ -107,13 +111,20 @@ def test_one_sided_sequence_is_tighter_on_its_side_and_open_on_the_other() -> No
 @given(VALUES, VALUES)
 def test_stored_and_loaded_states_go_on_as_if_nothing_had_happened(before: list[float], after: list[float]) -> None:
     tests, sequences = TypeAdapter(EProcess), TypeAdapter(ConfidenceSequence)
-    test, sequence = wealth_of(before, 0.4), sequence_of(before)
-    loaded_test = tests.validate_json(tests.dump_json(test))
+    test, leaning, sequence = wealth_of(before, 0.4), wealth_of(before, 0.4, leaning=LEANING), sequence_of(before)
+    loaded_test, loaded_leaning = (tests.validate_json(tests.dump_json(each)) for each in (test, leaning))
     loaded_sequence = sequences.validate_json(sequences.dump_json(sequence))
     for value in after:
         test, loaded_test = observe(test, value), observe(loaded_test, value)
+        leaning, loaded_leaning = observe(leaning, value), observe(loaded_leaning, value)
         sequence, loaded_sequence = extend(sequence, value), extend(loaded_sequence, value)
-    assert (loaded_test, loaded_sequence) == (test, sequence)
+    assert (loaded_test, loaded_leaning, loaded_sequence) == (test, leaning, sequence)
+
+
+def test_a_test_stored_before_bets_could_lean_goes_on_with_its_own() -> None:
+    stored = TypeAdapter(EProcess).dump_python(wealth_of([0.2, 0.9], 0.5))
+    del stored["leaning"], stored["squares"]
+    assert observe(TypeAdapter(EProcess).validate_python(stored), 0.3) == wealth_of([0.2, 0.9, 0.3], 0.5)
 
 
 def test_the_state_that_was_observed_stays_as_it_was() -> None:
@@ -143,6 +154,9 @@ def test_nothing_seen_is_no_data_and_what_breaks_the_bounds_is_refused() -> None
     for mean, alpha in ((0.0, 0.05), (1.0, 0.05), (0.5, 0.0)):
         with pytest.raises(InvalidInputError):
             start_test(mean, alpha)
+    for weight, lean in ((0.0, 0.5), (20.0, 1.1), (20.0, -0.1)):
+        with pytest.raises(InvalidInputError):
+            start_test(0.5, ALPHA, Leaning(weight, lean))
 
 
 def test_values_that_no_constant_mean_explains_are_a_mismatch() -> None:
@@ -150,10 +164,40 @@ def test_values_that_no_constant_mean_explains_are_a_mismatch() -> None:
     assert (found.outcome, found.low, found.high) == ("mismatch", 0.0, 1.0)
 
 
-@given(VALUES, st.integers(0, 60))
-def test_many_values_in_one_go_are_the_same_as_one_by_one(values: list[float], cut: int) -> None:
-    one_by_one = wealth_of(values, 0.6)
-    at_once = observe_all(observe_all(start_test(0.6, ALPHA), values[:cut]), values[cut:])
+@pytest.mark.parametrize("mean", [0.5, 0.25])
+def test_bets_that_lean_make_nothing_on_average_where_the_mean_is_as_tested(mean: float) -> None:
+    """Over all sequences of twelve: exactly, whatever was bet on the way."""
+    wealth = {"log_above": 0.0, "log_below": 0.0}
+    for values in itertools.product((0.0, 1.0), repeat=12):
+        state = observe_all(start_test(mean, ALPHA, LEANING), values)
+        chance = mean ** sum(values) * (1 - mean) ** (12 - sum(values))
+        wealth = {side: made + chance * math.exp(getattr(state, side)) for side, made in wealth.items()}
+    assert wealth == pytest.approx({"log_above": 1.0, "log_below": 1.0}, abs=1e-9)
+
+
+def test_bets_that_lean_are_as_large_as_what_they_expect_and_then_as_what_they_saw() -> None:
+    free = Leaning(weight=20.0, lean=0.4)
+    assert observe(start_test(0.5, ALPHA, free), 0.0).log_below == pytest.approx(math.log(1.4))
+    fair = wealth_of([0.0, 1.0] * 2000, 0.5, leaning=free)
+    assert observe(fair, 0.0).log_below - fair.log_below == pytest.approx(math.log1p(8 / 4020))
+
+
+def test_a_small_difference_is_found_that_plug_in_bets_do_not_find() -> None:
+    rng = np.random.default_rng(1005)
+    sequences = [rng.choice((0.0, 0.5, 1.0), size=1500, p=(0.3, 0.5, 0.2)).tolist() for _ in range(100)]
+    leaning, plug_in = (
+        sum(observe_all(start_test(0.5, 1e-6, lean), values).best_below >= math.log(1 / 0.0275) for values in sequences)
+        for lean in (LEANING, None)
+    )
+    assert leaning >= 95
+    assert leaning > plug_in
+
+
+@pytest.mark.parametrize("leaning", [None, LEANING])
+@given(values=VALUES, cut=st.integers(0, 60))
+def test_many_values_in_one_go_are_the_same_as_one_by_one(values: list[float], cut: int, leaning: Leaning | None) -> None:
+    one_by_one = wealth_of(values, 0.6, leaning=leaning)
+    at_once = observe_all(observe_all(start_test(0.6, ALPHA, leaning), values[:cut]), values[cut:])
     for name in ("log_above", "log_below", "best_above", "best_below"):
         assert math.isclose(getattr(at_once, name), getattr(one_by_one, name), rel_tol=1e-9, abs_tol=1e-9)
     assert at_once.past.count == one_by_one.past.count
