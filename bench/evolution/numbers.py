@@ -24,6 +24,18 @@ def points(values: Sequence[float]) -> str:
     return f"{100 * mean:+.1f} [{100 * (mean - half):+.1f}, {100 * (mean + half):+.1f}]"
 
 
+def points_of_groups(groups: Sequence[Sequence[float]]) -> str:
+    """As `points` of all values, where those of a group are alike: only groups are independent (Cochran 1977, 6.4)."""
+    values = [value for group in groups for value in group]
+    count = sum(map(bool, groups))
+    if count < 2:
+        return points(values)
+    mean = float(np.mean(values))
+    spread = sum((sum(group) - mean * len(group)) ** 2 for group in groups) * count / (count - 1)
+    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, count - 1)) * math.sqrt(spread) / len(values)
+    return f"{100 * mean:+.1f} [{100 * (mean - half):+.1f}, {100 * (mean + half):+.1f}]"
+
+
 def mean_and_half(values: Sequence[float]) -> tuple[float, float]:
     mean = float(np.mean(values))
     if len(values) < 2:

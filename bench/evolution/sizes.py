@@ -21,6 +21,8 @@ class Size:
     peer_honesty_seeds: int
     landscapes: int
     """A family."""
+    more_landscapes: int
+    """A family, where few of them tell anything."""
     reaching: int
     """Landscapes a family whose calls to 95% are counted."""
     every_cell: bool = True
@@ -33,12 +35,13 @@ class Size:
         return cells if self.every_cell else cells[::6]
 
 
-FULL = Size(RESULTS, honesty_seeds=200, peer_honesty_seeds=60, landscapes=60, reaching=30)
+FULL = Size(RESULTS, honesty_seeds=200, peer_honesty_seeds=60, landscapes=60, more_landscapes=200, reaching=30)
 QUICK = Size(
     FOLDER / "quick.md",
     honesty_seeds=6,
     peer_honesty_seeds=6,
     landscapes=2,
+    more_landscapes=3,
     reaching=1,
     every_cell=False,
     real_budgets=(),
