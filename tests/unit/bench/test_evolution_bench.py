@@ -17,7 +17,7 @@ from scipy import stats
 
 from bench.evolution.exploits import passed
 from bench.evolution.honesty import Cell, answers
-from bench.evolution.numbers import mean_and_half, upper_bound
+from bench.evolution.numbers import mean_and_half, median, points, points_of_groups, upper_bound
 from bench.evolution.ours import Certified, SearchAlone
 from bench.evolution.peer_process import PeerError, PeerProcess
 from bench.evolution.planted import FAMILIES, NAMES, SEED, additive, flat
@@ -227,3 +227,14 @@ def test_only_a_test_that_ran_and_passed_has_stopped_an_exploit(tmp_path: Path) 
 
 def test_bounds_are_exact() -> None:
     assert upper_bound(0, 59) == pytest.approx(1 - 0.05 ** (1 / 59))
+
+
+def test_a_median_has_the_interval_of_the_ranks_that_a_fair_coin_leaves() -> None:
+    assert median([float(each) for each in range(100)]) == "50 [39, 60]"
+    assert median([7.0]) == "7 [7, 7]"
+
+
+def test_values_of_a_group_that_are_alike_count_once_in_the_interval() -> None:
+    single = [[0.01], [0.03], [0.08], [-0.02]]
+    assert points_of_groups(single) == points([each for group in single for each in group])
+    assert points_of_groups([group * 5 for group in single]) == points_of_groups(single)
