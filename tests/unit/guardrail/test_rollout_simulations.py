@@ -91,7 +91,7 @@ def test_ninety_to_eighty_percent_is_noticed_at_a_median_of_at_most_220_runs_an_
     assert np.median(arms) <= 220
 
 
-@pytest.mark.parametrize(("canary", "control", "rollouts"), [(0.7, 0.9, 101), (0.6, 0.8, 101), (0.3, 0.5, 151)])
+@pytest.mark.parametrize(("canary", "control", "rollouts"), [(0.7, 0.9, 101), (0.6, 0.8, 101), (0.3, 0.5, 401)])
 def test_twenty_points_less_are_noticed_within_a_median_of_160_runs(canary: float, control: float, rollouts: int) -> None:
     assert np.median([both for _, both in detection(canary, control, rollouts, 400)]) <= 160
 
