@@ -114,12 +114,33 @@ class CountingArena:
             if inspect.iscoroutinefunction(self._evaluate) or threads is None:
                 answer = self._evaluate(*arguments)
             else:
-                answer = await asyncio.get_running_loop().run_in_executor(threads, self._evaluate, *arguments)
+                answer = await asyncio.get_running_loop().run_in_executor(threads, _answered, self._evaluate, *arguments)
             if inspect.isawaitable(answer):
                 answer = await answer
-        except Exception as error:
-            return Measured(None, f"evaluate raised {type(error).__name__}: {error}"[:_LONGEST_FEEDBACK])
-        return checked(answer)
+        except (Exception, asyncio.CancelledError) as error:
+            if is_to_end(error):
+                raise
+            return _failed(error)
+        return answer if isinstance(answer, Measured) else checked(answer)
+
+
+def _answered(evaluate: Evaluate, candidate: Any, case: Any) -> Any:
+    """In a worker's thread. A `StopIteration`, as `next` raises where nothing is left, would never come out of it: who waits for
+    the thread's answer would wait for ever."""
+    try:
+        return evaluate(candidate, case)
+    except StopIteration as error:
+        return _failed(error)
+
+
+def is_to_end(error: BaseException) -> bool:
+    """Whether the search itself is cancelled, not something of the caller's own."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling() > 0)
+
+
+def _failed(error: BaseException) -> Measured:
+    return Measured(None, f"evaluate raised {type(error).__name__}: {written(error)}"[:_LONGEST_FEEDBACK])
 
 
 def checked(answer: Any) -> Measured:
@@ -132,7 +153,7 @@ def checked(answer: Any) -> Measured:
         return Measured(None, f"evaluate gave {_shown(score)} as a score: give a number from 0 to 1")
     if not 0.0 <= (number := _as_float(score)) <= 1.0:
         return Measured(None, f"evaluate gave the score {_shown(score)}: give a number from 0 to 1")
-    return Measured(number, str(feedback)[:_LONGEST_FEEDBACK], {name: float(value) for name, value in use.items()})
+    return Measured(number, written(feedback)[:_LONGEST_FEEDBACK], {name: float(value) for name, value in use.items()})
 
 
 def _use_fault(use: Any) -> str:
@@ -170,7 +191,12 @@ def _shown(score: Any) -> str:
 
 
 def _plainly(value: Any) -> str:
+    return value if isinstance(value, str) else written(value, repr)
+
+
+def written(value: Any, as_text: Callable[[Any], str] = str) -> str:
+    """Whatever the caller's classes do when they are asked for a text."""
     try:
-        return value if isinstance(value, str) else repr(value)
-    except Exception as error:  # a whole number of thousands of digits; a class of the caller's
+        return as_text(value)
+    except Exception as error:  # also a whole number of thousands of digits
         return f"what cannot be written ({type(error).__name__})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import inspect
 import json
@@ -12,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from evoline.optimization.journal import Journal
-from evoline.optimization.measuring import CountingArena
+from evoline.optimization.measuring import CountingArena, is_to_end, written
 from shared.errors import InvalidInputError, Problem
 from shared.pipeline.blanks import BLANK
 from shared.pipeline.loading import load_document
@@ -187,10 +188,12 @@ class OutsideProposer:
         try:
             answer = self._propose(copy.deepcopy(dict(parent.document)), feedback)
             answer = await answer if inspect.isawaitable(answer) else answer
-            written = json.loads(json.dumps(answer))  # as the journal gives it: a search that goes on must read the same
-        except Exception as error:
-            return None, f"it raised {type(error).__name__}: {error}"[:500]
-        return written, "" if isinstance(answer, Mapping) else f"it gave {type(answer).__name__} instead of a map"
+            kept = json.loads(json.dumps(answer))  # as the journal gives it: a search that goes on must read the same
+        except (Exception, asyncio.CancelledError) as error:
+            if is_to_end(error):
+                raise
+            return None, f"it raised {type(error).__name__}: {written(error)}"[:500]
+        return kept, "" if isinstance(answer, Mapping) else f"it gave {type(answer).__name__} instead of a map"
 
 
 def _copy(case: Any) -> Any:
