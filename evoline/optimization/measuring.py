@@ -6,6 +6,7 @@ import asyncio
 import copy
 import inspect
 import math
+import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -58,7 +59,7 @@ class CountingArena:
         return max(0, self.limit - self.spent)
 
     async def measure(self, candidates: Sequence[Candidate], cases: Sequence[str]) -> list[list[float | None]]:
-        wanted = [(candidate, case) for candidate in candidates for case in cases]
+        wanted = [(candidate, case) for case in cases for candidate in _in_turn(candidates, case)]
         new = list({(one.digest, case): (one, case) for one, case in wanted if (one.digest, case) not in self._rows}.values())
         if len(new) > self.remaining:
             told = f"this stage used up its share of the budget: {self.remaining} evaluations left, {len(new)} needed"
@@ -109,7 +110,7 @@ class CountingArena:
     async def _called(self, candidate: Candidate, case: str, threads: ThreadPoolExecutor | None) -> Measured:
         await asyncio.sleep(0)  # where nothing else pauses, Ctrl-C would end nothing before the search does
         self.called += 1
-        arguments = (_copied(candidate.document), self._cases[case])
+        arguments = (_copied(candidate.document), copied(self._cases[case]))
         try:
             if inspect.iscoroutinefunction(self._evaluate) or threads is None:
                 answer = self._evaluate(*arguments)
@@ -171,6 +172,23 @@ def remembered(line: Any) -> Measured:
     """A line of the journal is believed no more than `evaluate` is."""
     grade, feedback, use = (*line, {})[:3] if isinstance(line, list) and len(line) in (2, 3) else (line, "", {})
     return Measured(None, str(feedback)) if grade is None else checked((grade, feedback, use))
+
+
+def _in_turn(candidates: Sequence[Candidate], case: str) -> list[Candidate]:
+    """Who meets a case first is drawn for each: what gets better or worse with every call, as a provider near its limits or a
+    warm cache, strikes all alike."""
+    turns = list(candidates)
+    if len(turns) > 1:
+        random.Random(f"turns:{case}").shuffle(turns)  # noqa: S311 - a reproducible order, no secret
+    return turns
+
+
+def copied(case: Any) -> Any:
+    """So that nobody who is given a case changes what others are measured by."""
+    try:
+        return copy.deepcopy(case)
+    except Exception:
+        return case  # what cannot be copied, an open file for one, is the caller's to guard
 
 
 def _copied(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from evoline.optimization.journal import Journal
-from evoline.optimization.measuring import CountingArena, is_to_end, written
+from evoline.optimization.measuring import CountingArena, copied, is_to_end, written
 from shared.errors import InvalidInputError, Problem
 from shared.pipeline.blanks import BLANK
 from shared.pipeline.loading import load_document
@@ -184,7 +184,7 @@ class OutsideProposer:
     async def _answer(self, parent: Candidate) -> tuple[Any, str]:
         rows = self._arena.wrong(parent.digest)[:_SHOWN_CASES]
         # Copies: a proposer that edits a label must not edit what the next candidates are graded by.
-        feedback = [{"case": _copy(case), "score": score, "feedback": text} for case, score, text in rows]
+        feedback = [{"case": copied(case), "score": score, "feedback": text} for case, score, text in rows]
         try:
             answer = self._propose(copy.deepcopy(dict(parent.document)), feedback)
             answer = await answer if inspect.isawaitable(answer) else answer
@@ -194,13 +194,6 @@ class OutsideProposer:
                 raise
             return None, f"it raised {type(error).__name__}: {written(error)}"[:500]
         return kept, "" if isinstance(answer, Mapping) else f"it gave {type(answer).__name__} instead of a map"
-
-
-def _copy(case: Any) -> Any:
-    try:
-        return copy.deepcopy(case)
-    except Exception:
-        return case  # what cannot be copied, an open file for one, is the caller's to guard
 
 
 def _fault(found: Candidate | None, parent: Candidate) -> str:
