@@ -46,9 +46,14 @@ def seed_of(seed: Mapping[str, Any]) -> Candidate:
     if is_pipeline(seed):
         return candidate_of(load_document(seed))
     wrong = [
-        Problem(path=f"seed.{key}", reason=f"is {type(text).__name__}, not a text", suggestion="give a map of names to texts")
+        Problem(path=f"seed.{key}", reason=f"{_what_is_no_text(key, text)}, not a text", suggestion="give a map of names to texts")
         for key, text in seed.items()
         if not isinstance(key, str) or not isinstance(text, str)
+    ]
+    wrong += [
+        Problem(path=f"seed.{key}", reason=f"has {len(text)} characters", suggestion=f"give at most {LONGEST_TEXT}")
+        for key, text in seed.items()
+        if isinstance(text, str) and len(text) > LONGEST_TEXT  # nothing that keeps it could be proposed
     ]
     wrong += [
         Problem(path=f"seed.{key!r}", reason="holds half of a character that cannot be written", suggestion="remove it")
@@ -58,6 +63,10 @@ def seed_of(seed: Mapping[str, Any]) -> Candidate:
     if wrong or not seed:
         raise InvalidInputError(wrong or Problem(path="seed", reason="is empty", suggestion="give at least one text"))
     return text_candidate(seed)
+
+
+def _what_is_no_text(key: Any, text: Any) -> str:
+    return f"is {type(text).__name__}" if isinstance(key, str) else f"has a name that is {type(key).__name__}"
 
 
 def checking(seed: Candidate) -> Check:

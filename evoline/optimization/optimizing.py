@@ -79,11 +79,14 @@ def optimize(  # noqa: PLR0913  the signature is a promise; everything after the
 
     Raises `InvalidInputError` with everything that is wrong: too few cases (with the number that would do), one label only,
     repeated cases, a budget too small, an invalid seed, or a seed of which every evaluation fails."""
-    numbers = {"workers": workers, "seed_number": seed_number, "alpha": alpha}
-    check_given(seed, evaluate, {"train": train, "dev": dev, "sealed": sealed}, budget, proposer=proposer, numbers=numbers)
+    given = {"train": train, "dev": dev, "sealed": sealed}
+    numbers = {"budget": budget, "workers": workers, "seed_number": seed_number, "alpha": alpha}
+    choices = {"strategy": strategy, "operators": operators, "models": models, "borrow": borrow, "weights": weights}
+    check_given(seed, evaluate, given, numbers | choices | {"proposer": proposer, "journal": journal, "on_progress": on_progress})
+    budget, seed_number = int(budget), int(seed_number)
     first = seed_of(seed)
     _check_strategy(strategy)
-    splits = {"train": list(train), "dev": list(dev), "sealed": list(sealed)}
+    splits = {name: list(cases) for name, cases in given.items()}
     task = plan_task(first.document, splits, budget, seed_number, search_on_train=not is_pipeline(first.document))
     chosen = STRATEGIES[strategy]() if isinstance(strategy, str) else strategy
     weighing = _weights(weights)
