@@ -24,7 +24,7 @@ from evoline.optimization.menus import (
     usable_operators,
 )
 from evoline.optimization.outcome import Evidence, Outcome, Progress
-from evoline.optimization.task import Task, as_case, plan_task
+from evoline.optimization.task import Task, as_case, fingerprint_of, plan_task
 from shared.errors import InvalidInputError, Problem
 from shared.evidence.paired import PairedTest, paired_test
 from shared.evidence.scores import score
@@ -96,7 +96,11 @@ def optimize(  # noqa: PLR0913  the signature is a promise; everything after the
         idle = f": {', '.join(sorted(set(operators)))} have nothing to work with here" if operators else ""
         suggestion = "give operators, with what they need (`borrow`, `models`), or a proposer"
         raise InvalidInputError(Problem(path="operators", reason=f"nothing can be proposed{idle}", suggestion=suggestion))
-    with Journal(Path(journal) if journal else None, f"{task.fingerprint}:{chosen.name}") as notes:
+    # Another choice under the same file would pay more than the budget, and look at the sealed cases again.
+    choice = fingerprint_of(
+        task.fingerprint, chosen, [one.name for one in own], context.models, borrow, weighing, alpha, bool(proposer)
+    )
+    with Journal(Path(journal) if journal else None, choice) as notes:
         work = _Work(first, task, chosen, notes, seed_number, budget, alpha, weighing, on_progress or (lambda progress: None))
         arena = CountingArena(evaluate, task.cases, notes, workers=workers, on_measured=lambda: work.tell(arena))
         outside = OutsideProposer(proposer, first, arena, notes) if proposer else None

@@ -69,6 +69,11 @@ def plan_task(
     return Task(cases, tuple(train), plan, sealed, _fingerprint(seed, splits, budget, number), notes)
 
 
+def fingerprint_of(*parts: Any) -> str:
+    """The same for the same parts in every process; of what tells only where it lies, as a model, its class counts."""
+    return hashlib.sha256(json.dumps([text_of(part) or type(part).__qualname__ for part in parts]).encode()).hexdigest()
+
+
 def as_case(name: str, case: Any) -> Case | None:
     """The case as pipelines know it, where it has an `input` map and `expected`; None for other shapes."""
     if isinstance(case, Case):
