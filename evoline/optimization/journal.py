@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -18,6 +19,7 @@ class Journal:
 
     def __init__(self, path: Path | None, fingerprint: str) -> None:
         """Raises `InvalidInputError` where the file belongs to another search or is none of ours."""
+        self._path = path or Path()
         self._known: dict[str, Any] = {}
         self._file: IO[bytes] | None = None
         if path is not None:
@@ -28,7 +30,8 @@ class Journal:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # what could not be written was told
+                self._file.close()
 
     def __contains__(self, key: object) -> bool:
         return key in self._known
@@ -40,10 +43,21 @@ class Journal:
         """On its way to the disk when this returns: whoever kills the process later loses nothing of it."""
         self._known[key] = value
         if self._file is not None:
-            self._file.write(json.dumps([key, value]).encode() + b"\n")
-            self._file.flush()
+            self._write(self._file, json.dumps([key, value]).encode() + b"\n")
+
+    def _write(self, file: IO[bytes], line: bytes) -> None:
+        try:
+            file.write(line)
+            file.flush()
+        except OSError as error:
+            reason = f"cannot be written: {error.strerror}; what it holds is whole but for its last line"
+            raise _refused(
+                self._path, reason, "make room, and call again with the same arguments: nothing is paid twice"
+            ) from error
 
     def _opened(self, path: Path, fingerprint: str) -> IO[bytes]:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise _refused(path, "is no file that could keep anything", "name another file")
         try:
             file = path.open("a+b")
         except OSError as error:
@@ -69,20 +83,21 @@ class Journal:
         file.truncate(len(whole))  # a line that was cut by a kill is written again
         file.seek(0, os.SEEK_END)
         if not lines:
-            file.write(first)
-            file.flush()
+            self._write(file, first)
 
     def _read(self, path: Path, lines: list[bytes], head: dict[str, str]) -> None:
         try:
             found = json.loads(lines[0])
             self._known = dict(json.loads(line) for line in lines[1:])
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise _refused(path, f"is no journal of an optimisation ({error})", "name another file") from error
         if not isinstance(found, dict) or found.get("format") != head["format"]:
             raise _refused(path, "is no journal of an optimisation", "name another file")
         if found != head:
             raise _refused(
-                path, "belongs to another seed, data, budget or seed number", "go on with the same ones, or name another file"
+                path,
+                "belongs to another seed, data, budget or seed number, or to other choices",
+                "go on with the same arguments, or name another file",
             )
 
 

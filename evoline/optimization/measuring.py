@@ -6,6 +6,7 @@ import asyncio
 import copy
 import inspect
 import math
+import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -58,7 +59,7 @@ class CountingArena:
         return max(0, self.limit - self.spent)
 
     async def measure(self, candidates: Sequence[Candidate], cases: Sequence[str]) -> list[list[float | None]]:
-        wanted = [(candidate, case) for candidate in candidates for case in cases]
+        wanted = [(candidate, case) for case in cases for candidate in _in_turn(candidates, case)]
         new = list({(one.digest, case): (one, case) for one, case in wanted if (one.digest, case) not in self._rows}.values())
         if len(new) > self.remaining:
             told = f"this stage used up its share of the budget: {self.remaining} evaluations left, {len(new)} needed"
@@ -109,17 +110,38 @@ class CountingArena:
     async def _called(self, candidate: Candidate, case: str, threads: ThreadPoolExecutor | None) -> Measured:
         await asyncio.sleep(0)  # where nothing else pauses, Ctrl-C would end nothing before the search does
         self.called += 1
-        arguments = (_copied(candidate.document), self._cases[case])
+        arguments = (_copied(candidate.document), copied(self._cases[case]))
         try:
             if inspect.iscoroutinefunction(self._evaluate) or threads is None:
                 answer = self._evaluate(*arguments)
             else:
-                answer = await asyncio.get_running_loop().run_in_executor(threads, self._evaluate, *arguments)
+                answer = await asyncio.get_running_loop().run_in_executor(threads, _answered, self._evaluate, *arguments)
             if inspect.isawaitable(answer):
                 answer = await answer
-        except Exception as error:
-            return Measured(None, f"evaluate raised {type(error).__name__}: {error}"[:_LONGEST_FEEDBACK])
-        return checked(answer)
+        except (Exception, asyncio.CancelledError) as error:
+            if is_to_end(error):
+                raise
+            return _failed(error)
+        return answer if isinstance(answer, Measured) else checked(answer)
+
+
+def _answered(evaluate: Evaluate, candidate: Any, case: Any) -> Any:
+    """In a worker's thread. A `StopIteration`, as `next` raises where nothing is left, would never come out of it: who waits for
+    the thread's answer would wait for ever."""
+    try:
+        return evaluate(candidate, case)
+    except StopIteration as error:
+        return _failed(error)
+
+
+def is_to_end(error: BaseException) -> bool:
+    """Whether the search itself is cancelled, not something of the caller's own."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling() > 0)
+
+
+def _failed(error: BaseException) -> Measured:
+    return Measured(None, f"evaluate raised {type(error).__name__}: {written(error)}"[:_LONGEST_FEEDBACK])
 
 
 def checked(answer: Any) -> Measured:
@@ -132,7 +154,7 @@ def checked(answer: Any) -> Measured:
         return Measured(None, f"evaluate gave {_shown(score)} as a score: give a number from 0 to 1")
     if not 0.0 <= (number := _as_float(score)) <= 1.0:
         return Measured(None, f"evaluate gave the score {_shown(score)}: give a number from 0 to 1")
-    return Measured(number, str(feedback)[:_LONGEST_FEEDBACK], {name: float(value) for name, value in use.items()})
+    return Measured(number, written(feedback)[:_LONGEST_FEEDBACK], {name: float(value) for name, value in use.items()})
 
 
 def _use_fault(use: Any) -> str:
@@ -150,6 +172,23 @@ def remembered(line: Any) -> Measured:
     """A line of the journal is believed no more than `evaluate` is."""
     grade, feedback, use = (*line, {})[:3] if isinstance(line, list) and len(line) in (2, 3) else (line, "", {})
     return Measured(None, str(feedback)) if grade is None else checked((grade, feedback, use))
+
+
+def _in_turn(candidates: Sequence[Candidate], case: str) -> list[Candidate]:
+    """Who meets a case first is drawn for each: what gets better or worse with every call, as a provider near its limits or a
+    warm cache, strikes all alike."""
+    turns = list(candidates)
+    if len(turns) > 1:
+        random.Random(f"turns:{case}").shuffle(turns)  # noqa: S311 - a reproducible order, no secret
+    return turns
+
+
+def copied(case: Any) -> Any:
+    """So that nobody who is given a case changes what others are measured by."""
+    try:
+        return copy.deepcopy(case)
+    except Exception:
+        return case  # what cannot be copied, an open file for one, is the caller's to guard
 
 
 def _copied(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -170,7 +209,12 @@ def _shown(score: Any) -> str:
 
 
 def _plainly(value: Any) -> str:
+    return value if isinstance(value, str) else written(value, repr)
+
+
+def written(value: Any, as_text: Callable[[Any], str] = str) -> str:
+    """Whatever the caller's classes do when they are asked for a text."""
     try:
-        return value if isinstance(value, str) else repr(value)
-    except Exception as error:  # a whole number of thousands of digits; a class of the caller's
+        return as_text(value)
+    except Exception as error:  # also a whole number of thousands of digits
         return f"what cannot be written ({type(error).__name__})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import inspect
 import json
@@ -12,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from evoline.optimization.journal import Journal
-from evoline.optimization.measuring import CountingArena
+from evoline.optimization.measuring import CountingArena, copied, is_to_end, written
 from shared.errors import InvalidInputError, Problem
 from shared.pipeline.blanks import BLANK
 from shared.pipeline.loading import load_document
@@ -45,9 +46,14 @@ def seed_of(seed: Mapping[str, Any]) -> Candidate:
     if is_pipeline(seed):
         return candidate_of(load_document(seed))
     wrong = [
-        Problem(path=f"seed.{key}", reason=f"is {type(text).__name__}, not a text", suggestion="give a map of names to texts")
+        Problem(path=f"seed.{key}", reason=f"{_what_is_no_text(key, text)}, not a text", suggestion="give a map of names to texts")
         for key, text in seed.items()
         if not isinstance(key, str) or not isinstance(text, str)
+    ]
+    wrong += [
+        Problem(path=f"seed.{key}", reason=f"has {len(text)} characters", suggestion=f"give at most {LONGEST_TEXT}")
+        for key, text in seed.items()
+        if isinstance(text, str) and len(text) > LONGEST_TEXT  # nothing that keeps it could be proposed
     ]
     wrong += [
         Problem(path=f"seed.{key!r}", reason="holds half of a character that cannot be written", suggestion="remove it")
@@ -57,6 +63,10 @@ def seed_of(seed: Mapping[str, Any]) -> Candidate:
     if wrong or not seed:
         raise InvalidInputError(wrong or Problem(path="seed", reason="is empty", suggestion="give at least one text"))
     return text_candidate(seed)
+
+
+def _what_is_no_text(key: Any, text: Any) -> str:
+    return f"is {type(text).__name__}" if isinstance(key, str) else f"has a name that is {type(key).__name__}"
 
 
 def checking(seed: Candidate) -> Check:
@@ -186,21 +196,16 @@ class OutsideProposer:
     async def _answer(self, parent: Candidate) -> tuple[Any, str]:
         rows = self._arena.wrong(parent.digest)[:_SHOWN_CASES]
         # Copies: a proposer that edits a label must not edit what the next candidates are graded by.
-        feedback = [{"case": _copy(case), "score": score, "feedback": text} for case, score, text in rows]
+        feedback = [{"case": copied(case), "score": score, "feedback": text} for case, score, text in rows]
         try:
             answer = self._propose(copy.deepcopy(dict(parent.document)), feedback)
             answer = await answer if inspect.isawaitable(answer) else answer
-            written = json.loads(json.dumps(answer))  # as the journal gives it: a search that goes on must read the same
-        except Exception as error:
-            return None, f"it raised {type(error).__name__}: {error}"[:500]
-        return written, "" if isinstance(answer, Mapping) else f"it gave {type(answer).__name__} instead of a map"
-
-
-def _copy(case: Any) -> Any:
-    try:
-        return copy.deepcopy(case)
-    except Exception:
-        return case  # what cannot be copied, an open file for one, is the caller's to guard
+            kept = json.loads(json.dumps(answer))  # as the journal gives it: a search that goes on must read the same
+        except (Exception, asyncio.CancelledError) as error:
+            if is_to_end(error):
+                raise
+            return None, f"it raised {type(error).__name__}: {written(error)}"[:500]
+        return kept, "" if isinstance(answer, Mapping) else f"it gave {type(answer).__name__} instead of a map"
 
 
 def _fault(found: Candidate | None, parent: Candidate) -> str:

@@ -24,7 +24,7 @@ from evoline.optimization.menus import (
     usable_operators,
 )
 from evoline.optimization.outcome import Evidence, Outcome, Progress
-from evoline.optimization.task import Task, as_case, plan_task
+from evoline.optimization.task import Task, as_case, fingerprint_of, plan_task
 from shared.errors import InvalidInputError, Problem
 from shared.evidence.paired import PairedTest, paired_test
 from shared.evidence.scores import score
@@ -79,11 +79,14 @@ def optimize(  # noqa: PLR0913  the signature is a promise; everything after the
 
     Raises `InvalidInputError` with everything that is wrong: too few cases (with the number that would do), one label only,
     repeated cases, a budget too small, an invalid seed, or a seed of which every evaluation fails."""
-    numbers = {"workers": workers, "seed_number": seed_number, "alpha": alpha}
-    check_given(seed, evaluate, {"train": train, "dev": dev, "sealed": sealed}, budget, proposer=proposer, numbers=numbers)
+    given = {"train": train, "dev": dev, "sealed": sealed}
+    numbers = {"budget": budget, "workers": workers, "seed_number": seed_number, "alpha": alpha}
+    choices = {"strategy": strategy, "operators": operators, "models": models, "borrow": borrow, "weights": weights}
+    check_given(seed, evaluate, given, numbers | choices | {"proposer": proposer, "journal": journal, "on_progress": on_progress})
+    budget, seed_number = int(budget), int(seed_number)
     first = seed_of(seed)
     _check_strategy(strategy)
-    splits = {"train": list(train), "dev": list(dev), "sealed": list(sealed)}
+    splits = {name: list(cases) for name, cases in given.items()}
     task = plan_task(first.document, splits, budget, seed_number, search_on_train=not is_pipeline(first.document))
     chosen = STRATEGIES[strategy]() if isinstance(strategy, str) else strategy
     weighing = _weights(weights)
@@ -93,7 +96,11 @@ def optimize(  # noqa: PLR0913  the signature is a promise; everything after the
         idle = f": {', '.join(sorted(set(operators)))} have nothing to work with here" if operators else ""
         suggestion = "give operators, with what they need (`borrow`, `models`), or a proposer"
         raise InvalidInputError(Problem(path="operators", reason=f"nothing can be proposed{idle}", suggestion=suggestion))
-    with Journal(Path(journal) if journal else None, f"{task.fingerprint}:{chosen.name}") as notes:
+    # Another choice under the same file would pay more than the budget, and look at the sealed cases again.
+    choice = fingerprint_of(
+        task.fingerprint, chosen, [one.name for one in own], context.models, borrow, weighing, alpha, bool(proposer)
+    )
+    with Journal(Path(journal) if journal else None, choice) as notes:
         work = _Work(first, task, chosen, notes, seed_number, budget, alpha, weighing, on_progress or (lambda progress: None))
         arena = CountingArena(evaluate, task.cases, notes, workers=workers, on_measured=lambda: work.tell(arena))
         outside = OutsideProposer(proposer, first, arena, notes) if proposer else None

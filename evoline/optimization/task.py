@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from evoline.optimization.cases import duplicate_problems, expected_of, label_problems, leak_problems, text_of
+from evoline.optimization.cases import duplicate_problems, expected_of, label_problems, label_text, leak_problems, text_of
 from shared.errors import InvalidInputError, Problem
 from shared.events.values import Case
 from shared.search.plan import FINALISTS, MINIMUM_DEV_CASES, MINIMUM_EVALUATIONS, Plan, spread_evenly
@@ -69,12 +69,18 @@ def plan_task(
     return Task(cases, tuple(train), plan, sealed, _fingerprint(seed, splits, budget, number), notes)
 
 
+def fingerprint_of(*parts: Any) -> str:
+    """The same for the same parts in every process; of what tells only where it lies, as a model, its class counts."""
+    return hashlib.sha256(json.dumps([text_of(part) or type(part).__qualname__ for part in parts]).encode()).hexdigest()
+
+
 def as_case(name: str, case: Any) -> Case | None:
     """The case as pipelines know it, where it has an `input` map and `expected`; None for other shapes."""
     if isinstance(case, Case):
         return case
-    if isinstance(case, Mapping) and isinstance(case.get("input"), Mapping) and case["input"] and "expected" in case:
-        return Case(id=name, input=dict(case["input"]), expected=case["expected"])
+    given = case.get("input") if isinstance(case, Mapping) and "expected" in case else None
+    if isinstance(given, Mapping) and given and all(isinstance(key, str) for key in given):
+        return Case(id=name, input=dict(given), expected=case["expected"])
     return None
 
 
@@ -101,5 +107,5 @@ def _counts(splits: Mapping[str, Sequence[Any]], budget: int) -> list[Problem]:
 
 def _fingerprint(seed: Mapping[str, Any], splits: Mapping[str, Sequence[Any]], budget: int, number: int) -> str:
     parts = [seed, {name: [text_of(case) for case in cases] for name, cases in splits.items()}, budget, number]
-    labels = [[expected_of(case) for case in cases] for cases in splits.values()]
+    labels = [[label_text(case) for case in cases] for cases in splits.values()]
     return hashlib.sha256(json.dumps([*parts, labels], sort_keys=True, default=repr).encode()).hexdigest()

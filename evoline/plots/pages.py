@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterable, Sequence
 
 from evoline.lineage.tree import Lineage, Node
@@ -21,6 +22,7 @@ code { font-family: ui-monospace, monospace; }
 """
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 """Nothing is loaded and nothing runs, whatever a revision's text holds."""
+_UNSHOWN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def page(title: str, parts: Iterable[str]) -> str:
@@ -35,7 +37,8 @@ def page(title: str, parts: Iterable[str]) -> str:
 
 
 def escaped(value: object) -> str:
-    return html.escape("" if value is None else str(value))
+    """Signs that no page may hold, or that would show text in another order than it has, are replaced."""
+    return html.escape(_UNSHOWN.sub("\ufffd", "" if value is None else str(value)))
 
 
 def heading(text: str) -> str:

@@ -83,7 +83,8 @@ def as_svg(figure: Figure) -> str:
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = buffer.getvalue()
     inner = text[text.index("<svg") :].replace("<svg ", '<svg class="picture" ', 1)
-    return re.sub(r' xmlns(:xlink)?="[^"]*"', "", inner)
+    plain = re.sub(r"<!--.*?-->", "", inner, flags=re.DOTALL)  # every text as it was given, which is drawn as paths beside it
+    return re.sub(r' xmlns(:xlink)?="[^"]*"', "", plain)
 
 
 def cannot_write(file: Path, error: OSError) -> InvalidInputError:

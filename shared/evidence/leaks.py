@@ -50,4 +50,7 @@ def _fields(value: Any, path: str, depth: int) -> Iterator[tuple[str, Any]]:
 
 
 def _plain(value: Any) -> str:
-    return normalized_text(value) or json.dumps(value, sort_keys=True, default=repr)
+    try:
+        return normalized_text(value) or json.dumps(value, sort_keys=True, default=repr)
+    except (TypeError, ValueError):  # keys without an order, or a circle
+        return repr(value)

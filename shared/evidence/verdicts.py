@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from shared.evidence.paired import PairedTest, further_cases
+from shared.evidence.rare_losses import cases_against_rare_losses, rare_loss_p_value
 from shared.evidence.wording import chance
 
 HARM_ALPHA = 0.05
@@ -26,9 +27,11 @@ def judge_pairs(
     if against := harms(candidate, incumbent, test, failure_tolerance):
         return "rejected", against, 0
     measured = f"{test.gain:+.3f} [{test.gain_low:+.3f}, {test.gain_high:+.3f}], p = {chance(test.p_value_better)}"
+    if rare := unseen_losses(candidate, incumbent, test, alpha):
+        return "canary", rare, cases_to_decide(test, alpha)
     if test.p_value_better < alpha:
         return "certified", (f"better by {measured} < {alpha:.4f}",), 0
-    return "canary", (f"not shown better: {measured}",), more_cases(test, alpha)
+    return "canary", (f"not shown better: {measured}",), cases_to_decide(test, alpha)
 
 
 def harms(
@@ -44,6 +47,27 @@ def harms(
     return tuple(found)
 
 
+def unseen_losses(
+    candidate: Sequence[float | None], incumbent: Sequence[float | None], test: PairedTest, alpha: float
+) -> tuple[str, ...]:
+    """Why a candidate with graded cases that passed its test of signs may still be none that is better on average."""
+    if test.method == "mcnemar" or test.p_value_better >= alpha:
+        return ()
+    p_value = rare_loss_p_value(candidate, incumbent)
+    if p_value < alpha:
+        return ()
+    told = f"{test.gain:+.3f} on {test.cases} cases could be undone by rare large losses that none of them showed"
+    return (f"not shown better on average: {told}, p = {chance(p_value)}",)
+
+
 def more_cases(test: PairedTest, alpha: float) -> int:
     """Sealed cases beyond these that would decide at the seen gain and spread with 80% power; 0 where no gain was seen."""
     return further_cases(test.gain, test.mean_square, test.cases, (alpha, POWER))
+
+
+def cases_to_decide(test: PairedTest, alpha: float) -> int:
+    """As `more_cases`; of graded cases also as many as it takes to leave no room for rare losses."""
+    more = more_cases(test, alpha)
+    if test.method == "mcnemar" or not more:
+        return more
+    return max(more, cases_against_rare_losses(test.gain, test.mean_square, alpha, POWER) - test.cases)

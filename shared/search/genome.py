@@ -21,8 +21,9 @@ def copied(document: Mapping[str, Any]) -> Genome:
 
 
 def steps_of(document: Mapping[str, Any]) -> list[dict[str, Any]]:
-    steps: list[dict[str, Any]] = document.get("steps", [])
-    return steps
+    """None where `steps` is only the name of a text, as a map of texts may have."""
+    steps = document.get("steps", [])
+    return steps if isinstance(steps, list) else []
 
 
 def prompted_steps(document: Mapping[str, Any]) -> list[int]:

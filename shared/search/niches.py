@@ -26,7 +26,7 @@ def niche_of(entry: Entry) -> str:
 
 def structure_of(document: Mapping[str, Any]) -> str:
     """The kinds of a pipeline's steps in their order, `+examples` where a prompt shows some; of texts their number and size."""
-    if "steps" not in document:
+    if not isinstance(document.get("steps"), list):
         texts = [value for value in document.values() if isinstance(value, str)]
         return f"{len(texts)} {'text' if len(texts) == 1 else 'texts'}, {octave(sum(map(len, texts)), 'characters')}"
     kinds = [_kind(step) for step in steps_of(document)]

@@ -16,7 +16,7 @@ from shared.evidence.graders import grade, grader_hash, normalized_text
 from shared.evidence.paired import PairedTest, paired_test
 from shared.evidence.scores import score
 from shared.evidence.selection import claimable_gain
-from shared.evidence.verdicts import HARM_ALPHA, harms, more_cases
+from shared.evidence.verdicts import HARM_ALPHA, cases_to_decide, harms, unseen_losses
 from shared.evidence.wealth import SpendingRule, alpha_of_next_look
 
 COPIED_CHARACTERS = 40
@@ -63,7 +63,7 @@ def judge(candidate: Arm, incumbent: Arm, cases: Sequence[Case], grader: GraderS
     test = paired_test(candidate.grades, incumbent.grades, alpha)
     probes = {name: _grades(answers, cases, grader) for name, answers in shortcuts(cases).items()}
     against = _rejections(candidate, incumbent, cases, rule, test)
-    doubts = _doubts(candidate, probes, grader, alpha, test)
+    doubts = (*unseen_losses(candidate.grades, incumbent.grades, test, alpha), *_doubts(candidate, probes, grader, alpha, test))
     verdict: GateVerdict = "rejected" if against else "canary" if doubts else "certified"
     claim = claimable_gain(test, alpha)
     seen = f"{test.gain:+.3f} [{test.gain_low:+.3f}, {test.gain_high:+.3f}]"
@@ -75,7 +75,7 @@ def judge(candidate: Arm, incumbent: Arm, cases: Sequence[Case], grader: GraderS
         test=test,
         claim=None if against else claim,
         alpha=alpha,
-        more_cases_needed=more_cases(test, alpha) if verdict == "canary" else 0,
+        more_cases_needed=cases_to_decide(test, alpha) if verdict == "canary" else 0,
         reasons=against or doubts or (shown,),
         probes={name: sum(grades) / len(grades) for name, grades in probes.items()},
     )

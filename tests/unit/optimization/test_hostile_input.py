@@ -17,6 +17,7 @@ from evoline import Outcome, optimize
 from evoline.optimization.cases import leak_problems
 from evoline.optimization.menus import USELESS_LIMIT
 from shared.errors import InvalidInputError
+from shared.search.strategies import Climb
 from tests.fakes.planted_task import SEED, SPLITS, Evaluator, listing
 
 HALF = "\ud83d"
@@ -43,7 +44,7 @@ def refusal(**changed: Any) -> str:
         ({"seed": {"prompt": HALF}}, "half of a character"),
         ({"evaluate": 3}, "evaluate: is int (give a function (candidate, case) -> score from 0 to 1)"),
         ({"proposer": "gpt"}, "proposer: is str"),
-        ({"budget": "300"}, "budget: is str (give a whole number of evaluations)"),
+        ({"budget": "300"}, "budget: is str (give a whole number of evaluations, at most 1000000000)"),
         ({"budget": True}, "budget: is bool"),
         ({"budget": 300.0}, "budget: is float"),
         ({"dev": None}, "dev: is NoneType (give a list of cases)"),
@@ -64,6 +65,24 @@ def refusal(**changed: Any) -> str:
         ({"alpha": math.nan}, "alpha: is nan"),
         ({"alpha": -0.05}, "alpha: is -0.05"),
         ({"alpha": math.inf}, "alpha: is inf"),
+        ({"budget": 10**400}, "budget: is too large (give a whole number of evaluations, at most 1000000000)"),
+        ({"dev": {"a", "b"}}, "dev: is set (give a list of cases)"),
+        ({"strategy": None}, "strategy: is NoneType (give the name of a strategy"),
+        ({"strategy": Climb}, "strategy: is type"),
+        ({"operators": "frame_text"}, "operators: is str (give a list of names"),
+        ({"operators": [None]}, "operators: is list"),
+        ({"models": "claude:x"}, "models: is str (give a list of names, as claude:NAME)"),
+        ({"models": [1]}, "models: is list"),
+        ({"borrow": {"name": "x"}}, "borrow: is dict (give a list of pipeline documents)"),
+        ({"weights": "cost"}, "weights: is str (give a map of objectives to numbers"),
+        ({"weights": {"cost": "0.05"}}, "weights.cost: is str"),
+        ({"weights": {"cost": True}}, "weights.cost: is bool"),
+        ({"weights": {1: 0.05}}, "weights: is int"),
+        ({"journal": 5}, "journal: is int (give the path of a file)"),
+        ({"journal": "a\0b"}, "journal: is str"),
+        ({"on_progress": 5}, "on_progress: is int (give a function (progress))"),
+        ({"seed": {1: "text"}}, "seed.1: has a name that is int, not a text"),
+        ({"seed": {"prompt": "x" * 20_001}}, "seed.prompt: has 20001 characters (give at most 20000)"),
     ],
 )
 def test_arguments_of_the_wrong_kind_are_named(changed: dict[str, Any], said: str) -> None:
@@ -76,8 +95,14 @@ def test_all_numbers_of_the_wrong_kind_are_told_at_once() -> None:
 
 
 def test_numbers_of_numpy_are_numbers() -> None:
-    plain, others = search(budget=88), search(budget=88, workers=np.int64(1), seed_number=np.int64(0), alpha=np.float64(0.05))
+    numbers = {"budget": np.int64(88), "workers": np.int64(1), "seed_number": np.int64(0), "alpha": np.float64(0.05)}
+    plain, others = search(budget=88), search(**numbers)
     assert plain.evidence.archive_hash == others.evidence.archive_hash
+
+
+def test_a_text_may_be_called_as_a_pipeline_calls_its_steps() -> None:
+    seed = {"steps": "Think first."}
+    assert search(lambda candidate, case: 0.5, seed=seed, proposer=None, budget=88).best == seed
 
 
 def test_cases_without_a_label_among_labelled_ones_are_counted_and_named() -> None:

@@ -76,6 +76,7 @@ def test_a_page_names_no_other_host_and_runs_nothing(outcome: Outcome) -> None:
     for page in (report_page(evil, draw_all(evil)), lineage_page.page([evil.lineage])):
         assert not re.search(r"https?:|//[a-z]+\.", page)
         assert "<script" not in page and "&lt;script" in page
+        assert "\x00" not in page and "\u202e" not in page and "\ufffd" in page
         assert "Content-Security-Policy" in page
 
 
