@@ -121,7 +121,7 @@ def _text(measured: Mapping[str, Measured]) -> str:
         "`_nearest` these may also be the 1, 2 or 3 training cases most like the case at hand (`nearest_examples`). 60 training,",
         "60 dev and 60 gate cases, others held out. A run's number seeds all choices. Intervals: paired with the seed on the",
         "held-out cases, 95%; of several runs the mean of each case counts; the interval holds for just these runs.",
-        "Ours pays its finals and its gate from the budget, up to three fifths of it; peers search with all of it and have no gate.",
+        "Ours pays its finals and its gate from the budget, up to three fifths of it; peers search with all of it, without a gate.",
         "Target: at least +10 points over the seed where there is headroom, and not below any peer.\n",
     ]
     return "\n".join([*lines, *(_task_text(name, one) for name, one in measured.items())])
