@@ -221,7 +221,7 @@ async def test_a_command_becomes_a_certified_promotion(open_bus: OpenBus, nats_u
 
 async def test_a_veto_ends_the_evolution_with_its_reasons(open_bus: OpenBus, nats_url: str, mongo_url: str) -> None:
     async with stage(open_bus, nats_url, mongo_url, ScriptedGuardrail(approves=False)) as on:
-        answer, _ = await on.evolve(seed=2)
+        answer, _ = await on.evolve()
         assert (answer.verdict, answer.deployed) == ("vetoed", False)
         assert "not today" in answer.reasons
 

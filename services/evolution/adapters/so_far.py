@@ -16,11 +16,11 @@ class MongoSoFar:
         await self._rows.put({"_id": evolution_id, "rows": [dict(row) for row in rows], "left_out": left_out})
 
     async def of(self, evolution_id: str, limit: int) -> tuple[list[dict[str, Any]], int]:
-        """(rows in order of birth, how many were left out); accepted ones are not left out first."""
+        """(rows in order of birth, how many were left out); the seed is told in any case, then accepted ones, the latest first."""
         found = await self._rows.get(evolution_id)
         if found is None:
             return [], 0
-        ranked = sorted(found["rows"], key=lambda row: (not row["accepted"], -int(row["birth"])))
+        ranked = sorted(found["rows"], key=lambda row: (bool(row["parent"]), not row["accepted"], -int(row["birth"])))
         rows = sorted(ranked[:limit], key=lambda row: int(row["birth"]))
         return rows, found["left_out"] + len(found["rows"]) - len(rows)
 

@@ -133,7 +133,7 @@ async def test_what_is_unknown_has_ended_or_was_proposed_is_not_stopped() -> Non
     assert effect == "propose"
     with pytest.raises(InvalidInputError, match="evoline review deny"):
         await stop_evolution(STOP, ADA, world.evolution)
-    poor = small_world(quality=lambda _: 0.5)
+    poor = small_world(quality=lambda _: 1.0)  # nothing can be better
     await start_evolution(ORDER, poor.evolution)
     with pytest.raises(InvalidInputError, match="has ended: no_candidate"):
         await stop_evolution(STOP, ADA, poor.evolution)

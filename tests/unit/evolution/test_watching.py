@@ -165,7 +165,7 @@ async def test_of_many_candidates_those_that_were_taken_on_and_the_latest_are_to
 
 async def test_a_model_that_gives_no_rewrite_is_told_and_the_others_go_on() -> None:
     world = small_world()  # every rewrite fails there
-    order = StartEvolution(evolution_id="evo-1", pipeline="tweets", dataset_id="tweets3", evaluations=300)
+    order = StartEvolution(evolution_id="evo-1", pipeline="tweets", dataset_id="tweets3", evaluations=300, strategy="climb")
     await start_evolution(order, world.evolution)
     record = await world.evolution.evolutions.get("evo-1")
     assert record is not None and record["pending"]["candidates"] > 3
