@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from shared.attestation import KeyPaths, create_key_pair
 from shared.events.changes import ProposeChange
 from shared.events.message import Message
 from shared.identity import Identity, MessageSigner, Registry, Signature, add_identity
@@ -17,6 +20,7 @@ from shared.identity.registry import public_text
 from shared.identity.signing import check_signature
 from shared.messaging import codec
 from shared.messaging.bus import Bus
+from shared.settings import SharedSettings
 
 SERVICES = ("generator", "executor", "analytics", "learner", "evolution", "guardrail")
 PEOPLE = ("alice", "bob", "carol", "dora", "grace")
@@ -99,3 +103,15 @@ def signer(name: str) -> MessageSigner:
 
 def _pem(key: Ed25519PrivateKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def services_with_keys(folder: Path, **common: Any) -> tuple[KeyPaths, Callable[[str], SharedSettings]]:
+    """(the guardrail's keys, the settings of a service by its name): all trust these keys, each signs with its own."""
+    keys = create_key_pair(folder)
+    fields: dict[str, Any] = {
+        "pipelines_dir": Path(__file__).parents[2] / "pipelines",
+        "guardrail_public_key_file": keys.public,
+        "identities_file": written_registry(folder),
+    }
+    shared = SharedSettings(**fields, **common)
+    return keys, lambda service: shared.model_copy(update={"identity_key_file": key_file(folder / "identities", service)})

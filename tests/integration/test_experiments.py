@@ -24,7 +24,6 @@ from services.executor.settings import ExecutorSettings
 from services.guardrail.app import create_app as create_guardrail
 from services.guardrail.settings import GuardrailSettings
 from services.learner.app import create_app as create_learner
-from shared.attestation import create_key_pair
 from shared.events.changes import ChangeApproved, GetChange, ProposeChange
 from shared.events.deployments import GetPipeline
 from shared.events.experiments import ExperimentFinished, StartExperiment
@@ -35,12 +34,11 @@ from shared.events.runs import ExecuteRun
 from shared.events.values import Case
 from shared.messaging.bus import Bus
 from shared.messaging.fleet import Fleet
-from shared.settings import SharedSettings
 from shared.storage.mongo import connect
 from tests.conftest import OpenBus
 from tests.eventually import eventually
 from tests.fakes.guardrail import dataset
-from tests.fakes.people import key_file, signer, written_registry
+from tests.fakes.people import key_file, services_with_keys, signer
 from tests.fakes.provider_standin import ProviderStandin, provider_standin
 from tests.integration.commands import Command
 
@@ -119,18 +117,7 @@ async def alice(
     for name in ("guardrail", "sealed", "executor", "evolution", "learner"):
         await store.drop_database(f"evoline_{name}")
     store.close()
-    keys = create_key_pair(tmp_path / "keys")
-    common = SharedSettings(
-        nats_url=nats_url,
-        mongo_url=SecretStr(mongo_url),
-        pipelines_dir=ROOT / "pipelines",
-        guardrail_public_key_file=keys.public,
-        identities_file=written_registry(tmp_path / "keys"),
-        log_level="error",
-    )
-
-    def settings(service: str) -> SharedSettings:
-        return common.model_copy(update={"identity_key_file": key_file(tmp_path / "keys" / "identities", service)})
+    keys, settings = services_with_keys(tmp_path / "keys", nats_url=nats_url, mongo_url=SecretStr(mongo_url), log_level="error")
 
     own = GuardrailSettings(private_key_file=keys.private, rollout_interval_seconds=0.2)
     apps = [

@@ -20,7 +20,7 @@ from services.evolution.settings import EvolutionSettings
 from services.guardrail.app import create_app as create_guardrail
 from services.guardrail.settings import GuardrailSettings
 from services.learner.app import create_app as create_learner
-from shared.attestation import Verifier, create_key_pair
+from shared.attestation import Verifier
 from shared.clock import SystemClock
 from shared.events.changes import ChangeApproved
 from shared.events.datasets import DatasetRegistered
@@ -30,7 +30,6 @@ from shared.events.message import Command, Fact
 from shared.events.values import Case, Score
 from shared.messaging.bus import Bus
 from shared.pipeline.loading import load_document
-from shared.settings import SharedSettings
 from shared.storage.mongo import connect
 from tests.conftest import OpenBus
 from tests.eventually import eventually
@@ -38,7 +37,7 @@ from tests.fakes.guardrail import dataset, proposal
 from tests.fakes.guardrail_executor import BusExecutor
 from tests.fakes.guardrail_ports import ScriptedFleet
 from tests.fakes.learned_templates import MARK
-from tests.fakes.people import key_file, own, written_registry
+from tests.fakes.people import own, services_with_keys
 from tests.messaging import consuming
 
 pytestmark = [pytest.mark.usefixtures("empty_streams"), pytest.mark.timeout(300)]
@@ -88,18 +87,7 @@ async def bus(nats_url: str, mongo_url: str, tmp_path: Path, open_bus: OpenBus) 
     for name in ("guardrail", "sealed", "evolution", "learner"):
         await store.drop_database(f"evoline_{name}")
     store.close()
-    keys = create_key_pair(tmp_path / "keys")
-    common = SharedSettings(
-        nats_url=nats_url,
-        mongo_url=SecretStr(mongo_url),
-        pipelines_dir=ROOT / "pipelines",
-        guardrail_public_key_file=keys.public,
-        identities_file=written_registry(tmp_path / "keys"),
-        log_level="error",
-    )
-
-    def settings(service: str) -> SharedSettings:
-        return common.model_copy(update={"identity_key_file": key_file(tmp_path / "keys" / "identities", service)})
+    keys, settings = services_with_keys(tmp_path / "keys", nats_url=nats_url, mongo_url=SecretStr(mongo_url), log_level="error")
 
     apps = [
         create_guardrail(settings("guardrail"), GuardrailSettings(private_key_file=keys.private)),

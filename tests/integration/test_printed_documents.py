@@ -21,7 +21,6 @@ from services.generator.app import create_app as create_generator
 from services.guardrail.app import create_app as create_guardrail
 from services.guardrail.settings import GuardrailSettings
 from services.learner.app import create_app as create_learner
-from shared.attestation import create_key_pair
 from shared.events import Fact
 from shared.events.changes import ChangeApproved, ChangeQueued, ChangeVetoed, ProposeChange
 from shared.events.generation import GeneratePipeline
@@ -31,13 +30,12 @@ from shared.events.runs import GetRun, RunFinished
 from shared.pipeline.document import Document
 from shared.pipeline.loading import load_document
 from shared.pipeline.step import StepResult
-from shared.settings import SharedSettings
 from shared.storage.mongo import connect
 from tests.conftest import OpenBus
 from tests.eventually import eventually
 from tests.fakes.author import Author
 from tests.fakes.guardrail import cases, dataset
-from tests.fakes.people import key_file, signer, written_registry
+from tests.fakes.people import services_with_keys, signer
 from tests.fakes.provider_standin import ProviderStandin, provider_standin
 from tests.specification import printed, printed_documents
 
@@ -65,17 +63,7 @@ async def services(
         monkeypatch.setenv(name, provider_standin.url)
     provider_standin.answer = Author(provider_standin)
     await _emptied(mongo_url)
-    keys = create_key_pair(tmp_path / "keys")
-    common = SharedSettings(
-        nats_url=nats_url,
-        mongo_url=SecretStr(mongo_url),
-        pipelines_dir=ROOT / "pipelines",
-        guardrail_public_key_file=keys.public,
-        identities_file=written_registry(tmp_path / "keys"),
-    )
-
-    def settings(service: str) -> SharedSettings:
-        return common.model_copy(update={"identity_key_file": key_file(tmp_path / "keys" / "identities", service)})
+    keys, settings = services_with_keys(tmp_path / "keys", nats_url=nats_url, mongo_url=SecretStr(mongo_url))
 
     apps = [
         create_guardrail(settings("guardrail"), GuardrailSettings(private_key_file=keys.private)),
